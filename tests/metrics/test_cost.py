@@ -1,0 +1,43 @@
+"""Parameters and throughput: what the training record says, and nothing without one."""
+
+import pickle
+
+import pytest
+import torch
+
+from vaebench.core.metric import EvalBatch, Need, TrainingFacts
+from vaebench.metrics.cost import parameters, throughput
+
+FACTS = TrainingFacts(parameters=93_322, images_per_second=1234.5, seconds=60.0, steps=1000)
+
+
+@pytest.mark.parametrize(
+    ("factory", "value", "unit", "direction", "protocol"),
+    [
+        (parameters, 93_322.0, "parameters", "lower", "trained"),
+        (throughput, 1234.5, "images/s", "higher", "training"),
+    ],
+)
+def test_value_comes_from_the_record(factory, value, unit, direction, protocol):
+    (metric,) = factory()
+    assert metric.name == factory.__name__
+    assert metric.needs == Need.TRAINING
+    assert (metric.unit, metric.direction, metric.protocol) == (unit, direction, protocol)
+    score = metric.score(FACTS)
+    assert (score.value, score.n, score.std_error, score.per_image) == (value, 1, None, None)
+
+
+@pytest.mark.parametrize("factory", [parameters, throughput])
+def test_without_a_record_there_is_no_value(factory):
+    (metric,) = factory()
+    score = metric.score(None)
+    assert (score.value, score.n, score.note) == (None, 0, "no training record")
+
+
+@pytest.mark.parametrize("factory", [parameters, throughput])
+def test_images_and_merging_change_nothing(factory):
+    (metric,), (other,) = factory(), factory()
+    before = metric.score(FACTS)
+    metric.update(EvalBatch(real=torch.zeros(2, 1, 4, 4)))
+    metric.merge(pickle.loads(pickle.dumps(other)))  # noqa: S301 our own bytes: how processes exchange it
+    assert metric.score(FACTS) == before

@@ -1,0 +1,178 @@
+"""Where and how arithmetic runs: device, precision, layout, threads; defaults are measured, once a machine.
+
+The choice decides the last bits of every weight, so it must not depend on how busy the machine is today:
+the measurement is kept in ``VAEBENCH_CACHE/compute.json`` and used from then on. ``vaebench doctor`` shows
+it; deleting the file measures anew.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from vaebench.blocks import digit_encoder
+from vaebench.core.errors import UserError
+from vaebench.core.places import cache_dir, write_text
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """How a training runs. Recorded with the run, and used again when it is resumed.
+
+    Attributes:
+        device: as ``torch.device`` takes it.
+        precision: ``bf16`` runs losses under autocast; weights, optimiser and reductions stay float32.
+        channels_last: memory layout of images and convolution weights.
+        compile: ``torch.compile`` on the trained modules. Off by default: on a CPU it needs a C++ compiler
+            and minutes of start-up that short trainings do not earn back.
+        threads: of torch on the CPU. Kept, because sums are split by thread and so round by thread count.
+    """
+
+    device: str
+    precision: Precision
+    channels_last: bool
+    compile: bool
+    threads: int
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The precision's context for the forward pass."""
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"):
+            yield
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """As ``Tensor.to`` takes it."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+def pick_device(name: str) -> str:
+    """``auto`` is a CUDA device where there is one, else the CPU; others are checked and passed on."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device '{name}' is not here: use --device auto; 'vaebench doctor' lists devices") from error
+    return name
+
+
+def choose(
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    channels_last: bool | None = None,
+    compile: bool = False,  # noqa: A002  (the field's word)
+    threads: int | None = None,
+) -> Compute:
+    """The given flags, with measured defaults where they are left open."""
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UserError(f"precision '{precision}' is unknown: choose auto, fp32 or bf16")
+    if threads is not None and threads < 1:
+        raise UserError(f"threads={threads} is no number of threads: give 1 or more")
+    picked = pick_device(device)
+    best = {"precision": precision, "threads": threads}
+    if precision == "auto" or threads is None:
+        rates = measured(picked)
+        fitting = [
+            (rate, setting)
+            for rate, setting in ((rate, _setting(name)) for name, rate in rates.items())
+            if precision in ("auto", setting["precision"]) and threads in (None, setting["threads"])
+        ]
+        fallback = {"precision": "fp32", "threads": os.cpu_count() or 1}
+        best = {**(max(fitting, key=lambda pair: pair[0])[1] if fitting else fallback)}
+    return Compute(
+        device=picked,
+        precision=best["precision"] if precision == "auto" else precision,  # type: ignore[arg-type]
+        channels_last=True if channels_last is None else channels_last,
+        compile=compile,
+        threads=threads or best["threads"],  # type: ignore[arg-type]
+    )
+
+
+def _setting(name: str) -> dict[str, Any]:
+    precision, _, threads = name.partition("/")
+    return {"precision": precision, "threads": int(threads)}
+
+
+def machine(device: str) -> str:
+    """What the measurement holds for: processor or GPU, cores, torch version."""
+    if device != "cpu":
+        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    else:
+        name = processor()
+    return f"{name}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def measured(device: str) -> dict[str, float]:
+    """Training images per second by ``precision/threads``, from the cache or measured now (about a second)."""
+    path, key = cache_dir() / "compute.json", machine(device)
+    try:
+        known: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if key not in known:
+        known[key] = _measure(device)
+        try:
+            write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+        except UserError:
+            return known[key]  # a read-only home: measure at each start
+    return known[key]
+
+
+def _measure(device: str) -> dict[str, float]:
+    """Rates of a small convolutional training step, batch 32, at each precision and thread count worth trying."""
+    cores = os.cpu_count() or 1
+    before = torch.get_num_threads()
+    rates = {}
+    for precision in ("fp32", "bf16"):
+        for threads in sorted({1, cores}) if device == "cpu" else [cores]:
+            compute = Compute(
+                device=device, precision=precision, channels_last=True, compile=False, threads=threads
+            )
+            rates[f"{precision}/{threads}"] = round(_rate(compute), 1)
+    torch.set_num_threads(before)
+    return rates
+
+
+def _rate(compute: Compute, batch: int = 32, steps: int = 7) -> float:
+    torch.set_num_threads(compute.threads)
+    with torch.random.fork_rng(devices=[]):
+        network: nn.Module = digit_encoder(5).to(compute.device, memory_format=compute.memory_format)
+        images = torch.rand(batch, 1, 28, 28, device=compute.device)
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        with compute.autocast():
+            mean, log_variance = network(images)
+        (mean.float().square().sum() + log_variance.float().square().sum()).backward()
+        if compute.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return batch / statistics.median(seconds[2:])
+
+
+def describe(compute: Compute) -> dict[str, Any]:
+    """As a run's record keeps it, with the machine's name."""
+    return {**asdict(compute), "machine": machine(compute.device)}

@@ -1,0 +1,120 @@
+"""Images as they are held: uint8 tensors with ids, labels or attributes, and a fingerprint."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaebench.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """One split of a dataset, whole and in memory.
+
+    Attributes:
+        name: the dataset's registered name, e.g. ``mnist``.
+        split: ``train``, ``valid`` or ``test``.
+        images: uint8, (n, c, h, w), c = 1 or 3.
+        ids: n unique strings that name each image for ever, e.g. ``test/00042``.
+        labels: int64, (n,), or ``None``.
+        attributes: bool, (n, len(attribute_names)), or ``None``.
+        showcase: indices of images worth showing in a figure; empty means the first of each label.
+    """
+
+    name: str
+    split: str
+    images: Tensor
+    ids: Sequence[str]
+    labels: Tensor | None = None
+    attributes: Tensor | None = None
+    attribute_names: Sequence[str] = field(default=())
+    showcase: Sequence[int] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
+            found = f"{self.images.dtype} {tuple(self.images.shape)}"
+            raise UserError(f"dataset {self.name}: images must be uint8 (n, 1 or 3, h, w), not {found}")
+        if len(self.ids) != len(self.images) or len(set(self.ids)) != len(self.ids):
+            raise UserError(f"dataset {self.name}: every image needs an id of its own")
+        for part in (self.labels, self.attributes):
+            if part is not None and len(part) != len(self.images):
+                raise UserError(f"dataset {self.name}: {len(self.images)} images but {len(part)} labels")
+        if self.attributes is not None and self.attributes.shape[1] != len(self.attribute_names):
+            raise UserError(f"dataset {self.name}: every attribute column needs a name")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over split, shape, pixels, ids, labels and attributes: equal exactly when the content is."""
+        digest = hashlib.sha256(f"{self.split}{tuple(self.images.shape)}".encode())
+        digest.update(self.images.contiguous().numpy().tobytes())
+        digest.update("\n".join(self.ids).encode())
+        for part in (self.labels, self.attributes):
+            digest.update(b"none" if part is None else part.contiguous().numpy().tobytes())
+        digest.update(",".join(self.attribute_names).encode())
+        return digest.hexdigest()
+
+    def showcase_indices(self, at_most: int = 10) -> list[int]:
+        """The images that figures show: the declared ones, else the first of each label, else the first."""
+        if self.showcase:
+            return list(self.showcase)[:at_most]
+        if self.labels is None:
+            return list(range(min(at_most, len(self))))
+        classes = self.labels.unique().tolist()[:at_most]
+        return [int((self.labels == label).nonzero()[0]) for label in classes]
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [0, 1], on the device and in the layout they have."""
+    return images.to(torch.float32).div_(255)
+
+
+class DatasetSource(ABC):
+    """What a dataset plugin provides: how to load each split, and how to get the data.
+
+    The constructor's keyword parameters are the dataset's options (``--set dataset.KEY=VALUE``).
+    """
+
+    name: str
+    splits: tuple[str, ...]
+
+    @abstractmethod
+    def load(self, split: str) -> ImageDataset:
+        """Read one of ``splits``; :class:`UserError` where data is missing or damaged."""
+
+    @abstractmethod
+    def fetch(self, source: Path | None) -> str:
+        """Import from a local file or folder, or download where ``source`` is ``None``; says what it did."""
+
+
+def strata(labels: Mapping[str, Sequence[int]]) -> dict[str, list[bool]]:
+    """Named subsets of the images by their label or attributes, beside ``all``.
+
+    ``labels`` maps ``label`` to class numbers, or an attribute's name to 0/1. Class numbers give
+    ``label=k`` for each class, and ``label!=1`` (the MNIST article's stratum: every digit but the 1,
+    whose few edges make its Laplacian variance a population of its own); an attribute gives ``NAME=1``.
+    """
+    named: dict[str, list[bool]] = {}
+    for column, values in labels.items():
+        if column == "label":
+            if 1 in values:
+                named["label!=1"] = [value != 1 for value in values]
+            for label in sorted(set(values)):
+                named[f"label={label}"] = [value == label for value in values]
+        else:
+            named[f"{column}=1"] = [value == 1 for value in values]
+    return named

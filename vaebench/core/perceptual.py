@@ -1,0 +1,57 @@
+"""Frozen feature extractors: perceptual losses read them, nothing ever trains or saves them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from vaebench.core.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Perceptual:
+    """A pretrained network cut into named stages. Deliberately no ``nn.Module``.
+
+    A model that holds one does not see it among its submodules: ``.train()`` cannot flip it, an
+    optimiser cannot reach it, a checkpoint cannot swell by it. Gradients still flow to its input.
+
+    Attributes:
+        name: registered name, e.g. ``mnist_cnn``.
+        stages: layer name -> module; a layer's features are the output of all stages up to it.
+        channels: input channels.
+        sha256: of the weights file.
+    """
+
+    name: str
+    stages: Mapping[str, nn.Module]
+    channels: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        for stage in self.stages.values():
+            stage.requires_grad_(False).eval()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that can be asked for, shallow to deep."""
+        return tuple(self.stages)
+
+    def check(self, layers: Sequence[str], channels: int) -> None:
+        """Raise :class:`UserError` unless these layers exist and images of ``channels`` channels fit."""
+        unknown = [layer for layer in layers if layer not in self.stages]
+        if unknown or not layers:
+            raise UserError(f"{self.name} has no layer {', '.join(unknown)!r}: choose from {', '.join(self.layers)}")
+        if channels != self.channels:
+            raise UserError(f"{self.name} wants {self.channels}-channel images, not {channels}: choose another network")
+
+    def features(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
+        """Features of float images (n, c, h, w) in [0, 1] at each of ``layers``, in the order asked."""
+        found: dict[str, Tensor] = {}
+        hidden = images
+        for name, stage in self.stages.items():
+            hidden = stage.to(images.device)(hidden)
+            if name in layers:
+                found[name] = hidden
+            if len(found) == len(set(layers)):
+                break
+        return [found[layer] for layer in layers]

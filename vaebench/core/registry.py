@@ -1,0 +1,104 @@
+"""Names to plugins: lazy, closed to clashes, and helpful about misspelt names."""
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from vaebench.core.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of a plugin table.
+
+    Attributes:
+        target: ``module:attribute``; imported when asked for, not before.
+        summary: one line for ``vaebench list``.
+        origin: ``built-in``, or the package that brings it.
+        needs: other entries it needs, as ``datasets:mnist`` or ``perceptual:mnist_cnn``.
+        files: files it reads, relative to ``VAEBENCH_DATA`` (a ``.gz`` beside the name serves too).
+    """
+
+    target: str
+    summary: str
+    origin: str = "built-in"
+    needs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?``, or the list of what there is where nothing comes near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names)}"
+
+
+class Registry(Generic[T]):
+    """Built-in entries and those of installed packages under one entry-point group."""
+
+    def __init__(self, kind: str, builtins: Mapping[str, Entry]) -> None:
+        self.kind = kind
+        self.group = f"vaebench.{kind}"
+        self._builtins = dict(builtins)
+
+    def entries(self) -> dict[str, list[Entry]]:
+        """Every name with who claims it; more than one claim is a clash, refused when the name is asked for."""
+        found = {name: [entry] for name, entry in self._builtins.items()}
+        for point in entry_points(group=self.group):
+            package = point.dist.name if point.dist else "an unknown package"
+            summary = (point.dist.metadata["Summary"] if point.dist else None) or ""
+            found.setdefault(point.name, []).append(
+                Entry(target=point.value, summary=summary, origin=package)
+            )
+        return dict(sorted(found.items()))
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return list(self.entries())
+
+    def get(self, name: str) -> T:
+        """Import and return what ``name`` stands for; :class:`UserError` for unknown, clashing or broken names."""
+        entries = self.entries()
+        if name not in entries:
+            raise UserError(f"no {self.kind} entry is named '{name}': {did_you_mean(name, entries)}")
+        if len(entries[name]) > 1:
+            claims = ", ".join(entry.origin for entry in entries[name])
+            raise UserError(f"{self.kind} name '{name}' is claimed twice ({claims}): uninstall or rename one")
+        entry = entries[name][0]
+        module, _, attribute = entry.target.partition(":")
+        try:
+            loaded: Any = getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            origin = f"{self.kind} plugin '{name}' from {entry.origin} fails to load"
+            raise UserError(f"{origin} ({reason}): mend or uninstall it; --debug shows the traceback") from error
+        return loaded  # type: ignore[no-any-return]
+
+
+def load_file_attribute(reference: str) -> Any:
+    """What ``./file.py:function`` names; :class:`UserError` where the file or the function is missing or broken."""
+    path_text, _, attribute = reference.rpartition(":")
+    path = Path(path_text).resolve()
+    if not path.is_file():
+        raise UserError(f"{path_text} does not exist: give ./file.py:function")
+    spec = importlib.util.spec_from_file_location(f"vaebench_user_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{path_text} fails to load ({reason}): mend it; --debug shows the traceback") from error
+    if not hasattr(module, attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise UserError(f"{path_text} has no '{attribute}': {did_you_mean(attribute, public)}")
+    return getattr(module, attribute)

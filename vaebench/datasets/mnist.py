@@ -1,0 +1,112 @@
+"""MNIST (LeCun, Cortes and Burges): 60,000 training and 10,000 test images of handwritten digits, 28 x 28."""
+
+import gzip
+import hashlib
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import torch
+
+from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.errors import UserError
+from vaebench.core.places import data_dir, write_atomic
+
+# md5 of the raw idx content: compression differs between copies, the content does not
+FILES = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+STEMS = {"train": "train", "test": "t10k"}
+# the test images, one a class, that the MNIST article shows (source 001, "Analyze blur of generated images")
+ARTICLE_SELECTION = (5531, 2553, 1432, 4526, 9960, 6860, 6987, 3720, 5003, 9472)
+
+
+def _find(folder: Path, name: str) -> Path:
+    for candidate in (folder / name, folder / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"MNIST file {name} is not in {folder}: run 'vaebench fetch mnist' or set VAEBENCH_DATA")
+
+
+def _read_verified(path: Path, md5: str) -> bytes:
+    try:
+        raw = path.read_bytes()
+        content = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        reason = f"{path} is damaged ({error})"
+        raise UserError(f"{reason}: replace it with 'vaebench fetch mnist --from FOLDER'") from error
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        reason = f"{path} is not the published MNIST file (md5 of its content differs)"
+        raise UserError(f"{reason}: replace it with 'vaebench fetch mnist --from FOLDER'")
+    return content
+
+
+class Mnist(DatasetSource):
+    """The four idx files under ``VAEBENCH_DATA/mnist``, plain or .gz, verified by the md5 of their content."""
+
+    name = "mnist"
+    splits = ("train", "test")
+
+    def load(self, split: str) -> ImageDataset:
+        """Images with labels; ids are ``train/00000`` to ``train/59999`` and ``test/00000`` to ``test/09999``."""
+        folder, stem = data_dir() / "mnist", STEMS[split]
+        arrays = []
+        for name, header in ((f"{stem}-images-idx3-ubyte", 16), (f"{stem}-labels-idx1-ubyte", 8)):
+            content = _read_verified(_find(folder, name), FILES[name])
+            arrays.append(torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).copy()))
+        images, labels = arrays[0].view(-1, 1, 28, 28), arrays[1].long()
+        return ImageDataset(
+            name=self.name,
+            split=split,
+            images=images,
+            ids=[f"{split}/{index:05d}" for index in range(len(images))],
+            labels=labels,
+            showcase=ARTICLE_SELECTION if split == "test" else (),
+        )
+
+    def fetch(self, source: Path | None) -> str:
+        """Copy the four files from a folder or zip, or download them through torchvision; verify, then place."""
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self._download(Path(scratch)) if source is None else _opened(source, Path(scratch))
+            contents = {name: _read_verified(_find(folder, name), md5) for name, md5 in FILES.items()}
+        target = data_dir() / "mnist"
+        for name, content in contents.items():
+            write_atomic(target / name, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
+        return f"mnist: 4 files verified, in {target}"
+
+    def _download(self, scratch: Path) -> Path:
+        from torchvision.datasets import MNIST  # noqa: PLC0415  (a second's import, needed by nothing else here)
+
+        try:
+            for train in (True, False):
+                MNIST(scratch, train=train, download=True)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            advice = "copy the four idx files from elsewhere and run 'vaebench fetch mnist --from FOLDER'"
+            raise UserError(f"MNIST could not be downloaded ({reason}): {advice}") from error
+        return scratch / "MNIST" / "raw"
+
+
+def _opened(source: Path, scratch: Path) -> Path:
+    """A folder that holds the files: ``source`` itself, its mnist or MNIST/raw subfolder, or a zip unpacked."""
+    if source.is_file():
+        try:
+            with ZipFile(source) as archive:
+                for member in archive.namelist():
+                    if Path(member).name.removesuffix(".gz") in FILES:
+                        with archive.open(member) as packed, (scratch / Path(member).name).open("wb") as out:
+                            shutil.copyfileobj(packed, out)
+        except (BadZipFile, zlib.error) as error:
+            raise UserError(f"{source} is no readable zip ({error}): give the folder with the idx files") from error
+        return scratch
+    if not source.is_dir():
+        raise UserError(f"{source} does not exist: give the folder or zip with the four idx files")
+    folders = (source, source / "mnist", source / "MNIST" / "raw")
+    first = next(iter(FILES))
+    return next((folder for folder in folders if list(folder.glob(f"{first}*"))), source)

@@ -1,0 +1,1 @@
+"""Perceptual networks: one file each, named in vaebench/builtins.py."""

@@ -1,0 +1,223 @@
+"""From names to things: recipes, datasets and RUNs as the command line names them, and how a run is made."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vaebench.builtins import DATASETS, RECIPES
+from vaebench.checkpoints import RunFolder, RunRecord, load_weights, package_versions
+from vaebench.compute import Compute, describe
+from vaebench.core import seeding
+from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.errors import UserError
+from vaebench.core.model import GenerativeModel, trained_modules
+from vaebench.core.places import make_dir, runs_dir
+from vaebench.core.recipe import Recipe, configure
+from vaebench.core.registry import did_you_mean, load_file_attribute
+from vaebench.training import Plan, Progress, train
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training: a configured recipe, where it came from, a seed and a length."""
+
+    recipe: Recipe
+    reference: str
+    seed: int
+    steps: int | None = None
+    epochs: int | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it goes."""
+        return RunFolder(runs_dir() / self.recipe.name / f"seed-{self.seed}")
+
+
+def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
+    """A recipe by name or as ``./file.py:function``, configured; and the reference to store with its runs."""
+    if ".py:" in reference:
+        function = load_file_attribute(reference)
+        path, _, attribute = reference.rpartition(":")
+        reference = f"{Path(path).resolve()}:{attribute}"
+    else:
+        function = RECIPES.get(reference)
+    recipe = function()
+    if not isinstance(recipe, Recipe):
+        raise UserError(f"{reference} returns {type(recipe).__name__}, no Recipe: return vaebench.core.recipe.Recipe")
+    return configure(recipe, settings, DATASETS.get(recipe.dataset)), reference
+
+
+def open_dataset(name: str, options: dict[str, object] | None = None) -> DatasetSource:
+    """A dataset by name with its options."""
+    return DATASETS.get(name)(**(options or {}))
+
+
+def load_split(source: DatasetSource, split: str) -> ImageDataset:
+    """One split, or a :class:`UserError` that names those there are."""
+    if split not in source.splits:
+        raise UserError(f"{source.name} has no split '{split}': {did_you_mean(split, source.splits)}")
+    return source.load(split)
+
+
+def build_model(recipe: Recipe, image_shape: tuple[int, int, int], seed: int) -> GenerativeModel:
+    """The untrained model; its initial weights are a function of the seed alone."""
+    with seeding.isolated(seed, "initialisation"):
+        return recipe.model(image_shape=image_shape, **recipe.hyperparameters)
+
+
+def train_run(
+    job: Job,
+    data: ImageDataset,
+    compute: Compute,
+    *,
+    resume: bool,
+    on_progress: Callable[[Progress], None],
+    plan_options: dict[str, float] | None = None,
+) -> bool:
+    """Train one run into its folder; ``False`` where it was finished already. Nothing that exists is lost.
+
+    Raises :class:`UserError` where the folder holds another training, or an interrupted one and ``resume``
+    is not set; `Interrupted` after saving on SIGINT or SIGTERM.
+    """
+    record, compute = _claim(job, data, compute, resume=resume)
+    if record.status == "finished":
+        return False
+    model = build_model(job.recipe, data.image_shape, job.seed)
+    plan = Plan(
+        seed=job.seed,
+        batch_size=record.batch_size,
+        steps=record.steps,
+        compute=compute,
+        **(plan_options or {}),  # type: ignore[arg-type]
+    )
+    with _stop_signals() as should_stop:
+        facts = train(model, data, plan, job.folder, on_progress=on_progress, should_stop=should_stop)
+    job.folder.finish(record, trained_modules(model, model.phases()), facts)
+    return True
+
+
+def _claim(
+    job: Job, data: ImageDataset, compute: Compute, *, resume: bool
+) -> tuple[RunRecord, Compute]:
+    """The run's record, new or found; a found one decides the compute, since it decides the last bits."""
+    folder = job.folder
+    wanted = _new_record(job, data, compute)
+    if not folder.exists():
+        make_dir(folder.path)
+        folder.write_record(wanted)
+        return wanted, compute
+    found = folder.read_record()
+    conflicts = found.conflicts(wanted)
+    if resume and conflicts == ["steps"] and found.steps < wanted.steps and folder.state.exists():
+        found = replace(found, steps=wanted.steps, status="training")
+        folder.write_record(found)
+    elif conflicts:
+        raise UserError(
+            f"{folder.path} holds a run with other {', '.join(conflicts)}: "
+            "move it away, or train into another place (VAEBENCH_RUNS=DIR)"
+        )
+    if found.status != "finished" and not resume:
+        raise UserError(f"{folder.path} holds an interrupted run: add --resume to go on, or move the folder away")
+    if found.status == "finished" and not folder.weights.exists():
+        raise UserError(f"{folder.weights} is missing: restore it, or move {folder.path} away and train again")
+    kept = {name: found.compute[name] for name in ("precision", "channels_last", "compile", "threads")}
+    return found, replace(compute, **kept)
+
+
+def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:
+    recipe = job.recipe
+    per_epoch = len(data) // recipe.batch_size
+    epochs = recipe.epochs if job.epochs is None else job.epochs
+    steps = per_epoch * epochs if job.steps is None else job.steps
+    if steps < 1:
+        raise UserError(f"{recipe.name} would train {steps} steps: give --steps or --epochs of 1 or more")
+    return RunRecord(
+        recipe=recipe.name,
+        reference=job.reference,
+        seed=job.seed,
+        dataset=recipe.dataset,
+        dataset_options=dict(recipe.dataset_options),
+        data_fingerprint=data.fingerprint,
+        images=len(data),
+        image_shape=list(data.image_shape),
+        hyperparameters=recipe.resolved(),
+        batch_size=recipe.batch_size,
+        steps=steps,
+        compute=describe(compute),
+        versions=package_versions(),
+        command=command_line(),
+        created=now(),
+    )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """While inside, SIGINT and SIGTERM ask the loop to stop after its step; a second SIGINT is Python's own."""
+    asked: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def command_line() -> str:
+    """The command that is running, as typed."""
+    return shlex.join(["vaebench", *sys.argv[1:]])
+
+
+def find_runs(names: Sequence[str]) -> list[RunFolder]:
+    """The runs that RUNs name: ``recipe`` (all its seeds), ``recipe/seed-k``, ``external/NAME``, or a path."""
+    found: list[RunFolder] = []
+    for name in names:
+        candidates = [runs_dir() / name, Path(name)]
+        folder = next((path for path in candidates if path.is_dir()), None)
+        if folder is None:
+            raise UserError(f"no run '{name}' in {runs_dir()}: {did_you_mean(name, run_names())}")
+        inner = sorted(folder.glob("seed-*"), key=lambda path: (len(path.name), path.name))
+        found.extend(RunFolder(path) for path in (inner or [folder]))
+    return found
+
+
+def run_names() -> list[str]:
+    """Recipes and external sets that have a folder."""
+    root = runs_dir()
+    if not root.is_dir():
+        return []
+    recipes = [path.name for path in root.iterdir() if any(path.glob("seed-*"))]
+    return sorted([*recipes, *(f"external/{path.name}" for path in root.glob("external/*"))])
+
+
+def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel]:
+    """A finished run's record and model, in evaluation mode on ``device``."""
+    record = folder.read_record()
+    if record.status != "finished":
+        reason = f"{folder.path} is not finished ({record.recipe}, seed {record.seed})"
+        raise UserError(f"{reason}: go on with 'vaebench train {record.reference} --seeds {record.seed} --resume'")
+    recipe, _ = find_recipe(record.reference)
+    shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
+    parameters = {name: _hashable(value) for name, value in record.hyperparameters.items()}
+    model = build_model(replace(recipe, hyperparameters=parameters), shape, record.seed)
+    load_weights(folder.weights, trained_modules(model, model.phases()))
+    return record, model.to(device).eval().requires_grad_(False)
+
+
+def _hashable(value: object) -> object:
+    """JSON has lists where constructors have tuples."""
+    return tuple(value) if isinstance(value, list) else value

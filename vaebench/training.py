@@ -1,0 +1,254 @@
+"""THE optimisation loop. VAE, GAN and hybrid share it: a training step is a list of phases.
+
+Per phase: unfreeze exactly its modules, sum its terms, check that they are finite, step, refreeze.
+
+A batch normalisation layer in a frozen phase keeps updating its running statistics, as in the reference
+implementations of DCGAN and WGAN: the whole model stays in training mode throughout.
+
+The dataset lies on the device as uint8; a batch is gathered there by index. Order and noise are functions of
+(seed, position), so the position is all that a checkpoint adds to weights and optimisers.
+"""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vaebench.checkpoints import RunFolder, count_parameters, load_state, save_state
+from vaebench.compute import Compute
+from vaebench.core import seeding
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.metric import TrainingFacts
+from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
+from vaebench.core.places import write_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long and how a run is trained, logged and saved."""
+
+    seed: int
+    batch_size: int
+    steps: int
+    compute: Compute
+    log_every: int = 100  # steps
+    save_every: float = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One row of ``history.csv``: means over the steps since the last one."""
+
+    step: int
+    steps: int
+    epoch: float
+    seconds: float
+    images_per_second: float
+    terms: Mapping[str, float]
+
+
+def train(
+    model: GenerativeModel,
+    data: ImageDataset,
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> TrainingFacts:
+    """Train ``model`` in place to ``plan.steps``, from the state in ``folder`` where there is one.
+
+    Raises :class:`UserError` where a loss is not finite or the data hold less than a batch, and
+    :class:`Interrupted` once ``should_stop`` says so, after saving.
+    """
+    if len(data) < plan.batch_size:
+        raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={plan.batch_size}")
+    torch.set_num_threads(plan.compute.threads)
+    device = torch.device(plan.compute.device)
+    model.to(device, memory_format=plan.compute.memory_format).train().requires_grad_(False)
+    workers = [_PhaseRunner(phase, plan.compute) for phase in model.phases()]
+    modules = trained_modules(model, [worker.phase for worker in workers])
+    start, spent, log = _restore(folder, modules, workers)
+    if plan.compute.compile:
+        for module in modules.values():
+            module.compile()
+
+    images = data.images.to(device)
+    labels = None if data.labels is None else data.labels.to(device)
+    per_epoch = len(data) // plan.batch_size
+    meter = _Meter(plan, per_epoch, spent, start)
+
+    def save(step: int) -> None:
+        write_text(folder.history, _history_text(log))
+        position = {"step": step, "seconds": meter.seconds, "schedules": [w.schedule_state() for w in workers]}
+        save_state(folder.state, modules, [worker.optimizer for worker in workers], position)
+
+    saved_at = time.monotonic()
+    for index in range(start, plan.steps):
+        if index % per_epoch == 0 or index == start:
+            order = _epoch_order(len(data), plan.seed, index // per_epoch).to(device)
+        rows = order[(index % per_epoch) * plan.batch_size :][: plan.batch_size]
+        pixels = to_float(images[rows]).contiguous(memory_format=plan.compute.memory_format)
+        batch = Batch(images=pixels, labels=None if labels is None else labels[rows])
+        noise = seeding.generator(plan.seed, "noise", index, device)
+        step = Step(index=index, total=plan.steps, generator=noise)
+        for worker in workers:
+            meter.add(worker.run(batch, step))
+        done = index + 1
+        if done % per_epoch == 0:
+            for worker in workers:
+                worker.end_epoch()
+        if done % plan.log_every == 0 or done == plan.steps:
+            log.append(meter.read(done))
+            on_progress(log[-1])
+        if should_stop() and done < plan.steps:
+            save(done)
+            raise Interrupted(f"stopped at step {done} of {plan.steps}")
+        if time.monotonic() - saved_at > plan.save_every:
+            save(done)
+            saved_at = time.monotonic()
+    save(plan.steps)
+    return TrainingFacts(
+        parameters=count_parameters(modules.values()),
+        images_per_second=plan.steps * plan.batch_size / max(meter.seconds, 1e-9),
+        seconds=meter.seconds,
+        steps=plan.steps,
+    )
+
+
+def _epoch_order(n: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(n, generator=seeding.generator(seed, "order", epoch))
+
+
+class _PhaseRunner:
+    """A phase with its optimiser and schedule."""
+
+    def __init__(self, phase: Phase, compute: Compute) -> None:
+        self.phase, self._compute = phase, compute
+        parameters = [parameter for module in phase.modules for parameter in module.parameters()]
+        self.optimizer: Optimizer = phase.optimizer(parameters)
+        self._schedule: LRScheduler | None = phase.schedule(self.optimizer) if phase.schedule else None
+
+    def run(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """One optimiser step per repeat; the last repeat's terms, detached, as ``phase/term``."""
+        self._free(True)
+        for _ in range(self.phase.repeats):
+            with self._compute.autocast():
+                terms = self.phase.loss(batch, step)
+            total = torch.stack([term.float() for term in terms.values()]).sum()
+            if not torch.isfinite(total):
+                raise UserError(_not_finite(self.phase, terms, step))
+            self.optimizer.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            if self.phase.after_step:
+                self.phase.after_step()
+        self._free(False)
+        return {f"{self.phase.name}/{name}": term.detach() for name, term in terms.items()}
+
+    def _free(self, trainable: bool) -> None:
+        for module in self.phase.modules:
+            module.requires_grad_(trainable)
+
+    def end_epoch(self) -> None:
+        if self._schedule:
+            self._schedule.step()
+
+    def schedule_state(self) -> dict[str, object] | None:
+        return self._schedule.state_dict() if self._schedule else None
+
+    def load_schedule(self, state: dict[str, object] | None) -> None:
+        if self._schedule and state:
+            self._schedule.load_state_dict(state)
+
+
+def _not_finite(phase: Phase, terms: Mapping[str, Tensor], step: Step) -> str:
+    bad = [f"{phase.name}/{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term)]
+    what = ", ".join(bad) or f"the sum of {phase.name}'s terms is not finite"
+    return f"loss not finite at step {step.index}: {what}: lower learning_rate with --set, or try --precision fp32"
+
+
+class _Meter:
+    """Sums loss terms on the device and reads them, with the rate, when a row is due."""
+
+    def __init__(self, plan: Plan, per_epoch: int, spent: float, start: int) -> None:
+        self._plan, self._per_epoch, self._spent = plan, per_epoch, spent
+        self._began = time.monotonic()
+        self._sums: dict[str, Tensor] = {}
+        self._last = (start, spent)
+
+    @property
+    def seconds(self) -> float:
+        return self._spent + time.monotonic() - self._began
+
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        for name, term in terms.items():
+            self._sums[name] = self._sums[name] + term.float() if name in self._sums else term.float()
+
+    def read(self, step: int) -> Progress:
+        steps, seconds = step - self._last[0], self.seconds - self._last[1]
+        terms = {name: (total / steps).item() for name, total in self._sums.items()}
+        self._sums, self._last = {}, (step, self.seconds)
+        return Progress(
+            step=step,
+            steps=self._plan.steps,
+            epoch=step / self._per_epoch,
+            seconds=self.seconds,
+            images_per_second=steps * self._plan.batch_size / max(seconds, 1e-9),
+            terms=terms,
+        )
+
+
+def _restore(
+    folder: RunFolder, modules: Mapping[str, nn.Module], workers: Sequence[_PhaseRunner]
+) -> tuple[int, float, list[Progress]]:
+    """Step, seconds spent and history so far; weights, optimisers and schedules are filled."""
+    if not folder.state.exists():
+        return 0, 0.0, []
+    position = load_state(folder.state, modules, [worker.optimizer for worker in workers])
+    for worker, state in zip(workers, position["schedules"], strict=True):
+        worker.load_schedule(state)
+    step = int(position["step"])
+    return step, float(position["seconds"]), [row for row in read_history(folder.history) if row.step <= step]
+
+
+_COLUMNS = ("step", "steps", "epoch", "seconds", "images_per_second")
+
+
+def _history_text(log: Sequence[Progress]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for row in islice(log, 1):
+        writer.writerow([*_COLUMNS, *row.terms])
+    for row in log:
+        writer.writerow([*(getattr(row, column) for column in _COLUMNS), *row.terms.values()])
+    return out.getvalue()
+
+
+def read_history(path: Path) -> list[Progress]:
+    """The rows of ``history.csv``; none where there is no file."""
+    if not path.exists():
+        return []
+    rows = []
+    for fields in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
+        terms = {name: float(value) for name, value in fields.items() if name not in _COLUMNS}
+        rows.append(
+            Progress(
+                step=int(fields["step"]),
+                steps=int(fields["steps"]),
+                epoch=float(fields["epoch"]),
+                seconds=float(fields["seconds"]),
+                images_per_second=float(fields["images_per_second"]),
+                terms=terms,
+            )
+        )
+    return rows
