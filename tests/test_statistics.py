@@ -98,9 +98,7 @@ def test_welch_equals_scipy(sizes, scale):
         (expected.statistic, expected.df, expected.pvalue), rel=1e-9
     )
     interval = expected.confidence_interval(0.95)
-    assert (ours.ci_low / scale, ours.ci_high / scale) == pytest.approx(
-        (interval.low, interval.high), rel=1e-9
-    )
+    assert (ours.ci_low / scale, ours.ci_high / scale) == pytest.approx((interval.low, interval.high), rel=1e-9)
     assert (ours.test, ours.n) == ("welch-t-seeds", sum(sizes))
 
 
@@ -131,9 +129,7 @@ def test_welch_without_spread():
 def test_welch_with_spread_on_one_side_only():
     ours = welch_t([1.0, 2.0, 3.0], [1.0, 1.0])
     expected = stats.ttest_1samp([1.0, 2.0, 3.0], 1.0)  # a sample without spread is a constant
-    assert (ours.statistic, ours.df, ours.p_value) == pytest.approx(
-        (expected.statistic, 2, expected.pvalue), rel=1e-12
-    )
+    assert (ours.statistic, ours.df, ours.p_value) == pytest.approx((expected.statistic, 2, expected.pvalue), rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 3, 12])
@@ -190,9 +186,7 @@ def test_mean_interval_equals_statsmodels(n, confidence):
     values = numbers(15, n, 1e3)
     expected = DescrStatsW(values)
     low, high = expected.tconfint_mean(alpha=1 - confidence)
-    assert mean_interval(values, confidence) == pytest.approx(
-        (expected.mean, stats.sem(values), low, high), rel=1e-10
-    )
+    assert mean_interval(values, confidence) == pytest.approx((expected.mean, stats.sem(values), low, high), rel=1e-10)
 
 
 def test_mean_interval_at_the_edges():

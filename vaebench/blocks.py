@@ -72,9 +72,10 @@ def reparameterise(mean: Tensor, log_variance: Tensor, generator: torch.Generato
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, exp(log_variance)) || N(0, I)) in nats, summed over latents: (n, d) twice -> (n,).
 
-    Kingma and Welling 2014, appendix B: 1/2 sum(mean^2 + variance - 1 - log variance).
+    Kingma and Welling 2014, appendix B: 1/2 sum(mean^2 + variance - 1 - log variance). In the inputs' dtype.
     """
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+    # expm1(v) - v, not exp(v) - 1 - v: near the prior the latter cancels
+    return 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance).sum(1)
 
 
 def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:

@@ -48,9 +48,7 @@ RECIPES: "Registry[Callable[[], Recipe]]" = Registry(
 MODELS: Registry[Any] = Registry(
     "models",
     {
-        "vae": Entry(
-            target="vaebench.models.vae:plain_vae", summary="variational autoencoder, pixel likelihood"
-        ),
+        "vae": Entry(target="vaebench.models.vae:plain_vae", summary="variational autoencoder, pixel likelihood"),
         "dfcvae": Entry(
             target="vaebench.models.dfcvae:dfc_vae",
             summary="variational autoencoder, perceptual (deep-feature-consistent) loss",
@@ -87,12 +85,8 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
             target="vaebench.metrics.latent:nll",
             summary="negative log-likelihood of the pixels under posterior draws",
         ),
-        "kl": Entry(
-            target="vaebench.metrics.latent:kl", summary="Kullback-Leibler divergence of posterior from prior"
-        ),
-        "elbo": Entry(
-            target="vaebench.metrics.latent:elbo", summary="evidence lower bound, -(nll + kl)"
-        ),
+        "kl": Entry(target="vaebench.metrics.latent:kl", summary="Kullback-Leibler divergence of posterior from prior"),
+        "elbo": Entry(target="vaebench.metrics.latent:elbo", summary="evidence lower bound, -(nll + kl)"),
         "active_units": Entry(
             target="vaebench.metrics.latent:active_units",
             summary="latent dimensions whose posterior mean varies over images",

@@ -175,9 +175,7 @@ def save_state(
     write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=note))
 
 
-def load_state(
-    path: Path, modules: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]
-) -> dict[str, Any]:
+def load_state(path: Path, modules: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> dict[str, Any]:
     """Fill modules and optimisers from :func:`save_state`'s file; returns the position."""
     tensors = _read_tensors(path)
     with safe_open(path, framework="pt") as opened:
@@ -210,6 +208,6 @@ def package_versions() -> dict[str, str]:
     """Versions that decide a number: Python, torch, numpy."""
     import platform  # noqa: PLC0415
 
-    import numpy  # noqa: PLC0415, ICN001
+    import numpy  # noqa: PLC0415
 
     return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__}

@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Engines are imported by the command that runs, so --help is instant."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
-Runs = Annotated[list[str], typer.Argument(help="recipe (all its seeds), recipe/seed-k, external/NAME, or a path")]
+REPORTS, PUBLISHED = Path("reports"), Path("baselines/published")
+RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
+Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
@@ -34,6 +37,54 @@ def options(
 
 def _say(text: str) -> None:
     out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: vaebench quickstart")
+def quickstart(out_dir: Out = REPORTS) -> None:
+    """Train, measure and rank the families on real digits: no network, no GPU, minutes."""
+    from vaebench import workflow
+
+    workflow.quickstart(out_dir, out, _say)
+
+
+@app.command("list", epilog="Example: vaebench list recipes")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="recipes, models, datasets, metrics or perceptual")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """What there is, plugins included, and whether its data and weights are at hand."""
+    from vaebench.listing import as_dicts, listing
+    from vaebench.report.tables import to_text
+
+    lines = listing(kind)
+    if as_json:
+        _say(json.dumps(as_dicts(lines), indent=2))
+        return
+    rows = [[line.kind, line.name, line.summary, line.origin, line.state] for line in lines]
+    for text in to_text(["kind", "name", "what", "source", "state"], rows):
+        _say(text)
+
+
+@app.command(epilog="Example: vaebench doctor")
+def doctor() -> None:
+    """Devices, versions, data, weights, caches: what is missing, and the command that gets it."""
+    from vaebench.doctor import diagnose
+
+    for finding in diagnose():
+        _say(f"{finding.topic:10} {finding.what}" + (f": {finding.mend}" if finding.mend else ""))
+
+
+@app.command(epilog="Example: vaebench fetch mnist --from ~/Downloads/mnist")
+def fetch(
+    name: Annotated[str, typer.Argument(help="a dataset or weights")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="local file, folder or zip instead of a download")
+    ] = None,
+) -> None:
+    """Download or import a dataset or weights; verify; prepare."""
+    from vaebench.doctor import fetch as get
+
+    _say(get(name, source))
 
 
 @app.command(epilog="Example: vaebench train vae-mnist dfcvae-mnist --seeds 0,1,2 --set latent_dim=10")
@@ -53,7 +104,7 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads; default measured")] = None,
 ) -> None:
     """Train recipes, each with each seed, into the runs folder."""
-    from vaebench import compute, runs
+    from vaebench import compute, runs, workflow
     from vaebench.builtins import RECIPES
 
     if steps is not None and epochs is not None:
@@ -70,7 +121,7 @@ def train(
         for seed in _numbers(seeds)
         for recipe, reference in chosen
     ]
-    _train_all(jobs, picked, resume=resume)
+    workflow.train_jobs(jobs, picked, resume=resume, console=out)
 
 
 def _numbers(text: str) -> list[int]:
@@ -80,20 +131,100 @@ def _numbers(text: str) -> list[int]:
         raise UserError(f"--seeds {text!r} is no list of whole numbers: write e.g. --seeds 0,1,2") from None
 
 
-def _train_all(jobs: "Sequence[runs.Job]", picked: "compute.Compute", *, resume: bool) -> None:  # noqa: F821
-    from vaebench import runs
-    from vaebench.progress import shown
+@app.command(epilog="Example: vaebench evaluate vae-mnist dfcvae-mnist --metrics blur,ssim")
+def evaluate(
+    names: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help=RUN_HELP)] = None,
+    every: Annotated[bool, typer.Option("--all", help="every finished run (of --dataset)")] = False,
+    dataset: Dataset = None,
+    metrics: Annotated[str, typer.Option(help="comma-separated; all by default")] = "",
+    samples: Annotated[int, typer.Option(help="images drawn from the prior")] = 10_000,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="METRIC.OPTION=VALUE")] = None,
+    images: Annotated[Path | None, typer.Option(help="npz or folder of images made elsewhere")] = None,
+    name: Annotated[str, typer.Option(help="of these images, as run external/NAME")] = "",
+    reference: Annotated[str, typer.Option(help="DATASET[:SPLIT] or a folder they are measured against")] = "",
+    paired: Annotated[bool, typer.Option(help="image i belongs to image i of the reference")] = False,
+    kind: Annotated[str, typer.Option(help="reconstructions or samples")] = "",
+    device: Device = "auto",
+    out_dir: Out = REPORTS,
+) -> None:
+    """Measure trained runs, or images made elsewhere, and write the tables."""
+    from vaebench import measurement
 
-    data = {}
-    for job in jobs:
-        key = (job.recipe.dataset, str(job.recipe.dataset_options))
-        if key not in data:
-            source = runs.open_dataset(job.recipe.dataset, dict(job.recipe.dataset_options))
-            data[key] = runs.load_split(source, "train")
-        title = f"{job.recipe.name}/seed-{job.seed}"
-        with shown(out, title) as on_progress:
-            trained = runs.train_run(job, data[key], picked, resume=resume, on_progress=on_progress)
-        _say(f"{title}: trained, in {job.folder.path}" if trained else f"{title}: already trained, left as it is")
+    if samples < 2:
+        raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
+    protocol = measurement.Protocol(
+        metrics=tuple(part for part in metrics.split(",") if part),
+        options=_metric_options(settings or []),
+        samples=samples,
+        device=device,
+    )
+    protocol.build()  # a misspelt metric or option is said before anything is measured
+    if images is not None:
+        from vaebench.external import External, evaluate_external
+
+        given = External(name=name, reference=reference, paired=paired, kind=kind)
+        measured = evaluate_external(images, given, protocol, _say)
+    else:
+        measured = measurement.evaluate_runs(names or [], protocol, every=every, dataset=dataset, say=_say)
+    _reports(measured, out_dir)
+
+
+def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
+    options: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        metric, dot, option = key.partition(".")
+        if not (equals and dot):
+            raise UserError(f"--set {setting!r} sets no metric's option: write --set METRIC.OPTION=VALUE")
+        options.setdefault(metric, {})[option] = value
+    return options
+
+
+def _reports(datasets: Sequence[str], out_dir: Path, published: Path = PUBLISHED) -> None:
+    from vaebench.report.write import write_report
+
+    for dataset in datasets:
+        folder = write_report(dataset, out_dir, published)
+        _say(f"{dataset}: tables in {folder} (leaderboard.md, leaderboard.csv, comparisons.csv, figures/)")
+
+
+@app.command(epilog="Example: vaebench report --dataset mnist --out reports")
+def report(
+    dataset: Dataset = None,
+    out_dir: Out = REPORTS,
+    published: Annotated[Path, typer.Option(help="folder of published tables")] = PUBLISHED,
+) -> None:
+    """Write tables and figures from what has been measured."""
+    from vaebench.report.collect import all_folders, datasets_measured
+
+    found = [dataset] if dataset else datasets_measured(all_folders())
+    if not found:
+        raise UserError("nothing has been measured yet: run 'vaebench evaluate --all' first")
+    _reports(found, out_dir, published)
+
+
+@app.command(epilog="Example: vaebench compare dfcvae-mnist vae-mnist")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help=RUN_HELP)],
+    b: Annotated[str, typer.Argument(metavar="B", help=RUN_HELP)],
+) -> None:
+    """Every test between two runs, as the report has them."""
+    from vaebench.report.between import between
+
+    for line in between(a, b):
+        _say(line)
+
+
+@app.command(epilog="Example: vaebench explain vae-mnist/seed-0 blur")
+def explain(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)],
+    metric: Annotated[str, typer.Argument(metavar="METRIC")],
+) -> None:
+    """Where one number came from: protocol, n, seed, hashes, versions, device, time, command."""
+    from vaebench.report.between import origins
+
+    for line in origins(run, metric):
+        _say(line)
 
 
 # typer's own usage errors, whichever click it builds on (newer ones carry their own)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from vaebench.blocks import digit_encoder
 from vaebench.core.errors import UserError
@@ -74,7 +73,7 @@ def choose(
     device: str = "auto",
     precision: str = "auto",
     channels_last: bool | None = None,
-    compile: bool = False,  # noqa: A002  (the field's word)
+    compile: bool = False,
     threads: int | None = None,
 ) -> Compute:
     """The given flags, with measured defaults where they are left open."""
@@ -83,28 +82,26 @@ def choose(
     if threads is not None and threads < 1:
         raise UserError(f"threads={threads} is no number of threads: give 1 or more")
     picked = pick_device(device)
-    best = {"precision": precision, "threads": threads}
-    if precision == "auto" or threads is None:
-        rates = measured(picked)
-        fitting = [
-            (rate, setting)
-            for rate, setting in ((rate, _setting(name)) for name, rate in rates.items())
-            if precision in ("auto", setting["precision"]) and threads in (None, setting["threads"])
-        ]
-        fallback = {"precision": "fp32", "threads": os.cpu_count() or 1}
-        best = {**(max(fitting, key=lambda pair: pair[0])[1] if fitting else fallback)}
+    fitting = [
+        (rate, known_precision, known_threads)
+        for (known_precision, known_threads), rate in _rates(picked, precision, threads).items()
+        if precision in ("auto", known_precision) and threads in (None, known_threads)
+    ]
+    _, best_precision, best_threads = max(fitting, default=(0.0, "fp32", os.cpu_count() or 1))
     return Compute(
         device=picked,
-        precision=best["precision"] if precision == "auto" else precision,  # type: ignore[arg-type]
+        precision="bf16" if "bf16" in (precision, best_precision if precision == "auto" else "") else "fp32",
         channels_last=True if channels_last is None else channels_last,
         compile=compile,
-        threads=threads or best["threads"],  # type: ignore[arg-type]
+        threads=best_threads if threads is None else threads,
     )
 
 
-def _setting(name: str) -> dict[str, Any]:
-    precision, _, threads = name.partition("/")
-    return {"precision": precision, "threads": int(threads)}
+def _rates(device: str, precision: str, threads: int | None) -> dict[tuple[str, int], float]:
+    """What was measured, by precision and threads; nothing where both are given and no measuring is due."""
+    if precision != "auto" and threads is not None:
+        return {}
+    return {(name.partition("/")[0], int(name.partition("/")[2])): rate for name, rate in measured(device).items()}
 
 
 def machine(device: str) -> str:
@@ -148,9 +145,7 @@ def _measure(device: str) -> dict[str, float]:
     rates = {}
     for precision in ("fp32", "bf16"):
         for threads in sorted({1, cores}) if device == "cpu" else [cores]:
-            compute = Compute(
-                device=device, precision=precision, channels_last=True, compile=False, threads=threads
-            )
+            compute = Compute(device=device, precision=precision, channels_last=True, compile=False, threads=threads)
             rates[f"{precision}/{threads}"] = round(_rate(compute), 1)
     torch.set_num_threads(before)
     return rates
@@ -159,7 +154,8 @@ def _measure(device: str) -> dict[str, float]:
 def _rate(compute: Compute, batch: int = 32, steps: int = 7) -> float:
     torch.set_num_threads(compute.threads)
     with torch.random.fork_rng(devices=[]):
-        network: nn.Module = digit_encoder(5).to(compute.device, memory_format=compute.memory_format)
+        network = digit_encoder(5).to(compute.device)
+        network.to(memory_format=compute.memory_format)
         images = torch.rand(batch, 1, 28, 28, device=compute.device)
     seconds = []
     for _ in range(steps):

@@ -101,9 +101,7 @@ def train_run(
     return True
 
 
-def _claim(
-    job: Job, data: ImageDataset, compute: Compute, *, resume: bool
-) -> tuple[RunRecord, Compute]:
+def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> tuple[RunRecord, Compute]:
     """The run's record, new or found; a found one decides the compute, since it decides the last bits."""
     folder = job.folder
     wanted = _new_record(job, data, compute)

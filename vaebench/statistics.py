@@ -6,7 +6,7 @@ p 1, a constant difference has an infinite statistic and p 0.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -219,3 +219,15 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     error = deviation / math.sqrt(len(sample))
     half = _half_width(error, len(sample) - 1, confidence)
     return mean, error, mean - half, mean + half
+
+
+def negated(comparison: Comparison) -> Comparison:
+    """The same test with ``a`` and ``b`` exchanged, for tests that are antisymmetric in them (all t-tests)."""
+    return replace(
+        comparison,
+        mean_difference=-comparison.mean_difference,
+        ci_low=-comparison.ci_high,
+        ci_high=-comparison.ci_low,
+        effect_size=-comparison.effect_size,
+        statistic=-comparison.statistic,
+    )

@@ -74,7 +74,8 @@ def train(
         raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={plan.batch_size}")
     torch.set_num_threads(plan.compute.threads)
     device = torch.device(plan.compute.device)
-    model.to(device, memory_format=plan.compute.memory_format).train().requires_grad_(False)
+    model.to(device).to(memory_format=plan.compute.memory_format)
+    model.train().requires_grad_(False)
     workers = [_PhaseRunner(phase, plan.compute) for phase in model.phases()]
     modules = trained_modules(model, [worker.phase for worker in workers])
     start, spent, log = _restore(folder, modules, workers)
@@ -148,7 +149,7 @@ class _PhaseRunner:
             if not torch.isfinite(total):
                 raise UserError(_not_finite(self.phase, terms, step))
             self.optimizer.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             self.optimizer.step()
             if self.phase.after_step:
                 self.phase.after_step()

@@ -40,10 +40,7 @@ def test_mse_equals_numpy(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_psnr_equals_torchmetrics(shape):
     real, other = pair(1, *shape)
-    expected = [
-        reference_psnr(b.double(), a.double(), data_range=1.0).item()
-        for a, b in zip(real, other, strict=True)
-    ]
+    expected = [reference_psnr(b.double(), a.double(), data_range=1.0).item() for a, b in zip(real, other, strict=True)]
     assert peak_signal_noise_ratio(real, other).tolist() == pytest.approx(
         expected, rel=1e-6
     )  # its logarithm is float32
@@ -56,18 +53,14 @@ def test_ssim_equals_torchmetrics(shape, noise):
     _, full = reference_ssim(
         other.double(), real.double(), sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
     )
-    expected = full[..., 5:-5, 5:-5].mean(
-        dim=(1, 2, 3)
-    )  # torchmetrics pads: its map's rim is no valid region
+    expected = full[..., 5:-5, 5:-5].mean(dim=(1, 2, 3))  # torchmetrics pads: its map's rim is no valid region
     assert structural_similarity(real, other).tolist() == pytest.approx(expected.tolist(), abs=1e-9)
 
 
 def test_ssim_of_flat_images_by_hand():
     real, other = torch.full((1, 1, 20, 20), 0.9), torch.full((1, 1, 20, 20), 0.6)
     c1 = 0.01**2
-    assert structural_similarity(real, other).item() == pytest.approx(
-        (2 * 0.54 + c1) / (0.81 + 0.36 + c1), abs=1e-6
-    )
+    assert structural_similarity(real, other).item() == pytest.approx((2 * 0.54 + c1) / (0.81 + 0.36 + c1), abs=1e-6)
 
 
 def test_identical_images():

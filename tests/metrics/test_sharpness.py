@@ -41,9 +41,7 @@ def test_equals_opencv_on_smooth_images():
 
 def test_grey_has_opencv_weights():
     images = images_of(1, 2, 3, 8, 8)
-    expected = [
-        cv2.cvtColor(np.ascontiguousarray(i.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2GRAY) for i in images
-    ]
+    expected = [cv2.cvtColor(np.ascontiguousarray(i.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2GRAY) for i in images]
     np.testing.assert_allclose(to_grey(images)[:, 0].numpy(), expected, rtol=1e-6)
 
 

@@ -29,6 +29,8 @@ class Need(enum.Flag):
 class EvalBatch:
     """One batch of an evaluation: rows of all filled fields belong together.
 
+    A metric finds filled what it declared as its needs, and nothing else is promised.
+
     Images are float32 (n, c, h, w) in [0, 1]; ``mean`` and ``log_variance`` float32 (n, d);
     ``labels`` int64 (n,); ``attributes`` bool (n, a). ``sample`` rows belong to no real image.
     """
@@ -88,6 +90,7 @@ class Metric(ABC):
         protocol: how the value is computed; values of different protocols are never compared.
         of_real: whether the real images themselves have a value worth a row.
         stratified: whether labels and attributes split it into strata.
+        extractor_sha256: of the weights that a feature extractor has; empty where there is none.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Metric(ABC):
     protocol: str
     of_real: bool = False
     stratified: bool = False
+    extractor_sha256: str = ""
 
     @abstractmethod
     def update(self, batch: EvalBatch) -> None:
@@ -133,7 +137,7 @@ class PerImage(Metric):
         self._values: list[Tensor] = []
 
     def update(self, batch: EvalBatch) -> None:
-        self._values.append(self.function(batch).double().cpu())
+        self._values.append(self.function(batch).cpu().double())
 
     def merge(self, other: Self) -> None:
         self._values.extend(other._values)

@@ -36,9 +36,7 @@ class Recipe:
 
     def resolved(self) -> dict[str, Any]:
         """Every hyperparameter with its value, defaults included: what a run's record keeps."""
-        defaults = {
-            name: parameter.default for name, parameter in hyperparameters_of(self.model).items()
-        }
+        defaults = {name: parameter.default for name, parameter in hyperparameters_of(self.model).items()}
         return {**defaults, **self.hyperparameters}
 
 
@@ -73,9 +71,7 @@ def configure(recipe: Recipe, settings: Sequence[str], dataset: Callable[..., ob
             hyperparameters[key] = _parsed(key, text, model_parameters[key].annotation)
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} is no batch: give 1 or more")
-    return replace(
-        recipe, hyperparameters=hyperparameters, dataset_options=options, batch_size=batch_size
-    )
+    return replace(recipe, hyperparameters=hyperparameters, dataset_options=options, batch_size=batch_size)
 
 
 def parse_options(owner: str, settings: Mapping[str, str], target: Callable[..., object]) -> dict[str, Any]:

@@ -55,9 +55,7 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             package = point.dist.name if point.dist else "an unknown package"
             summary = (point.dist.metadata["Summary"] if point.dist else None) or ""
-            found.setdefault(point.name, []).append(
-                Entry(target=point.value, summary=summary, origin=package)
-            )
+            found.setdefault(point.name, []).append(Entry(target=point.value, summary=summary, origin=package))
         return dict(sorted(found.items()))
 
     def names(self) -> list[str]:

@@ -17,9 +17,7 @@ def derive(seed: int, stream: str, position: int = 0) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def generator(
-    seed: int, stream: str, position: int = 0, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def generator(seed: int, stream: str, position: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh generator on ``device`` at the start of that stream."""
     return torch.Generator(device=device).manual_seed(derive(seed, stream, position))
 

@@ -17,8 +17,8 @@ class Digits(DatasetSource):
     """scikit-learn's ``load_digits`` (UCI optical digits, test part): 8 x 8 counts 0 to 16 -> 28 x 28 uint8.
 
     Resized by Pillow's bicubic filter to 20 x 20 and set into a black 28 x 28 frame, 4 pixels from each
-    side, as MNIST's digits stand in theirs: a classifier trained on MNIST reads them best so. Split once, stratified by class: 1,437 to train, 360 to test. An image's id is its
-    row in scikit-learn's array.
+    side, as MNIST's digits stand in theirs: a classifier trained on MNIST reads them best so. Split once,
+    stratified by class: 1,437 to train, 360 to test. An image's id is its row in scikit-learn's array.
     """
 
     name = "digits"

@@ -45,17 +45,9 @@ def _throughput_of(facts: TrainingFacts) -> float:
 
 def parameters() -> list[Metric]:
     """Number of parameters that training updated; frozen networks do not count."""
-    return [
-        FromTraining(
-            _parameters_of, name="parameters", unit="parameters", direction="lower", protocol="trained"
-        )
-    ]
+    return [FromTraining(_parameters_of, name="parameters", unit="parameters", direction="lower", protocol="trained")]
 
 
 def throughput() -> list[Metric]:
     """Training images a second, as the run's record has it; compare runs of one device only."""
-    return [
-        FromTraining(
-            _throughput_of, name="throughput", unit="images/s", direction="higher", protocol="training"
-        )
-    ]
+    return [FromTraining(_throughput_of, name="throughput", unit="images/s", direction="higher", protocol="training")]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vaebench.blocks import kl_to_standard_normal
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Metric, Need, PerImage, Score, TrainingFacts
 
@@ -24,16 +25,6 @@ def bernoulli_nll(real: Tensor, probabilities: Tensor) -> Tensor:
     return functional.binary_cross_entropy(clamped, real.double(), reduction="none").flatten(1).sum(dim=1)
 
 
-def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats, summed over dimensions: two (n, d) -> (n,) float64.
-
-    Kingma & Welling 2014, appendix B.
-    """
-    mean, log_variance = mean.double(), log_variance.double()
-    # expm1(v) - v, not exp(v) - 1 - v: near the prior the latter cancels.
-    return 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance).sum(dim=1)
-
-
 def _nll_of(batch: EvalBatch) -> Tensor:
     assert batch.real is not None and batch.draw is not None
     return bernoulli_nll(batch.real, batch.draw)
@@ -41,7 +32,7 @@ def _nll_of(batch: EvalBatch) -> Tensor:
 
 def _kl_of(batch: EvalBatch) -> Tensor:
     assert batch.mean is not None and batch.log_variance is not None
-    return gaussian_kl(batch.mean, batch.log_variance)
+    return kl_to_standard_normal(batch.mean.double(), batch.log_variance.double())
 
 
 def _elbo_of(batch: EvalBatch) -> Tensor:

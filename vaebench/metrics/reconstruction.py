@@ -62,9 +62,7 @@ def structural_similarity(real: Tensor, reconstruction: Tensor) -> Tensor:
     _check_shapes(real, reconstruction)
     height, width = real.shape[-2:]
     if min(height, width) < _WINDOW:
-        raise UserError(
-            f"ssim needs images of at least 11 x 11 pixels, these are {height} x {width}: leave it out"
-        )
+        raise UserError(f"ssim needs images of at least 11 x 11 pixels, these are {height} x {width}: leave it out")
     x, y = real.double(), reconstruction.double()
     mean_x, mean_y = _gaussian_mean(x), _gaussian_mean(y)
     variances = _gaussian_mean(x.square() + y.square()) - mean_x.square() - mean_y.square()

@@ -12,9 +12,7 @@ from vaebench.core.recipe import Recipe
 from vaebench.models.vae import VAE, Objective, article_vae
 
 
-def squared_feature_distance(
-    network: Perceptual, layers: Sequence[str], weights: Sequence[float]
-) -> Objective:
+def squared_feature_distance(network: Perceptual, layers: Sequence[str], weights: Sequence[float]) -> Objective:
     """The MNIST article's ``perceptual_loss``: per layer, weight * sum of squared feature differences.
 
     Features of the real images need no gradient; those of the decoded ones pass it on. Differences are

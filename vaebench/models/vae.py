@@ -52,9 +52,7 @@ class VAE(Autoencoder):
         return torch.sigmoid(self.decoder(z).float())
 
     def phases(self) -> Sequence[Phase]:
-        return [
-            Phase(name="vae", modules=[self.encoder, self.decoder], loss=self._loss, optimizer=self._optimizer)
-        ]
+        return [Phase(name="vae", modules=[self.encoder, self.decoder], loss=self._loss, optimizer=self._optimizer)]
 
     def _loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         mean, log_variance = self.posterior(batch.images)

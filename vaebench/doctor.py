@@ -1,0 +1,105 @@
+"""What this machine has, what is missing, what that disables, and the exact command that gets it."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from vaebench import compute
+from vaebench.core.errors import UserError
+from vaebench.core.places import cache_dir, data_dir, runs_dir, weights_dir
+from vaebench.listing import Line, listing
+
+PACKAGES = ("vaebench", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the diagnosis; ``mend`` is a command, empty where nothing is wrong."""
+
+    topic: str
+    what: str
+    mend: str = ""
+
+
+def diagnose() -> Iterator[Finding]:
+    """Versions, devices, how training would run, places, data and weights."""
+    yield Finding(topic="python", what=f"{platform.python_version()} on {platform.platform(terse=True)}")
+    for package in PACKAGES:
+        yield Finding(topic="package", what=f"{package} {version(package)}")
+    yield from _devices()
+    for variable, place in (
+        ("VAEBENCH_RUNS", runs_dir),
+        ("VAEBENCH_DATA", data_dir),
+        ("VAEBENCH_WEIGHTS", weights_dir),
+        ("VAEBENCH_CACHE", cache_dir),
+    ):
+        yield _place(variable, place)
+    lines = listing()
+    for line in lines:
+        if line.kind in ("datasets", "perceptual"):
+            yield _stock(line, lines)
+
+
+def _devices() -> Iterator[Finding]:
+    yield Finding(topic="device", what=f"cpu: {compute.processor()}, {os.cpu_count()} cores")
+    for index in range(torch.cuda.device_count()):
+        yield Finding(topic="device", what=f"cuda:{index}: {torch.cuda.get_device_name(index)}")
+    if not torch.cuda.is_available():
+        yield Finding(topic="device", what="no CUDA device: trainings run on the CPU")
+    picked = compute.choose()
+    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in compute.measured(picked.device).items())
+    yield Finding(
+        topic="training",
+        what=(
+            f"{picked.device}, {picked.precision}, {picked.threads} threads, "
+            f"{'channels_last' if picked.channels_last else 'contiguous'}, torch.compile off"
+        ),
+    )
+    yield Finding(
+        topic="training",
+        what=f"chosen by images/s at precision/threads, measured once: {rates} (in {_probe_file()}; delete it to measure anew)",
+    )
+
+
+def _probe_file() -> Path:
+    return cache_dir() / "compute.json"
+
+
+def _place(variable: str, place: Callable[[], Path]) -> Finding:
+    path = place().resolve()
+    standing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not os.access(standing, os.W_OK):
+        return Finding(topic="place", what=f"{variable}: {path} cannot be written to", mend=f"export {variable}=DIR")
+    free = shutil.disk_usage(standing).free / 1e9
+    return Finding(topic="place", what=f"{variable}: {path} ({free:.0f} GB free)")
+
+
+def _stock(line: Line, lines: list[Line]) -> Finding:
+    """A dataset or network: at hand, or what its absence disables."""
+    if line.state.startswith(("ready", "not checked")):
+        return Finding(topic=line.kind, what=f"{line.name}: {line.state}")
+    disabled = [other.name for other in lines if other.kind == "recipes" and other.state == line.state]
+    mend = line.state.partition(": ")[2]
+    return Finding(
+        topic=line.kind, what=f"{line.name}: missing, which disables {', '.join(disabled) or 'nothing'}", mend=mend
+    )
+
+
+def fetch(name: str, source: Path | None) -> str:
+    """Get a dataset or weights by name; what was done, in one line."""
+    from vaebench.builtins import DATASETS, PERCEPTUAL  # noqa: PLC0415
+    from vaebench.core.registry import did_you_mean  # noqa: PLC0415
+
+    if name in PERCEPTUAL.names() and name not in DATASETS.names():
+        PERCEPTUAL.get(name)()
+        return f"{name}: ships with its package, nothing to fetch"
+    if name not in DATASETS.names():
+        known = [*DATASETS.names(), *PERCEPTUAL.names()]
+        raise UserError(f"nothing to fetch is named '{name}': {did_you_mean(name, known)}")
+    return DATASETS.get(name)().fetch(source)

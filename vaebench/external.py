@@ -1,0 +1,156 @@
+"""Images that vaebench did not make: an npz file or a folder, checked before anything is measured."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from vaebench import evaluation, pictures
+from vaebench.checkpoints import RunFolder
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.errors import UserError
+from vaebench.core.metric import Need
+from vaebench.core.places import runs_dir
+from vaebench.core.registry import did_you_mean
+from vaebench.measurement import GALLERY_SAMPLES, Protocol, Source, measure_real, store
+from vaebench.runs import load_split, open_dataset
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def load_images(path: Path) -> Tensor:
+    """``images`` of an npz, or a folder's image files by name: uint8 or float32 in [0, 1], (n, c, h, w).
+
+    Raises :class:`UserError` for a missing or unreadable file, wrong shape or dtype, NaN, or values outside [0, 1].
+    """
+    if path.is_dir():
+        return _folder(path)[0]
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: give an npz file or a folder of images")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if "images" not in archive:
+                held = ", ".join(archive.files) or "nothing"
+                raise UserError(f"{path} holds {held}, no array 'images': save with np.savez(FILE, images=...)")
+            array = archive["images"]
+    except (OSError, ValueError, BadZipFile, EOFError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is no readable npz ({reason}): save with np.savez(FILE, images=...)") from error
+    return _checked(array, path)
+
+
+def _checked(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", path: Path) -> Tensor:
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+        wanted = "(n,h,w), (n,h,w,c) or (n,c,h,w) with c 1 or 3"
+        raise UserError(f"{path}: images have shape {array.shape}, not {wanted}: reshape them")
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(array, np.uint8))
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UserError(f"{path}: images are {array.dtype}: save uint8 (0 to 255) or float (0 to 1)")
+    floats = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(floats).all():
+        bad = int((~np.isfinite(floats)).reshape(len(floats), -1).any(1).sum())
+        raise UserError(f"{path}: {bad} images hold NaN or infinite values: save finite floats in [0, 1]")
+    if floats.min() < 0 or floats.max() > 1:
+        low, high = floats.min(), floats.max()
+        raise UserError(f"{path}: floats lie in [{low:.3g}, {high:.3g}], not in [0, 1]: scale them, or save uint8")
+    return torch.from_numpy(floats)
+
+
+def _folder(path: Path) -> tuple[Tensor, list[str]]:
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise UserError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}): give another folder")
+    arrays = []
+    for file in files:
+        try:
+            with Image.open(file) as opened:
+                arrays.append(np.asarray(opened.convert("L" if opened.mode in ("1", "L", "I;16") else "RGB")))
+        except (OSError, UnidentifiedImageError) as error:
+            raise UserError(f"{file} is no readable image: repair it or take it out of the folder") from error
+        if arrays[-1].shape != arrays[0].shape:
+            sizes = f"{arrays[0].shape} and {arrays[-1].shape}"
+            raise UserError(f"{file} has another size or mode than {files[0].name} ({sizes}): make them alike")
+    stacked = np.stack(arrays)
+    return _checked(stacked, path), [file.name for file in files]
+
+
+def folder_dataset(path: Path) -> ImageDataset:
+    """A folder of images taken as they are, as something to measure against; ids are the file names."""
+    images, names = _folder(path)
+    return ImageDataset(name=path.resolve().name, split="all", images=images, ids=names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """How images made elsewhere are to be read, as the command line has it."""
+
+    name: str
+    reference: str  # DATASET[:SPLIT] or a folder
+    paired: bool
+    kind: str  # reconstructions, samples, or empty: reconstructions where paired
+
+
+def evaluate_external(path: Path, given: External, protocol: Protocol, say: Callable[[str], None]) -> list[str]:
+    """Check and measure the images at ``path`` and the real ones they stand against; the datasets touched."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given.name):
+        raise UserError(f"--name {given.name!r} names no run: give letters, digits, '.', '_' or '-'")
+    kind = given.kind or ("reconstructions" if given.paired else "samples")
+    if kind not in ("reconstructions", "samples"):
+        raise UserError(f"--kind '{kind}' is unknown: {did_you_mean(kind, ['reconstructions', 'samples'])}")
+    if given.paired and kind == "samples":
+        raise UserError("--paired images are reconstructions: leave --kind samples away")
+    if not given.reference:
+        raise UserError("--images needs --reference: a DATASET[:SPLIT] or a folder they are measured against")
+    images, data = load_images(path), reference(given.reference)
+    measure_external(images, given.name, data, protocol, paired=given.paired, reconstructions=kind == "reconstructions")
+    measure_real(data, protocol)
+    say(f"external/{given.name}: {len(images)} images measured against {data.name}:{data.split}")
+    return [data.name]
+
+
+def reference(text: str) -> ImageDataset:
+    """``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
+    if Path(text).is_dir():
+        return folder_dataset(Path(text))
+    name, _, split = text.partition(":")
+    return load_split(open_dataset(name), split or "test")
+
+
+def measure_external(
+    images: Tensor,
+    name: str,
+    data: ImageDataset,
+    protocol: Protocol,
+    *,
+    paired: bool,
+    reconstructions: bool,
+) -> None:
+    """Measure checked images as run ``external/NAME``; :class:`UserError` where they do not fit ``data``."""
+    if images.shape[1:] != data.images.shape[1:]:
+        found, wanted = tuple(images.shape[1:]), tuple(data.images.shape[1:])
+        raise UserError(f"images are {found} (channels, height, width), {data.name}'s are {wanted}: resize them")
+    if paired and len(images) != len(data):
+        reason = f"{len(images)} images cannot be paired with the {len(data)} of {data.name}:{data.split}"
+        raise UserError(f"{reason}: give one for each, in order, or leave --paired away")
+    kind = Need.RECONSTRUCTION if reconstructions else Need.SAMPLE
+    began = time.monotonic()
+    subject = evaluation.of_images(images, data if paired else None, kind=kind)
+    scores = evaluation.measure(protocol.build(), subject)
+    source = Source(f"external/{name}", None, "", "cpu", time.monotonic() - began)
+    folder = RunFolder(runs_dir() / "external" / name)
+    store(folder, source, data, scores, paired=paired)
+    shown = images[data.showcase_indices()] if paired else images[:GALLERY_SAMPLES]
+    content = "reconstructions" if paired else "samples"
+    pictures.save_gallery(folder.path / "gallery.npz", {content: pictures.to_pixels(shown)})

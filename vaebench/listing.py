@@ -1,0 +1,55 @@
+"""What there is, by name, and whether its data are at hand: answered from tables, nothing is imported."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from vaebench.builtins import KINDS
+from vaebench.core.errors import UserError
+from vaebench.core.places import data_dir
+from vaebench.core.registry import Entry, did_you_mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One plugin; ``state`` is ``ready``, or what is in the way and the command that mends it."""
+
+    kind: str
+    name: str
+    summary: str
+    origin: str
+    state: str
+
+
+def listing(kind: str | None = None) -> list[Line]:
+    """Everything of one kind, or of all."""
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"nothing is listed under '{kind}': {did_you_mean(kind, KINDS)}")
+    return [line for name in ([kind] if kind else list(KINDS)) for line in _lines(name)]
+
+
+def as_dicts(lines: list[Line]) -> list[dict[str, str]]:
+    """For ``--json``."""
+    return [asdict(line) for line in lines]
+
+
+def _lines(kind: str) -> Iterator[Line]:
+    for name, claims in KINDS[kind].entries().items():
+        entry = claims[0]
+        origin = " and ".join(claim.origin for claim in claims)
+        state = "name clash: uninstall or rename one" if len(claims) > 1 else (_missing(name, entry) or "ready")
+        yield Line(kind=kind, name=name, summary=entry.summary, origin=origin, state=state)
+
+
+def _missing(name: str, entry: Entry) -> str:
+    """What an entry lacks, itself or through what it needs; empty where nothing."""
+    if entry.origin != "built-in":
+        return "not checked (a plugin says so itself when it runs)"
+    for file in entry.files:
+        if not any((data_dir() / candidate).is_file() for candidate in (file, f"{file}.gz")):
+            return f"data missing: vaebench fetch {name}"
+    for need in entry.needs:
+        kind, _, needed = need.partition(":")
+        state = _missing(needed, KINDS[kind].entries()[needed][0])
+        if state:
+            return state
+    return ""

@@ -1,0 +1,84 @@
+"""Per-image values beside a run's results, as Parquet: any two runs can be compared pair by pair later."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vaebench.core.errors import UserError
+from vaebench.core.places import write_atomic
+
+_KEY = ["dataset", "split", "data_fingerprint", "metric", "protocol"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Series:
+    """What one series of per-image values measures."""
+
+    dataset: str
+    split: str
+    data_fingerprint: str
+    metric: str
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class PerImageValues:
+    """Image ids and their values, float64, in the order of the dataset."""
+
+    ids: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+def write(path: Path, fresh: Mapping[Series, PerImageValues]) -> None:
+    """Add series to the file; a series that stands there is replaced by its new measurement."""
+    known = {**(read(path) if path.exists() else {}), **fresh}
+    if not known:
+        return
+    frames = [
+        pd.DataFrame(
+            {
+                "image_id": content.ids,
+                **{column: getattr(series, column) for column in _KEY},
+                "value": content.values,
+            }
+        )
+        for series, content in sorted(known.items())
+    ]
+    table = pd.concat(frames, ignore_index=True).astype(dict.fromkeys(["image_id", *_KEY], "category"))
+    write_atomic(path, lambda temporary: table.to_parquet(temporary, index=False))
+
+
+def read(path: Path) -> dict[Series, PerImageValues]:
+    """Every series in the file; :class:`UserError` where it cannot be read."""
+    table = _read_table(path)
+    return {
+        Series(*(str(part) for part in key)): PerImageValues(
+            tuple(group["image_id"].astype(str)), group["value"].to_numpy(np.float64)
+        )
+        for key, group in table.groupby(_KEY, sort=True, observed=True)
+    }
+
+
+def write_labels(path: Path, ids: Sequence[str], columns: Mapping[str, Sequence[int]]) -> None:
+    """Labels and attributes of a split's images, which strata are cut by."""
+    table = pd.DataFrame({"image_id": list(ids), **columns})
+    write_atomic(path, lambda temporary: table.to_parquet(temporary, index=False))
+
+
+def read_labels(path: Path) -> tuple[tuple[str, ...], dict[str, list[int]]]:
+    """What :func:`write_labels` wrote."""
+    table = _read_table(path)
+    columns = {str(name): table[name].tolist() for name in table.columns if name != "image_id"}
+    return tuple(table["image_id"].astype(str)), columns
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read ({reason}): move it away, then evaluate the run again") from error

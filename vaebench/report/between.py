@@ -1,0 +1,95 @@
+"""What the command line asks of single runs: two of them compared, or where one number came from."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vaebench.builtins import METRICS
+from vaebench.checkpoints import RunFolder
+from vaebench.core import results
+from vaebench.core.errors import UserError
+from vaebench.core.registry import did_you_mean
+from vaebench.report.collect import REAL, Measured, all_folders, collect, datasets_measured, provenance_lines
+from vaebench.report.comparisons import Row, compare
+from vaebench.report.tables import p_text, short, to_text
+from vaebench.runs import find_runs
+
+
+def between(a: str, b: str) -> list[str]:
+    """Every test between two RUNs, as lines of text.
+
+    Two recipes stand as they do in the report, with Holm's correction over all recipes measured; where single
+    seeds or paths are named, the correction is over the two and the real images.
+    """
+    lines: list[str] = []
+    sides = {a: _with_results(find_runs([a])), b: _with_results(find_runs([b]))}
+    if len(sides) < 2:
+        raise UserError(f"{a} cannot be compared with itself: name two runs")
+    shared = [name for name in datasets_measured(sides[a]) if name in datasets_measured(sides[b])]
+    if not shared:
+        raise UserError(f"{a} and {b} were not measured on a dataset in common: evaluate both on one")
+    for dataset in shared:
+        whole = collect(dataset, all_folders())
+        measured = whole if {a, b} <= set(whole.recipes()) else _only(dataset, sides)
+        lines += [f"{dataset}: a = {a}, b = {b}", *_table(compare(measured, a, b), a), ""]
+    return lines[:-1]
+
+
+def _with_results(folders: Sequence[RunFolder]) -> list[RunFolder]:
+    for folder in folders:
+        if not folder.results.exists():
+            raise UserError(f"{folder.path} was never measured: run 'vaebench evaluate {folder.path}' first")
+    return list(folders)
+
+
+def _only(dataset: str, sides: dict[str, list[RunFolder]]) -> Measured:
+    """The two sides under the names they were given, and the real images."""
+    real = [folder for folder in all_folders() if folder.path.parent.name == REAL]
+    whole = collect(dataset, [*real, *(folder for folders in sides.values() for folder in folders)])
+    given = {folder.path: name for name, folders in sides.items() for folder in folders}
+    name_of = {subject: given.get(path, subject[0]) for subject, path in whole.folders.items()}
+    return replace(
+        whole,
+        results=[replace(line, recipe=name_of[line.recipe, line.seed]) for line in whole.results],
+        values={(name_of[subject], subject[1]): values for subject, values in whole.values.items()},
+    )
+
+
+def _table(rows: Sequence[Row], a: str) -> list[str]:
+    """Rows with ``a`` first, whichever way round the report has them."""
+    body = []
+    for row in rows:
+        sign = 1 if row.a == a else -1
+        low, high = sorted((sign * row.ci_low, sign * row.ci_high))
+        winner = {"a": row.a, "b": row.b}.get(row.verdict, row.verdict)
+        body.append(
+            [
+                row.metric,
+                row.protocol,
+                row.stratum,
+                row.test,
+                str(row.n),
+                short(sign * row.mean_difference),
+                f"[{short(low)}, {short(high)}]",
+                short(sign * row.effect_size),
+                f"{row.statistic if row.test == 'wilcoxon' else sign * row.statistic:.6g}",
+                p_text(row.p_value),
+                p_text(row.p_holm),
+                winner,
+            ]
+        )
+    header = ["metric", "protocol", "stratum", "test", "n", "a - b", "95 %", "effect", "statistic", "p", "p Holm"]
+    return to_text([*header, "better"], body)
+
+
+def origins(run: str, metric: str) -> list[str]:
+    """Where the latest values of one metric of a RUN came from, stratum ``all``, every seed and protocol."""
+    lines: list[str] = []
+    known = set(METRICS.names())
+    for folder in _with_results(find_runs([run])):
+        for result in results.latest(results.read(folder.results)):
+            known.add(result.metric)
+            if result.metric == metric and result.stratum == "all":
+                lines += [f"{folder.path}: {metric}", *(f"  {line}" for line in provenance_lines(result)), ""]
+    if not lines:
+        raise UserError(f"{run} has no value of '{metric}': {did_you_mean(metric, known)}")
+    return lines[:-1]

@@ -1,0 +1,122 @@
+"""Read what lies in the runs folder about one dataset: results, per-image values, records and pictures."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaebench import per_image
+from vaebench.checkpoints import RunFolder, RunRecord
+from vaebench.core import results
+from vaebench.core.dataset import strata
+from vaebench.core.errors import UserError
+from vaebench.core.places import runs_dir
+from vaebench.core.results import Result
+from vaebench.per_image import PerImageValues, Series
+from vaebench.pictures import Pixels, load_gallery
+
+REAL = "real"
+Subject = tuple[str, int | None]  # recipe and seed; the real images and external ones have no seed
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Everything known about the runs on one dataset, as read from disk."""
+
+    dataset: str
+    results: Sequence[Result]
+    values: Mapping[Subject, Mapping[Series, PerImageValues]]
+    strata: Mapping[str, Mapping[str, Mask]]  # data fingerprint -> stratum -> which images
+    labels: Mapping[str, Mapping[str, Sequence[int]]]  # data fingerprint -> column -> values
+    galleries: Mapping[Subject, Mapping[str, Pixels]] = field(default_factory=dict)
+    records: Mapping[Subject, RunRecord] = field(default_factory=dict)
+    folders: Mapping[Subject, Path] = field(default_factory=dict)
+
+    def recipes(self) -> list[str]:
+        """The real images first, then recipes and external sets by name."""
+        names = {result.recipe for result in self.results}
+        return sorted(names, key=lambda name: (name != REAL, name))
+
+
+def all_folders() -> list[RunFolder]:
+    """Every folder with results under the runs folder."""
+    return [RunFolder(path.parent) for path in sorted(runs_dir().glob("**/results.jsonl"))]
+
+
+def datasets_measured(folders: Iterable[RunFolder]) -> list[str]:
+    """Names of the datasets that something was measured on."""
+    return sorted({result.dataset for folder in folders for result in results.read(folder.results)})
+
+
+def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
+    """Read the folders' results on ``dataset``; those of weights that have been replaced since are left out.
+
+    Raises :class:`UserError` where nothing was measured on it.
+    """
+    kept: list[Result] = []
+    values: dict[Subject, dict[Series, PerImageValues]] = {}
+    cuts: dict[str, dict[str, Mask]] = {}
+    labels: dict[str, dict[str, list[int]]] = {}
+    galleries: dict[Subject, dict[str, Pixels]] = {}
+    records: dict[Subject, RunRecord] = {}
+    places: dict[Subject, Path] = {}
+    for folder in folders:
+        found = [line for line in results.latest(results.read(folder.results)) if line.dataset == dataset]
+        record = folder.read_record() if folder.record_file.exists() else None
+        if record is not None:
+            found = [line for line in found if line.provenance.weights_sha256 == record.weights_sha256]
+        if not found:
+            continue
+        subject = (found[0].recipe, found[0].seed)
+        kept.extend(found)
+        read = per_image.read(folder.per_image) if folder.per_image.exists() else {}
+        values.setdefault(subject, {}).update({s: v for s, v in read.items() if s.dataset == dataset})
+        galleries[subject] = load_gallery(folder.path / "gallery.npz")
+        places[subject] = folder.path
+        if record is not None:
+            records[subject] = record
+        if (folder.path / "images.parquet").exists():
+            _, columns = per_image.read_labels(folder.path / "images.parquet")
+            fingerprint = found[0].provenance.data_fingerprint
+            cuts[fingerprint] = {name: np.array(rows) for name, rows in strata(columns).items()}
+            labels[fingerprint] = columns
+    if not kept:
+        raise UserError(f"nothing was measured on '{dataset}' in {runs_dir()}: run 'vaebench evaluate --all' first")
+    return Measured(
+        dataset=dataset,
+        results=kept,
+        values=values,
+        strata=cuts,
+        labels=labels,
+        galleries=galleries,
+        records=records,
+        folders=places,
+    )
+
+
+def provenance_lines(result: Result) -> list[str]:
+    """Where one number came from, one fact a line."""
+    source = result.provenance
+    error = "" if result.std_error is None else f" ± {result.std_error:.6g} (standard error over images)"
+    value = "n/a" if result.value is None else f"{result.value:.10g}{error}"
+    seed = "none" if result.seed is None else str(result.seed)
+    facts = {
+        "value": value,
+        "note": result.note,
+        "unit, direction": f"{result.unit}, {result.direction}",
+        "protocol": result.protocol,
+        "data": f"{result.dataset}:{result.split}, stratum {result.stratum}, n = {result.n}",
+        "data fingerprint": source.data_fingerprint,
+        "training seed": seed,
+        "weights sha256": source.weights_sha256,
+        "extractor sha256": source.extractor_sha256,
+        "versions": f"vaebench {source.vaebench_version}, {json.dumps(source.versions, sort_keys=True)}",
+        "device": source.device,
+        "measured": f"{source.created}, in a pass of {source.seconds} s",
+        "command": source.command,
+    }
+    return [f"{name:17} {text}" for name, text in facts.items() if text]

@@ -1,0 +1,62 @@
+"""Rows to CSV and Markdown: fixed columns, fixed formats, no date of today in them."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SMALLEST_P = 1e-300
+
+
+def p_text(p: float) -> str:
+    """A p-value; below 1e-300 it is ``<1e-300``, never 0."""
+    return "<1e-300" if p < SMALLEST_P else f"{p:.6g}"
+
+
+def cell(name: str, value: object) -> str:
+    """One CSV cell: floats to 10 digits, p-values by :func:`p_text`, nothing for None and NaN."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return p_text(value) if name in ("p_value", "p_holm") else f"{value:.10g}"
+    return str(value)
+
+
+def to_csv(kind: "type[DataclassInstance]", rows: Iterable["DataclassInstance"]) -> str:
+    """A header of the dataclass's fields, then its rows."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [field.name for field in fields(kind)]
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([cell(name, getattr(row, name)) for name in names])
+    return out.getvalue()
+
+
+def to_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A pipe table; text columns left, the rest right as numbers read."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def short(value: float | None) -> str:
+    """A number for people: four significant digits, thousands separated, ``n/a`` for none."""
+    if value is None or math.isnan(value):
+        return "n/a"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(digits, 8)}f}"
+
+
+def to_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Aligned columns for a terminal."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in [header, *rows]]
+    return [line.rstrip() for line in lines]

@@ -1,0 +1,193 @@
+"""Write one dataset's report: leaderboard, comparisons, figures; the same results give the same bytes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vaebench.core.places import write_text
+from vaebench.report import comparisons, leaderboard
+from vaebench.report.collect import REAL, Measured, all_folders, collect
+from vaebench.report.figures import draw_all
+from vaebench.report.published import Claim, claims
+from vaebench.report.tables import p_text, short, to_csv, to_markdown, to_text
+
+DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "target": "nearer to the originals is better"}
+PUBLISHED = Path("baselines/published")
+
+
+def write_report(dataset: str, out: Path, published: Path = PUBLISHED) -> Path:
+    """Tables and figures of ``dataset`` into ``out/dataset``; returns that folder.
+
+    Files that this report no longer makes are left alone: nothing is deleted.
+    """
+    measured = collect(dataset, all_folders())
+    tested = comparisons.all_pairs(measured)
+    ranked = leaderboard.leaderboard(measured, tested)
+    folder = out / dataset
+    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, ranked))
+    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tested))
+    captions = draw_all(measured, folder / "figures")
+    held = claims(published, measured, tested)
+    write_text(folder / "leaderboard.md", page(measured, ranked, tested, held, captions))
+    return folder
+
+
+def summary(dataset: str) -> list[str]:
+    """The leaderboard's main table for a terminal."""
+    measured = collect(dataset, all_folders())
+    ranked = leaderboard.leaderboard(measured, comparisons.all_pairs(measured))
+    return to_text(*_main_table(measured, ranked))
+
+
+def page(
+    measured: Measured,
+    ranked: Sequence[leaderboard.Row],
+    tested: Sequence[comparisons.Row],
+    held: Sequence[Claim],
+    captions: Mapping[str, str],
+) -> str:
+    """``leaderboard.md``."""
+    parts = [f"# {measured.dataset}\n", _provenance(measured)]
+    parts += ["## Leaderboard\n", to_markdown(*_main_table(measured, ranked)), _legend(ranked)]
+    strata = sorted({row.stratum for row in ranked if row.stratum != "all" and row.metric == "blur"})
+    if strata:
+        parts += ["## Laplacian variance by stratum\n", _strata_table(measured, ranked, strata)]
+    parts += ["## Is the difference real?\n", _comparison_table(tested)]
+    if held:
+        parts += ["## Beside what was published\n", _claims_table(held)]
+    parts += ["## Training\n", _training_table(measured)]
+    parts += ["## Figures\n", *(f"{text}\n\n![{text}](figures/{name})\n" for name, text in captions.items())]
+    return "\n".join(parts)
+
+
+def _provenance(measured: Measured) -> str:
+    newest = max(measured.results, key=lambda line: line.provenance.created)
+    source = newest.provenance
+    fingerprints = sorted({line.provenance.data_fingerprint[:12] for line in measured.results})
+    return (
+        f"Split `{newest.split}`, data fingerprint {', '.join(fingerprints)}. Measured {source.created[:10]} on "
+        f"{source.device}; vaebench {source.vaebench_version}, Python {source.versions['python']}. "
+        "Made by `vaebench report`; not edited by hand.\n"
+    )
+
+
+def _cells(ranked: Sequence[leaderboard.Row], stratum: str) -> dict[tuple[str, str], dict[str, leaderboard.Row]]:
+    """(metric, protocol) -> recipe -> row."""
+    cells: dict[tuple[str, str], dict[str, leaderboard.Row]] = {}
+    for row in ranked:
+        if row.stratum == stratum:
+            cells.setdefault((row.metric, row.protocol), {})[row.recipe] = row
+    return cells
+
+
+def _text(row: leaderboard.Row | None) -> str:
+    """Value, half-width of its interval, and rank."""
+    if row is None:
+        return ""
+    if row.value is None:
+        return "n/a"
+    half = f" ± {short(row.ci_high - row.value)}" if row.ci_high is not None else ""
+    if row.rank_low is None:
+        return short(row.value) + half
+    rank = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low} to {row.rank_high}"
+    return f"{short(row.value)}{half} ({rank})"
+
+
+def _main_table(measured: Measured, ranked: Sequence[leaderboard.Row]) -> tuple[list[str], list[list[str]]]:
+    names = [name for name in measured.recipes() if any(row.recipe == name for row in ranked)]
+    body = []
+    for (metric, protocol), row_of in _cells(ranked, "all").items():
+        sample = next(iter(row_of.values()))
+        what = f"{metric} ({protocol}), {sample.unit}; {DIRECTIONS[sample.direction]}"
+        body.append([what, *(_text(row_of.get(name)) for name in names)])
+    return ["metric", *map(_title, names)], body
+
+
+def _legend(ranked: Sequence[leaderboard.Row]) -> str:
+    notes = sorted({f"{row.recipe}, {row.metric}: {row.note}" for row in ranked if row.value is None and row.note})
+    return (
+        "Value ± half of its 95 % interval (rank). The interval is over training seeds where a recipe has several, "
+        "else over images, and then speaks of that checkpoint only. Ranks count tests won after Holm's correction "
+        "at 0.05, over seeds where there are several; a range means that the data leave it open; no rank, that "
+        "nothing was tested.\n" + "".join(f"\n- n/a: {note}" for note in notes)
+    )
+
+
+def _title(name: str) -> str:
+    return "originals" if name == REAL else name
+
+
+def _strata_table(measured: Measured, ranked: Sequence[leaderboard.Row], strata: Sequence[str]) -> str:
+    names = measured.recipes()
+    body = []
+    for stratum in strata:
+        row_of = _cells(ranked, stratum).get(("blur", "recon"), {})
+        n = next((str(row.n) for row in row_of.values()), "")
+        body.append([stratum, n, *(_text(row_of.get(name)) for name in names)])
+    return to_markdown(["stratum", "images", *map(_title, names)], body)
+
+
+def _comparison_table(tested: Sequence[comparisons.Row]) -> str:
+    """Stratum ``all`` of every metric, and the two strata of the MNIST article; the rest is in the CSV."""
+    shown = [row for row in tested if row.stratum in ("all", "label!=1", "label=1") and _worth_a_line(row)]
+    body = [
+        [
+            f"{row.metric} ({row.protocol}), {row.stratum}",
+            f"{_title(row.a)} - {_title(row.b)}",
+            row.test,
+            str(row.n),
+            f"{short(row.mean_difference)} [{short(row.ci_low)}, {short(row.ci_high)}]",
+            short(row.effect_size),
+            f"{row.statistic:.2f}",
+            p_text(row.p_holm) if row.p_holm < 1e-300 else f"{row.p_holm:.2g}",
+            {"a": _title(row.a), "b": _title(row.b)}.get(row.verdict, row.verdict),
+        ]
+        for row in shown
+    ]
+    header = [
+        "metric, stratum",
+        "a - b",
+        "test",
+        "n",
+        "mean difference [95 %]",
+        "effect",
+        "statistic",
+        "p (Holm)",
+        "better",
+    ]
+    legend = (
+        "Tests over images take each recipe's values averaged over its seeds: they speak of these checkpoints. Tests "
+        "over seeds (`welch-t-seeds`, `one-sample-t-seeds`) speak of the recipes. Effect: Cohen's dz (paired-t) or "
+        "Hedges' g (the others). Wilcoxon's test and every other stratum are in comparisons.csv.\n"
+    )
+    return to_markdown(header, body) + "\n" + legend
+
+
+def _worth_a_line(row: comparisons.Row) -> bool:
+    return row.test != "wilcoxon" and (row.stratum == "all" or row.metric == "blur")
+
+
+def _claims_table(held: Sequence[Claim]) -> str:
+    body = [[claim.says, claim.published, claim.ours, claim.agrees] for claim in held]
+    sources = ", ".join(sorted({claim.source for claim in held}))
+    return f"Source: {sources}.\n\n" + to_markdown(["statement", "published", "ours", "agrees"], body)
+
+
+def _training_table(measured: Measured) -> str:
+    header = ["run", "images", "batch", "steps", "seconds", "images/s", "precision", "threads", "device"]
+    body = []
+    for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
+        compute, facts = record.compute, record.training_facts()
+        body.append(
+            [
+                f"{recipe}/seed-{seed}",
+                str(record.images),
+                str(record.batch_size),
+                str(record.steps),
+                f"{facts.seconds:.0f}",
+                f"{facts.images_per_second:.0f}",
+                str(compute["precision"]),
+                str(compute["threads"]),
+                str(compute["device"]),
+            ]
+        )
+    return to_markdown(header, body)
