@@ -102,6 +102,7 @@ def train(
     channels_last: Annotated[bool, typer.Option(help="memory layout of images and convolutions")] = True,
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the trained modules")] = False,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default measured")] = None,
+    save_every: Annotated[float, typer.Option(metavar="SECONDS", help="between checkpoints")] = 60.0,
 ) -> None:
     """Train recipes, each with each seed, into the runs folder."""
     from vaebench import compute, runs, workflow
@@ -121,7 +122,7 @@ def train(
         for seed in _numbers(seeds)
         for recipe, reference in chosen
     ]
-    workflow.train_jobs(jobs, picked, resume=resume, console=out)
+    workflow.train_jobs(jobs, picked, resume=resume, save_every=save_every, console=out)
 
 
 def _numbers(text: str) -> list[int]:

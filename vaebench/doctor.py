@@ -63,7 +63,7 @@ def _devices() -> Iterator[Finding]:
     )
     yield Finding(
         topic="training",
-        what=f"chosen by images/s at precision/threads, measured once: {rates} (in {_probe_file()}; delete it to measure anew)",
+        what=f"chosen by images/s at precision/threads: {rates} (kept in {_probe_file()}; delete it to measure anew)",
     )
 
 

@@ -61,18 +61,18 @@ def of_model(
 
     @torch.inference_mode()
     def batches() -> Iterator[EvalBatch]:
-        noise = seeding.generator(seed, "posterior draws")
+        # all at once: torch.randn's stream depends on how many numbers a call asks for
+        noise = torch.randn(len(data), model.latent_dim, generator=seeding.generator(seed, "posterior draws"))
         for rows in torch.arange(len(data)).split(BATCH):
             real = to_float(data.images[rows].to(device))
             filled: dict[str, Tensor | None] = {"real": real, **_labels(data, rows)}
-            if isinstance(model, Autoencoder):
+            if isinstance(model, Autoencoder) and wanted & (Need.RECONSTRUCTION | Need.DRAW | Need.LATENT):
                 mean, log_variance = model.posterior(real)
                 filled |= {"mean": mean, "log_variance": log_variance}
                 if Need.RECONSTRUCTION in wanted:
                     filled["reconstruction"] = model.decode(mean)
                 if Need.DRAW in wanted:
-                    normal = torch.randn(mean.shape, generator=noise).to(device)
-                    filled["draw"] = model.decode(mean + normal * torch.exp(0.5 * log_variance))
+                    filled["draw"] = model.decode(mean + noise[rows].to(device) * torch.exp(0.5 * log_variance))
             yield EvalBatch(**filled)
         if Need.SAMPLE in wanted:
             prior = torch.randn(samples, model.latent_dim, generator=seeding.generator(seed, "samples"))
@@ -138,9 +138,16 @@ def measure(metrics: Sequence[Metric], subject: Subject) -> list[tuple[Metric, S
     scores = []
     for metric in metrics:
         note = refused.get(id(metric))
-        score = metric.score(subject.facts) if note is None else Score(value=None, n=0, note=note)
+        score = _score(metric, subject) if note is None else Score(value=None, n=0, note=note)
         scores.append((metric, _finite(score)))
     return scores
+
+
+def _score(metric: Metric, subject: Subject) -> Score:
+    try:
+        return metric.score(subject.facts)
+    except UserError as error:
+        return Score(value=None, n=0, note=str(error))
 
 
 def _wants(needs: Need, carried: Need) -> bool:

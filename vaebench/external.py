@@ -2,6 +2,7 @@
 
 import re
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from vaebench import evaluation, pictures
@@ -40,7 +41,7 @@ def load_images(path: Path) -> Tensor:
                 held = ", ".join(archive.files) or "nothing"
                 raise UserError(f"{path} holds {held}, no array 'images': save with np.savez(FILE, images=...)")
             array = archive["images"]
-    except (OSError, ValueError, BadZipFile, EOFError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, BadZipFile, EOFError, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is no readable npz ({reason}): save with np.savez(FILE, images=...)") from error
     return _checked(array, path)
@@ -76,8 +77,10 @@ def _folder(path: Path) -> tuple[Tensor, list[str]]:
     for file in files:
         try:
             with Image.open(file) as opened:
-                arrays.append(np.asarray(opened.convert("L" if opened.mode in ("1", "L", "I;16") else "RGB")))
-        except (OSError, UnidentifiedImageError) as error:
+                if opened.mode.startswith(("I", "F")):  # Pillow would clip them to 255
+                    raise UserError(f"{file} has more than 8 bits a channel ({opened.mode}): save it with 8")
+                arrays.append(np.asarray(opened.convert("L" if opened.mode in ("1", "L") else "RGB")))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(f"{file} is no readable image: repair it or take it out of the folder") from error
         if arrays[-1].shape != arrays[0].shape:
             sizes = f"{arrays[0].shape} and {arrays[-1].shape}"

@@ -76,13 +76,13 @@ def train_run(
     compute: Compute,
     *,
     resume: bool,
+    save_every: float,
     on_progress: Callable[[Progress], None],
-    plan_options: dict[str, float] | None = None,
 ) -> bool:
     """Train one run into its folder; ``False`` where it was finished already. Nothing that exists is lost.
 
-    Raises :class:`UserError` where the folder holds another training, or an interrupted one and ``resume``
-    is not set; `Interrupted` after saving on SIGINT or SIGTERM.
+    A checkpoint is written every ``save_every`` seconds. Raises :class:`UserError` where the folder holds another
+    training, or an interrupted one and ``resume`` is not set; ``Interrupted`` after saving on SIGINT or SIGTERM.
     """
     record, compute = _claim(job, data, compute, resume=resume)
     if record.status == "finished":
@@ -93,7 +93,7 @@ def train_run(
         batch_size=record.batch_size,
         steps=record.steps,
         compute=compute,
-        **(plan_options or {}),  # type: ignore[arg-type]
+        save_every=save_every,
     )
     with _stop_signals() as should_stop:
         facts = train(model, data, plan, job.folder, on_progress=on_progress, should_stop=should_stop)

@@ -70,11 +70,9 @@ def train(
     Raises :class:`UserError` where a loss is not finite or the data hold less than a batch, and
     :class:`Interrupted` once ``should_stop`` says so, after saving.
     """
-    if len(data) < plan.batch_size:
-        raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={plan.batch_size}")
     torch.set_num_threads(plan.compute.threads)
-    device = torch.device(plan.compute.device)
-    model.to(device).to(memory_format=plan.compute.memory_format)
+    feed = _Feed(data, plan)
+    model.to(feed.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
     workers = [_PhaseRunner(phase, plan.compute) for phase in model.phases()]
     modules = trained_modules(model, [worker.phase for worker in workers])
@@ -82,31 +80,21 @@ def train(
     if plan.compute.compile:
         for module in modules.values():
             module.compile()
+    meter = _Meter(plan, feed.per_epoch, spent, start)
 
-    images = data.images.to(device)
-    labels = None if data.labels is None else data.labels.to(device)
-    per_epoch = len(data) // plan.batch_size
-    meter = _Meter(plan, per_epoch, spent, start)
-
-    def save(step: int) -> None:
+    def save(step: int) -> float:
         write_text(folder.history, _history_text(log))
-        position = {"step": step, "seconds": meter.seconds, "schedules": [w.schedule_state() for w in workers]}
+        schedules = [worker.schedule_state() for worker in workers]
+        position = {"step": step, "seconds": meter.seconds, "schedules": schedules}
         save_state(folder.state, modules, [worker.optimizer for worker in workers], position)
+        return time.monotonic()
 
     saved_at = time.monotonic()
-    for index in range(start, plan.steps):
-        if index % per_epoch == 0 or index == start:
-            order = _epoch_order(len(data), plan.seed, index // per_epoch).to(device)
-        rows = order[(index % per_epoch) * plan.batch_size :][: plan.batch_size]
-        pixels = to_float(images[rows]).contiguous(memory_format=plan.compute.memory_format)
-        batch = Batch(images=pixels, labels=None if labels is None else labels[rows])
-        noise = seeding.generator(plan.seed, "noise", index, device)
-        step = Step(index=index, total=plan.steps, generator=noise)
+    for done in range(start + 1, plan.steps + 1):
+        batch, step = feed.take(done - 1)
         for worker in workers:
             meter.add(worker.run(batch, step))
-        done = index + 1
-        if done % per_epoch == 0:
-            for worker in workers:
+            if done % feed.per_epoch == 0:
                 worker.end_epoch()
         if done % plan.log_every == 0 or done == plan.steps:
             log.append(meter.read(done))
@@ -114,10 +102,8 @@ def train(
         if should_stop() and done < plan.steps:
             save(done)
             raise Interrupted(f"stopped at step {done} of {plan.steps}")
-        if time.monotonic() - saved_at > plan.save_every:
-            save(done)
-            saved_at = time.monotonic()
-    save(plan.steps)
+        if done == plan.steps or time.monotonic() - saved_at > plan.save_every:
+            saved_at = save(done)
     return TrainingFacts(
         parameters=count_parameters(modules.values()),
         images_per_second=plan.steps * plan.batch_size / max(meter.seconds, 1e-9),
@@ -126,8 +112,34 @@ def train(
     )
 
 
-def _epoch_order(n: int, seed: int, epoch: int) -> Tensor:
-    return torch.randperm(n, generator=seeding.generator(seed, "order", epoch))
+class _Feed:
+    """The dataset on the device, and the batch and randomness of any step: a function of (seed, step) alone.
+
+    Every epoch is a permutation of the images; the rows after its last full batch are left out of it.
+    """
+
+    def __init__(self, data: ImageDataset, plan: Plan) -> None:
+        if len(data) < plan.batch_size:
+            raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={plan.batch_size}")
+        self.device = torch.device(plan.compute.device)
+        self.per_epoch = len(data) // plan.batch_size
+        self._plan = plan
+        self._images = data.images.to(self.device)
+        self._labels = None if data.labels is None else data.labels.to(self.device)
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def take(self, index: int) -> tuple[Batch, Step]:
+        epoch, position = divmod(index, self.per_epoch)
+        if epoch != self._epoch:
+            shuffled = torch.randperm(len(self._images), generator=seeding.generator(self._plan.seed, "order", epoch))
+            self._epoch, self._order = epoch, shuffled.to(self.device)
+        rows = self._order[position * self._plan.batch_size :][: self._plan.batch_size]
+        pixels = to_float(self._images[rows]).contiguous(memory_format=self._plan.compute.memory_format)
+        noise = seeding.generator(self._plan.seed, "noise", index, self.device)
+        return (
+            Batch(images=pixels, labels=None if self._labels is None else self._labels[rows]),
+            Step(index=index, total=self._plan.steps, generator=noise),
+        )
 
 
 class _PhaseRunner:

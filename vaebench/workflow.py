@@ -14,7 +14,14 @@ from vaebench.report.write import summary, write_report
 QUICKSTART = ("vae-digits", "dfcvae-digits")
 
 
-def train_jobs(jobs: Sequence[runs.Job], picked: compute.Compute, *, resume: bool, console: Console) -> None:
+def train_jobs(
+    jobs: Sequence[runs.Job],
+    picked: compute.Compute,
+    *,
+    resume: bool,
+    console: Console,
+    save_every: float = 60.0,
+) -> None:
     """Train each job in turn; a dataset is read once. What is finished already is left as it is."""
     loaded: dict[str, ImageDataset] = {}
     for job in jobs:
@@ -24,7 +31,9 @@ def train_jobs(jobs: Sequence[runs.Job], picked: compute.Compute, *, resume: boo
             loaded[key] = runs.load_split(source, "train")
         title = f"{job.recipe.name}/seed-{job.seed}"
         with shown(console, title) as on_progress:
-            trained = runs.train_run(job, loaded[key], picked, resume=resume, on_progress=on_progress)
+            trained = runs.train_run(
+                job, loaded[key], picked, resume=resume, save_every=save_every, on_progress=on_progress
+            )
         done = f"trained, in {job.folder.path}" if trained else "already trained, left as it is"
         console.print(f"{title}: {done}", highlight=False, markup=False, soft_wrap=True)
 

@@ -45,7 +45,7 @@ class ImageDataset:
         for part in (self.labels, self.attributes):
             if part is not None and len(part) != len(self.images):
                 raise UserError(f"dataset {self.name}: {len(self.images)} images but {len(part)} labels")
-        if self.attributes is not None and self.attributes.shape[1] != len(self.attribute_names):
+        if self.attributes is not None and self.attributes.shape[1:] != (len(self.attribute_names),):
             raise UserError(f"dataset {self.name}: every attribute column needs a name")
 
     def __len__(self) -> int:

@@ -54,7 +54,7 @@ class Registry(Generic[T]):
         found = {name: [entry] for name, entry in self._builtins.items()}
         for point in entry_points(group=self.group):
             package = point.dist.name if point.dist else "an unknown package"
-            summary = (point.dist.metadata["Summary"] if point.dist else None) or ""
+            summary = point.dist.metadata["Summary"] if point.dist and "Summary" in point.dist.metadata else ""
             found.setdefault(point.name, []).append(Entry(target=point.value, summary=summary, origin=package))
         return dict(sorted(found.items()))
 

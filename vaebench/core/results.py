@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vaebench.core.errors import UserError
-from vaebench.core.places import write_text
+from vaebench.core.places import write_atomic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +52,20 @@ class Result:
 
 def append(path: Path, results: Iterable[Result]) -> None:
     """Add lines to ``results.jsonl``, all or none; what stood there stays."""
-    existing = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = path.read_bytes().splitlines() if path.exists() else []
     for result in results:
         if result.value is not None and not math.isfinite(result.value):
             raise ValueError(f"{result.metric} of {result.recipe} is {result.value}: not a result")
-        existing += json.dumps(asdict(result), allow_nan=False) + "\n"
-    write_text(path, existing)
+        lines.append(json.dumps(asdict(result), allow_nan=False).encode())
+    write_atomic(path, lambda temporary: temporary.write_bytes(b"".join(line + b"\n" for line in lines)))
 
 
 def read(path: Path) -> list[Result]:
     """All lines, oldest first; :class:`UserError` names the first that cannot be read."""
     results = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            fields = json.loads(line)
+            fields = json.loads(line.decode())
             results.append(Result(**{**fields, "provenance": Provenance(**fields["provenance"])}))
         except (ValueError, TypeError, KeyError) as error:
             reason = f"{path} line {number} is no result ({type(error).__name__})"

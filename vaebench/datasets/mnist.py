@@ -99,10 +99,10 @@ def _opened(source: Path, scratch: Path) -> Path:
         try:
             with ZipFile(source) as archive:
                 for member in archive.namelist():
-                    if Path(member).name.removesuffix(".gz") in FILES:
+                    if Path(member).name.removesuffix(".gz") in FILES and not member.endswith("/"):
                         with archive.open(member) as packed, (scratch / Path(member).name).open("wb") as out:
                             shutil.copyfileobj(packed, out)
-        except (BadZipFile, zlib.error) as error:
+        except (OSError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
             raise UserError(f"{source} is no readable zip ({error}): give the folder with the idx files") from error
         return scratch
     if not source.is_dir():

@@ -8,6 +8,7 @@ of the features of its first and second convolution (Keras layers ``conv2d_6`` a
 from collections import OrderedDict
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -41,8 +42,9 @@ def mnist_cnn(weights: Path = WEIGHTS, sha256: str = SHA256) -> Perceptual:
     """
     try:
         found = sha256_of(weights)
-        network = nn.Sequential(classifier_stages())
-        network.load_state_dict(load_file(weights))
+        with torch.device("meta"):  # no initial weights: drawing them would shift the seeds of the model built next
+            network = nn.Sequential(classifier_stages())
+        network.load_state_dict(load_file(weights), assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{weights} cannot be read ({reason}): reinstall vaebench to restore it") from error

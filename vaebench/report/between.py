@@ -8,10 +8,20 @@ from vaebench.checkpoints import RunFolder
 from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.registry import did_you_mean
-from vaebench.report.collect import REAL, Measured, all_folders, collect, datasets_measured, provenance_lines
+from vaebench.report.collect import (
+    REAL,
+    Measured,
+    all_folders,
+    collect,
+    current,
+    datasets_measured,
+    provenance_lines,
+)
 from vaebench.report.comparisons import Row, compare
 from vaebench.report.tables import p_text, short, to_text
 from vaebench.runs import find_runs
+
+STALE = "stale: the run was trained on since, so the report leaves this out; evaluate it again"
 
 
 def between(a: str, b: str) -> list[str]:
@@ -22,8 +32,8 @@ def between(a: str, b: str) -> list[str]:
     """
     lines: list[str] = []
     sides = {a: _with_results(find_runs([a])), b: _with_results(find_runs([b]))}
-    if len(sides) < 2:
-        raise UserError(f"{a} cannot be compared with itself: name two runs")
+    if a == b or {folder.path.resolve() for folder in sides[a]} & {folder.path.resolve() for folder in sides[b]}:
+        raise UserError(f"{a} and {b} share a run, which cannot be compared with itself: name two that share none")
     shared = [name for name in datasets_measured(sides[a]) if name in datasets_measured(sides[b])]
     if not shared:
         raise UserError(f"{a} and {b} were not measured on a dataset in common: evaluate both on one")
@@ -45,13 +55,13 @@ def _only(dataset: str, sides: dict[str, list[RunFolder]]) -> Measured:
     """The two sides under the names they were given, and the real images."""
     real = [folder for folder in all_folders() if folder.path.parent.name == REAL]
     whole = collect(dataset, [*real, *(folder for folders in sides.values() for folder in folders)])
-    given = {folder.path: name for name, folders in sides.items() for folder in folders}
-    name_of = {subject: given.get(path, subject[0]) for subject, path in whole.folders.items()}
-    return replace(
-        whole,
-        results=[replace(line, recipe=name_of[line.recipe, line.seed]) for line in whole.results],
-        values={(name_of[subject], subject[1]): values for subject, values in whole.values.items()},
-    )
+    lines = [line for line in whole.results if line.recipe == REAL]
+    values = {subject: known for subject, known in whole.values.items() if subject[0] == REAL}
+    for name, folders in sides.items():  # one by one: both may hold the same recipe and seed, trained in two places
+        side = collect(dataset, folders)
+        lines += [replace(line, recipe=name) for line in side.results]
+        values |= {(name, seed): known for (_, seed), known in side.values.items()}
+    return replace(whole, results=lines, values=values)
 
 
 def _table(rows: Sequence[Row], a: str) -> list[str]:
@@ -86,10 +96,15 @@ def origins(run: str, metric: str) -> list[str]:
     lines: list[str] = []
     known = set(METRICS.names())
     for folder in _with_results(find_runs([run])):
+        record = folder.read_record() if folder.record_file.exists() else None
+        valid = current(folder, record)
         for result in results.latest(results.read(folder.results)):
             known.add(result.metric)
             if result.metric == metric and result.stratum == "all":
-                lines += [f"{folder.path}: {metric}", *(f"  {line}" for line in provenance_lines(result)), ""]
+                lines += [f"{folder.path}: {metric}", *(f"  {line}" for line in provenance_lines(result))]
+                lines += [""] if result in valid else [f"  {STALE}", ""]
+    if not lines and metric in known:
+        raise UserError(f"{run} has no value of '{metric}' yet: run 'vaebench evaluate {run} --metrics {metric}'")
     if not lines:
         raise UserError(f"{run} has no value of '{metric}': {did_you_mean(metric, known)}")
     return lines[:-1]

@@ -19,6 +19,7 @@ from vaebench.per_image import PerImageValues, Series
 from vaebench.pictures import Pixels, load_gallery
 
 REAL = "real"
+LABELS = "images.parquet"
 Subject = tuple[str, int | None]  # recipe and seed; the real images and external ones have no seed
 Mask = NDArray[np.bool_]
 
@@ -64,26 +65,28 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
     galleries: dict[Subject, dict[str, Pixels]] = {}
     records: dict[Subject, RunRecord] = {}
     places: dict[Subject, Path] = {}
+    originals: list[Path] = []
     for folder in folders:
-        found = [line for line in results.latest(results.read(folder.results)) if line.dataset == dataset]
+        if (folder.path / LABELS).exists():
+            originals.append(folder.path)
         record = folder.read_record() if folder.record_file.exists() else None
-        if record is not None:
-            found = [line for line in found if line.provenance.weights_sha256 == record.weights_sha256]
+        found = [line for line in current(folder, record) if line.dataset == dataset]
         if not found:
             continue
         subject = (found[0].recipe, found[0].seed)
         kept.extend(found)
-        read = per_image.read(folder.per_image) if folder.per_image.exists() else {}
-        values.setdefault(subject, {}).update({s: v for s, v in read.items() if s.dataset == dataset})
+        values.setdefault(subject, {}).update(_values(folder, found))
         galleries[subject] = load_gallery(folder.path / "gallery.npz")
         places[subject] = folder.path
         if record is not None:
             records[subject] = record
-        if (folder.path / "images.parquet").exists():
-            _, columns = per_image.read_labels(folder.path / "images.parquet")
-            fingerprint = found[0].provenance.data_fingerprint
+    for fingerprint in sorted({line.provenance.data_fingerprint for line in kept}):
+        # by name: where no metric asked was one of the real images, their folder has labels but no results
+        for path in [path for path in originals if path.name.endswith(fingerprint[:12])]:
+            _, columns = per_image.read_labels(path / LABELS)
             cuts[fingerprint] = {name: np.array(rows) for name, rows in strata(columns).items()}
             labels[fingerprint] = columns
+            galleries[REAL, None] = load_gallery(path / "gallery.npz")
     if not kept:
         raise UserError(f"nothing was measured on '{dataset}' in {runs_dir()}: run 'vaebench evaluate --all' first")
     return Measured(
@@ -96,6 +99,23 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         records=records,
         folders=places,
     )
+
+
+def current(folder: RunFolder, record: RunRecord | None) -> list[Result]:
+    """The newest results of a folder, without those of weights that have been replaced since."""
+    found = results.latest(results.read(folder.results))
+    return [line for line in found if record is None or line.provenance.weights_sha256 == record.weights_sha256]
+
+
+def _values(folder: RunFolder, found: Sequence[Result]) -> dict[Series, PerImageValues]:
+    """Per-image values that ``found`` speaks of: the file may hold older ones, of weights since replaced."""
+    spoken_of = {
+        Series(line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol)
+        for line in found
+        if line.value is not None
+    }
+    read = per_image.read(folder.per_image) if folder.per_image.exists() else {}
+    return {series: content for series, content in read.items() if series in spoken_of}
 
 
 def provenance_lines(result: Result) -> list[str]:

@@ -69,9 +69,8 @@ def all_pairs(measured: Measured) -> list[Row]:
     for series in sorted({series for known in measured.values.values() for series in known}):
         groups = groups_of(measured, series)
         direction = _direction(measured, series)
-        for stratum, mask in _strata(measured, series):
-            cut = [group.on(mask) if mask is None or len(group.ids) == len(mask) else None for group in groups]
-            present = [group for group in cut if group is not None]
+        for stratum, mask, cut in _strata(measured, series):
+            present = [group.on(mask) for group in groups if mask is None or group.name in cut]
             rows.extend(_family(present, series, stratum, direction))
     return rows
 
@@ -110,17 +109,19 @@ def _direction(measured: Measured, series: Series) -> Direction:
     return directions[found]
 
 
-def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | None]]:
-    """``all``, and the strata in which this metric was reported."""
-    yield "all", None
-    reported = {
-        line.stratum
-        for line in measured.results
-        if (line.metric, line.protocol, line.split) == (series.metric, series.protocol, series.split)
-    }
+def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | None, set[str]]]:
+    """``all``, and the strata in which this metric was reported, with the recipes that reported it.
+
+    Images that belong to no real image have no strata, however many of them there are.
+    """
+    yield "all", None, set()
+    reported: dict[str, set[str]] = {}
+    for line in measured.results:
+        if (line.metric, line.protocol, line.split) == (series.metric, series.protocol, series.split):
+            reported.setdefault(line.stratum, set()).add(line.recipe)
     for name, mask in measured.strata.get(series.data_fingerprint, {}).items():
         if name in reported:
-            yield name, mask
+            yield name, mask, reported[name]
 
 
 def _family(groups: Sequence[Group], series: Series, stratum: str, direction: Direction) -> list[Row]:
@@ -177,9 +178,10 @@ def _verdict(row: Row, p_holm: float, means: Mapping[str, float], direction: Dir
     """``a`` or ``b``, whichever is significantly better, else ``unresolved``.
 
     For a ``target`` metric the better one is nearer to the real images' mean. Where the two lie on either
-    side of it, a test of their difference says nothing about which is nearer: unresolved.
+    side of it, a test of their difference says nothing about which is nearer: unresolved. So it is, too, where
+    Wilcoxon's ranks point the other way than the means.
     """
-    if p_holm >= ALPHA or row.mean_difference == 0:
+    if p_holm >= ALPHA or row.mean_difference == 0 or row.effect_size * row.mean_difference < 0:
         return "unresolved"
     if direction != "target":
         a_wins = (row.mean_difference > 0) == (direction == "higher")

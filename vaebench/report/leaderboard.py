@@ -65,7 +65,7 @@ def _row(lines: Sequence[Result]) -> Row:
     head, source = lines[0], lines[0].provenance
     usable = [line.value for line in lines if line.value is not None]
     value, error, low, high = _interval(lines, usable)
-    seeds = sum(line.seed is not None for line in lines)
+    seeds = sum(line.seed is not None and (line.value is not None or not usable) for line in lines)
     notes = sorted({line.note for line in lines if line.note})
     if error is not None and seeds == 1:
         notes.append("one training seed: the interval is over images, of this checkpoint only")

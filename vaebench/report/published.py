@@ -30,10 +30,15 @@ def claims(folder: Path, measured: Measured, tested: Sequence[Row]) -> list[Clai
     for path in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}): mend it, or leave --published away") from error
-        if table.get("dataset") == measured.dataset:
+        if table.get("dataset") != measured.dataset:
+            continue
+        try:
             found += [_claim(table["source"], entry, measured, tested) for entry in table["claim"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            reason = f"{path} is no table of claims ({type(error).__name__}: {error})"
+            raise UserError(f"{reason}: write it as baselines/published/mnist_article.toml is") from error
     return [claim for claim in found if claim is not None]
 
 
@@ -65,10 +70,12 @@ def _order(entry: dict[str, Any], measured: Measured, tested: Iterable[Row]) -> 
 
 def _seed_statistics(entry: dict[str, Any], measured: Measured, row: Row) -> list[float]:
     """t of the paired test for each seed alone, as a paper with one trained model has it."""
-    for series in {series for known in measured.values.values() for series in known}:
+    for series in sorted({series for known in measured.values.values() for series in known}):
         if (series.metric, series.protocol, series.split) == (row.metric, row.protocol, row.split):
             mask = measured.strata.get(series.data_fingerprint, {}).get(row.stratum)
             groups = {group.name: group.on(mask) for group in groups_of(measured, series)}
+            if not {row.a, row.b} <= set(groups):
+                continue
             first, second = groups[entry["greater"]].values, groups[entry["less"]].values
             rounds = max(len(first), len(second))
             return [

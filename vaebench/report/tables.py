@@ -40,9 +40,8 @@ def to_csv(kind: "type[DataclassInstance]", rows: Iterable["DataclassInstance"])
 
 def to_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A pipe table; text columns left, the rest right as numbers read."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
-    lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    head, *body = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in [header, *rows]]
+    return "\n".join([head, "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|", *body]) + "\n"
 
 
 def short(value: float | None) -> str:
@@ -52,7 +51,7 @@ def short(value: float | None) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = max(0, 3 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(digits, 8)}f}"
+    return f"{value:,.{digits}f}" if digits <= 8 else f"{value:.3e}"
 
 
 def to_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

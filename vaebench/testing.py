@@ -1,0 +1,142 @@
+"""Conformance checks that a plugin author runs against a plugin.
+
+    from vaebench.testing import check_dataset, check_metric, check_recipe
+
+    def test_my_recipe():
+        check_recipe(my_recipe())
+
+Each raises ``AssertionError`` that names what is broken. They need no GPU, no network and seconds.
+"""
+
+import copy
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaebench import evaluation
+from vaebench.checkpoints import RunFolder, load_weights, save_weights
+from vaebench.compute import Compute
+from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.metric import EvalBatch, Metric, Need, TrainingFacts
+from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
+from vaebench.core.recipe import Recipe
+from vaebench.runs import build_model
+from vaebench.training import Plan, train
+
+_COMPUTE = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
+_FACTS = TrainingFacts(parameters=1, images_per_second=1.0, seconds=1.0, steps=1)
+
+
+def random_images(image_shape: tuple[int, int, int], n: int = 32) -> ImageDataset:
+    """Noise of a shape, labelled 0 and 1 in turn: enough to run a model, not to judge it."""
+    generator = torch.Generator().manual_seed(0)
+    return ImageDataset(
+        name="noise",
+        split="train",
+        images=torch.randint(0, 256, (n, *image_shape), dtype=torch.uint8, generator=generator),
+        ids=[f"noise/{index}" for index in range(n)],
+        labels=torch.arange(n) % 2,
+    )
+
+
+def check_recipe(recipe: Recipe, image_shape: tuple[int, int, int] = (1, 28, 28), steps: int = 4) -> None:
+    """A few steps train every module of every phase; sampling, encoding, saving and seeding keep their contracts."""
+    data = random_images(image_shape)
+    before = _parameters(build_model(recipe, image_shape, seed=0))
+    model = _trained(recipe, data, steps)
+    modules = trained_modules(model, model.phases())
+    for name, parameter in _parameters(model).items():
+        if name.startswith(tuple(f"{module}." for module in modules)):
+            assert not torch.equal(parameter, before[name]), f"{recipe.name}: {steps} steps left {name} as it was"
+    twin = _parameters(_trained(recipe, data, steps))
+    changed = [name for name, value in _parameters(model).items() if not torch.equal(value, twin[name])]
+    assert not changed, f"{recipe.name}: the same seed gave other weights: {changed[0]} (draw from step.generator only)"
+    _check_decoder(model.eval(), recipe, image_shape)
+    _check_round_trip(model, recipe, image_shape)
+
+
+def _trained(recipe: Recipe, data: ImageDataset, steps: int) -> GenerativeModel:
+    model = build_model(replace(recipe, batch_size=8), data.image_shape, seed=0)
+    plan = Plan(seed=0, batch_size=8, steps=steps, compute=_COMPUTE, save_every=float("inf"))
+    with tempfile.TemporaryDirectory() as scratch:
+        train(model, data, plan, RunFolder(Path(scratch)), on_progress=lambda row: None, should_stop=lambda: False)
+    return model
+
+
+def _parameters(model: GenerativeModel) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+@torch.inference_mode()
+def _check_decoder(model: GenerativeModel, recipe: Recipe, image_shape: tuple[int, int, int]) -> None:
+    latents = torch.randn(5, model.latent_dim, generator=torch.Generator().manual_seed(0))
+    images = model.decode(latents)
+    assert images.shape == (5, *image_shape), f"{recipe.name}: decode gave {tuple(images.shape)}"
+    assert images.dtype == torch.float32, f"{recipe.name}: decode gave {images.dtype}, not float32"
+    assert images.min() >= 0 and images.max() <= 1, f"{recipe.name}: decode left [0, 1]"
+    assert torch.equal(images, model.decode(latents)), f"{recipe.name}: the same latents gave other images"
+    if isinstance(model, Autoencoder):
+        for part in model.posterior(images):
+            assert part.shape == (5, model.latent_dim), f"{recipe.name}: posterior gave {tuple(part.shape)}"
+            assert part.dtype == torch.float32, f"{recipe.name}: posterior gave {part.dtype}, not float32"
+
+
+@torch.inference_mode()
+def _check_round_trip(model: GenerativeModel, recipe: Recipe, image_shape: tuple[int, int, int]) -> None:
+    other = build_model(recipe, image_shape, seed=1).eval()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "weights.safetensors"
+        save_weights(path, trained_modules(model, model.phases()))
+        load_weights(path, trained_modules(other, other.phases()))
+    latents = torch.zeros(2, model.latent_dim)
+    assert torch.equal(model.decode(latents), other.decode(latents)), f"{recipe.name}: weights did not survive a file"
+
+
+def check_dataset(source: DatasetSource) -> None:
+    """Every split loads, twice alike, with ids of its own and images of one shape."""
+    seen: set[str] = set()
+    shapes = set()
+    for split in source.splits:
+        data = source.load(split)
+        assert data.split == split, f"{source.name}: split {split} calls itself {data.split}"
+        assert data.fingerprint == source.load(split).fingerprint, f"{source.name}: {split} differs from load to load"
+        assert not seen & set(data.ids), f"{source.name}: image ids of {split} stand in another split too"
+        seen |= set(data.ids)
+        shapes.add(data.image_shape)
+    assert len(shapes) == 1, f"{source.name}: splits have images of different shapes {shapes}"
+
+
+def check_metric(
+    build: Callable[[], list[Metric]], image_shape: tuple[int, int, int] = (1, 28, 28), n: int = 20
+) -> None:
+    """Declares itself, does not depend on batch size, and merges: two halves merged score as one pass does."""
+    data = random_images(image_shape, n)
+    for position, metric in enumerate(build()):
+        assert metric.name and metric.unit and metric.protocol, f"{metric}: name, unit and protocol must be declared"
+        assert metric.direction in ("higher", "lower", "target"), f"{metric.name}: direction {metric.direction!r}"
+        batches = list(evaluation.of_images(data.images, data, kind=Need.RECONSTRUCTION).batches)
+        batches = [replace(batch, sample=batch.real, draw=batch.real, **_latents(n)) for batch in batches]
+        whole, first, second = (build()[position] for _ in range(3))
+        whole.update(batches[0])
+        first.update(_rows(batches[0], slice(0, n // 3)))
+        second.update(_rows(batches[0], slice(n // 3, n)))
+        first.merge(copy.deepcopy(second))
+        one, two = whole.score(_FACTS), first.score(_FACTS)
+        assert one.n == two.n, f"{metric.name}: merged halves count {two.n} images, one pass {one.n}"
+        if one.value is not None and two.value is not None:
+            close = abs(one.value - two.value) <= 1e-5 * max(abs(one.value), 1e-12)
+            assert close, f"{metric.name}: merged halves score {two.value}, one pass {one.value}"
+
+
+def _latents(n: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {name: torch.randn(n, 5, generator=generator) for name in ("mean", "log_variance")}
+
+
+def _rows(batch: EvalBatch, rows: slice) -> EvalBatch:
+    filled = {name: getattr(batch, name) for name in type(batch).__slots__}
+    return type(batch)(**{name: None if value is None else value[rows] for name, value in filled.items()})
