@@ -36,7 +36,7 @@ def load_images(path: Path) -> Tensor:
     if not path.is_file():
         raise UserError(f"{path} does not exist: give an npz file or a folder of images")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             if "images" not in archive:
                 held = ", ".join(archive.files) or "nothing"
                 raise UserError(f"{path} holds {held}, no array 'images': save with np.savez(FILE, images=...)")

@@ -16,7 +16,7 @@ from vaebench.core import seeding
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.model import GenerativeModel, trained_modules
-from vaebench.core.places import make_dir, runs_dir
+from vaebench.core.places import make_dir, runs_dir, sha256_of
 from vaebench.core.recipe import Recipe, configure
 from vaebench.core.registry import did_you_mean, load_file_attribute
 from vaebench.training import Plan, Progress, train
@@ -208,6 +208,8 @@ def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel
     if record.status != "finished":
         reason = f"{folder.path} is not finished ({record.recipe}, seed {record.seed})"
         raise UserError(f"{reason}: go on with 'vaebench train {record.reference} --seeds {record.seed} --resume'")
+    if folder.weights.exists() and sha256_of(folder.weights) != record.weights_sha256:
+        raise UserError(f"{folder.weights} is not the file that run.json describes (sha256): restore it or train again")
     recipe, _ = find_recipe(record.reference)
     shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
     parameters = {name: _hashable(value) for name, value in record.hyperparameters.items()}

@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="vae-mnist")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="time torch.compile too (a minute to start)")
     given = parser.parse_args()
     recipe, _ = find_recipe(given.recipe)
     data = images(recipe.dataset)
@@ -123,9 +124,11 @@ def main() -> None:
         for precision in ("fp32", "bf16")
         for threads in sorted({1, cores}, reverse=True)
     }
+    if given.compile:
+        candidates[f"vaebench bf16, {cores} threads, compiled"] = choose(precision="bf16", threads=cores, compile=True)
     for name, compute in candidates.items():
         plain, ours, cosine = agreement(recipe, data, compute)
-        print(f"{name:28} loss {ours:.3f} (plain path {plain:.3f}), cosine of gradients {cosine:.6f}")
+        print(f"{name:36} loss {ours:.3f} (plain path {plain:.3f}), cosine of gradients {cosine:.6f}")
     rates: dict[str, list[float]] = {"plain DataLoader loop, fp32": [], **{name: [] for name in candidates}}
     for _ in range(given.rounds):
         rates["plain DataLoader loop, fp32"].append(plain_loop(recipe, data, given.steps))
@@ -138,7 +141,7 @@ def report(rates: dict[str, list[float]], cores: int, *, plain_vae: bool) -> Non
     """One line a candidate: median rate, ratio to the plain loop round by round, share of the matrix rate."""
     peaks = {(kind, threads): matrix_rate(kind, threads) for kind in ("fp32", "bf16") for threads in {1, cores}}
     plain = next(iter(rates.values()))
-    print(f"\n{'':28} {'images/s':>9} {'ratio':>6} {'min':>6} {'max':>6}   share of the matrix-product rate")
+    print(f"\n{'':36} {'images/s':>9} {'ratio':>6} {'min':>6} {'max':>6}   share of the matrix-product rate")
     for name, values in rates.items():
         ratios = [value / base for value, base in zip(values, plain, strict=True)]
         kind, threads = ("bf16" if "bf16" in name else "fp32"), (1 if "1 threads" in name else cores)
@@ -146,7 +149,7 @@ def report(rates: dict[str, list[float]], cores: int, *, plain_vae: bool) -> Non
         share = (
             f"{rate * FLOP / peaks[kind, threads]:.0%} of {peaks[kind, threads] / 1e9:.0f} GFLOP/s" if plain_vae else ""
         )
-        print(f"{name:28} {rate:9.0f} {statistics.median(ratios):6.2f} {min(ratios):6.2f} {max(ratios):6.2f}   {share}")
+        print(f"{name:36} {rate:9.0f} {statistics.median(ratios):6.2f} {min(ratios):6.2f} {max(ratios):6.2f}   {share}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ from vaebench.core.metric import Direction, EvalBatch, Metric, Need, Score, Trai
 
 
 class FromTraining(Metric):
-    """Final: one number out of a run's training record; sees no images. ``n`` is 1, the run."""
+    """Final: one number out of a run's training record; sees no images. ``n`` is 1, the run.
+
+    An ``exact`` one is a count: its standard error is 0. One that was timed has none from a single run.
+    """
 
     needs = Need.TRAINING
 
@@ -19,8 +22,9 @@ class FromTraining(Metric):
         unit: str,
         direction: Direction,
         protocol: str,
+        exact: bool = False,
     ) -> None:
-        self.function = function
+        self.function, self.exact = function, exact
         self.name, self.unit, self.direction, self.protocol = name, unit, direction, protocol
 
     def update(self, batch: EvalBatch) -> None:
@@ -32,7 +36,7 @@ class FromTraining(Metric):
     def score(self, facts: TrainingFacts | None) -> Score:
         if facts is None:
             return Score(value=None, n=0, note="no training record")
-        return Score(value=self.function(facts), n=1)
+        return Score(value=self.function(facts), n=1, std_error=0.0 if self.exact else None)
 
 
 def _parameters_of(facts: TrainingFacts) -> float:
@@ -45,7 +49,11 @@ def _throughput_of(facts: TrainingFacts) -> float:
 
 def parameters() -> list[Metric]:
     """Number of parameters that training updated; frozen networks do not count."""
-    return [FromTraining(_parameters_of, name="parameters", unit="parameters", direction="lower", protocol="trained")]
+    return [
+        FromTraining(
+            _parameters_of, name="parameters", unit="parameters", direction="lower", protocol="trained", exact=True
+        )
+    ]
 
 
 def throughput() -> list[Metric]:

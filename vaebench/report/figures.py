@@ -1,5 +1,6 @@
 """The article's pictures, of any dataset: reconstruction rows, samples, box plots and histograms of blur."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -146,16 +147,13 @@ def _histogram(groups: Sequence[Group], mask: Mask | None, stratum: str) -> Figu
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axes = figure.subplots()
     cut = [(group, group.on(mask).values.mean(axis=0)) for group in groups]
-    top = max(float(np.quantile(values, 0.999)) for _, values in cut)
+    low = min(float(values.min()) for _, values in cut)
+    high = max(float(np.quantile(values, 0.999)) for _, values in cut)
+    bins = np.linspace(low, high, min(80, 2 + math.isqrt(len(cut[0][1])))).tolist()
     for position, (group, values) in enumerate(cut):
-        axes.hist(
-            values,
-            bins=np.linspace(0, top, 80).tolist(),
-            histtype="stepfilled",
-            alpha=0.45,
-            color=_colour(position, group),
-            label=_title(group),
-        )
+        colour = _colour(position, group)
+        axes.hist(values, bins=bins, histtype="stepfilled", alpha=0.25, color=colour)
+        axes.hist(values, bins=bins, histtype="step", linewidth=1.3, color=colour, label=_title(group))
     axes.set_xlabel("Laplacian variance")
     axes.set_ylabel("images")
     axes.set_title(stratum)

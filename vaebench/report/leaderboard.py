@@ -1,6 +1,5 @@
 """One row a recipe, metric, protocol and stratum: the rows of ``leaderboard.csv``."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -67,7 +66,7 @@ def _row(lines: Sequence[Result]) -> Row:
     value, error, low, high = _interval(lines, usable)
     seeds = sum(line.seed is not None and (line.value is not None or not usable) for line in lines)
     notes = sorted({line.note for line in lines if line.note})
-    if error is not None and seeds == 1:
+    if error and seeds == 1:
         notes.append("one training seed: the interval is over images, of this checkpoint only")
     return Row(
         dataset=head.dataset,
@@ -106,14 +105,14 @@ def _interval(
     if error is None:
         return usable[0], None, None, None
     n = next(line.n for line in lines if line.value is not None)
-    half = float(stats.t.isf(0.025, n - 1)) * error
+    half = float(stats.t.isf(0.025, n - 1)) * error if error else 0.0  # an exact value has no degrees of freedom
     return usable[0], error, usable[0] - half, usable[0] + half
 
 
 def _ranked(row: Row, rows: Sequence[Row], tested: Sequence[comparisons.Row]) -> Row:
     """Best and worst rank that the tests leave open among trained and external recipes; the real images have none.
 
-    A value without any spread (a count of parameters) ranks by itself. Where no test speaks, no rank is given.
+    An exact value (a count of parameters) ranks by itself. Where no test speaks, no rank is given.
     """
     rivals = [other for other in rows if _same_cell(row, other) and other.recipe != REAL and other.value is not None]
     if row.recipe == REAL or row.value is None:
@@ -150,13 +149,8 @@ def _outcome(row: Row, rival: Row, tested: Sequence[comparisons.Row]) -> int | N
             return 0
         winner = decisive.a if decisive.verdict == "a" else decisive.b
         return 1 if winner == row.recipe else -1
-    exact = [part for part in (row, rival) if part.std_error is None or part.std_error == 0]
+    exact = [part for part in (row, rival) if part.std_error == 0]
     if len(exact) < 2 or row.direction == "target" or row.value is None or rival.value is None:
         return None
     sign = int(np.sign(row.value - rival.value))
     return sign if row.direction == "higher" else -sign
-
-
-def finite(value: float | None) -> bool:
-    """Whether there is a number to print."""
-    return value is not None and math.isfinite(value)

@@ -32,9 +32,9 @@ def claims(folder: Path, measured: Measured, tested: Sequence[Row]) -> list[Clai
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}): mend it, or leave --published away") from error
-        if table.get("dataset") != measured.dataset:
-            continue
         try:
+            if table["dataset"] != measured.dataset:
+                continue
             found += [_claim(table["source"], entry, measured, tested) for entry in table["claim"]]
         except (KeyError, TypeError, AttributeError) as error:
             reason = f"{path} is no table of claims ({type(error).__name__}: {error})"

@@ -85,7 +85,7 @@ def _text(row: leaderboard.Row | None) -> str:
         return ""
     if row.value is None:
         return "n/a"
-    half = f" ± {short(row.ci_high - row.value)}" if row.ci_high is not None else ""
+    half = f" ± {short(row.ci_high - row.value)}" if row.std_error else ""
     if row.rank_low is None:
         return short(row.value) + half
     rank = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low} to {row.rank_high}"
