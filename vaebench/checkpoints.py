@@ -124,7 +124,17 @@ def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 def save_weights(path: Path, modules: Mapping[str, nn.Module]) -> None:
     """Atomically, as safetensors."""
-    write_atomic(path, lambda temporary: save_file(module_tensors(modules), temporary))
+    _write_tensors(path, module_tensors(modules))
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor], note: dict[str, str] | None = None) -> None:
+    def write(temporary: Path) -> None:
+        try:
+            save_file(tensors, temporary, metadata=note)
+        except SafetensorError as error:  # a full disk, for one: an input or output error like any other
+            raise OSError(str(error)) from error
+
+    write_atomic(path, write)
 
 
 def load_weights(path: Path, modules: Mapping[str, nn.Module]) -> None:
@@ -172,7 +182,7 @@ def save_state(
                     rest["state"].setdefault(str(index), {})[key] = value
         scalars.append(rest)
     note = {"position": json.dumps(position), "optimizers": json.dumps(scalars)}
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, metadata=note))
+    _write_tensors(path, tensors, note)
 
 
 def load_state(path: Path, modules: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -160,6 +160,8 @@ def evaluate(
         device=device,
     )
     protocol.build()  # a misspelt metric or option is said before anything is measured
+    if images is not None and (names or every):
+        raise UserError("--images measures images made elsewhere: leave RUNs and --all away")
     if images is not None:
         from vaebench.external import External, evaluate_external
 
@@ -229,7 +231,7 @@ def explain(
 
 
 # typer's own usage errors, whichever click it builds on (newer ones carry their own)
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -239,7 +241,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code, problem = 0, ""
     try:
         code = app([argument for argument in given if argument != "--debug"], standalone_mode=False) or 0
-    except (UserError, UsageError) as error:
+    except UsageError as error:
+        code, problem = 2, f"error: {error.format_message()}"
+    except UserError as error:
         if debug:
             raise
         code, problem = 2, f"error: {error}"

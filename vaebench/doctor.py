@@ -74,7 +74,7 @@ def _probe_file() -> Path:
 def _place(variable: str, place: Callable[[], Path]) -> Finding:
     path = place().resolve()
     standing = next(parent for parent in (path, *path.parents) if parent.exists())
-    if not os.access(standing, os.W_OK):
+    if not (standing.is_dir() and os.access(standing, os.W_OK)):
         return Finding(topic="place", what=f"{variable}: {path} cannot be written to", mend=f"export {variable}=DIR")
     free = shutil.disk_usage(standing).free / 1e9
     return Finding(topic="place", what=f"{variable}: {path} ({free:.0f} GB free)")
@@ -85,10 +85,9 @@ def _stock(line: Line, lines: list[Line]) -> Finding:
     if line.state.startswith(("ready", "not checked")):
         return Finding(topic=line.kind, what=f"{line.name}: {line.state}")
     disabled = [other.name for other in lines if other.kind == "recipes" and other.state == line.state]
-    mend = line.state.partition(": ")[2]
-    return Finding(
-        topic=line.kind, what=f"{line.name}: missing, which disables {', '.join(disabled) or 'nothing'}", mend=mend
-    )
+    problem, _, mend = line.state.partition(": ")
+    what = f"{line.name}: {problem}, which disables {', '.join(disabled) or 'nothing'}"
+    return Finding(topic=line.kind, what=what, mend=mend)
 
 
 def fetch(name: str, source: Path | None) -> str:

@@ -1,7 +1,7 @@
 """One pass over what a run can do feeds every metric: the union of their needs is computed once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -82,35 +82,40 @@ def of_model(
     return Subject(provides=provides, batches=batches(), facts=facts)
 
 
-def of_images(images: Tensor, data: ImageDataset | None, *, kind: Need) -> Subject:
+def of_images(images: Tensor, data: ImageDataset, *, kind: Need, paired: bool) -> Subject:
     """Images made elsewhere: uint8 or float (n, c, h, w), as ``Need.RECONSTRUCTION`` or ``Need.SAMPLE``.
 
-    With ``data``, image i belongs to image i of it, and what compares the two can be measured.
+    With ``paired``, image i belongs to image i of ``data``, and what compares the two can be measured. Samples
+    are measured against ``data`` as a whole: its images come in batches of their own.
     """
     provides = kind
-    if data is not None:
+    if paired or kind == Need.SAMPLE:
         provides |= Need.REAL | _labelling(data)
 
     def batches() -> Iterator[EvalBatch]:
-        field = _FIELDS[kind]
+        if not paired and kind == Need.SAMPLE:
+            yield from _real_batches(data)
         for rows in torch.arange(len(images)).split(BATCH):
             part = images[rows]
-            shown = to_float(part) if part.dtype == torch.uint8 else part
-            filled: dict[str, Tensor | None] = {field: shown}
-            if data is not None:
+            filled: dict[str, Tensor | None] = {_FIELDS[kind]: to_float(part) if part.dtype == torch.uint8 else part}
+            if paired:
                 filled |= {"real": to_float(data.images[rows]), **_labels(data, rows)}
             yield EvalBatch(**filled)
 
     return Subject(provides=provides, batches=batches())
 
 
+def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
+    for rows in torch.arange(len(data)).split(BATCH):
+        yield EvalBatch(real=to_float(data.images[rows]), **_labels(data, rows))
+
+
 def of_real(data: ImageDataset) -> Subject:
     """The real images themselves, standing in for reconstructions and for samples."""
 
     def batches() -> Iterator[EvalBatch]:
-        for rows in torch.arange(len(data)).split(BATCH):
-            real = to_float(data.images[rows])
-            yield EvalBatch(real=real, reconstruction=real, sample=real, **_labels(data, rows))
+        for batch in _real_batches(data):
+            yield replace(batch, reconstruction=batch.real, sample=batch.real)
 
     provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE | _labelling(data)
     return Subject(provides=provides, batches=batches())

@@ -1,5 +1,6 @@
 """Images that vaebench did not make: an npz file or a folder, checked before anything is measured."""
 
+import hashlib
 import re
 import time
 import zlib
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaebench import evaluation, pictures
+from vaebench.builtins import DATASETS
 from vaebench.checkpoints import RunFolder
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
@@ -65,7 +67,7 @@ def _checked(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", path: P
         raise UserError(f"{path}: {bad} images hold NaN or infinite values: save finite floats in [0, 1]")
     if floats.min() < 0 or floats.max() > 1:
         low, high = floats.min(), floats.max()
-        raise UserError(f"{path}: floats lie in [{low:.3g}, {high:.3g}], not in [0, 1]: scale them, or save uint8")
+        raise UserError(f"{path}: floats lie in [{low!s}, {high!s}], not in [0, 1]: scale them, or save uint8")
     return torch.from_numpy(floats)
 
 
@@ -125,9 +127,9 @@ def evaluate_external(path: Path, given: External, protocol: Protocol, say: Call
 
 def reference(text: str) -> ImageDataset:
     """``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
-    if Path(text).is_dir():
-        return folder_dataset(Path(text))
     name, _, split = text.partition(":")
+    if name not in DATASETS.names() and Path(text).is_dir():
+        return folder_dataset(Path(text))
     return load_split(open_dataset(name), split or "test")
 
 
@@ -149,11 +151,16 @@ def measure_external(
         raise UserError(f"{reason}: give one for each, in order, or leave --paired away")
     kind = Need.RECONSTRUCTION if reconstructions else Need.SAMPLE
     began = time.monotonic()
-    subject = evaluation.of_images(images, data if paired else None, kind=kind)
+    subject = evaluation.of_images(images, data, kind=kind, paired=paired)
     scores = evaluation.measure(protocol.build(), subject)
-    source = Source(f"external/{name}", None, "", "cpu", time.monotonic() - began)
+    # the images' own hash stands where a run has its weights': other images under this name replace these
+    content = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    source = Source(f"external/{name}", None, content, "cpu", time.monotonic() - began)
     folder = RunFolder(runs_dir() / "external" / name)
     store(folder, source, data, scores, paired=paired)
-    shown = images[data.showcase_indices()] if paired else images[:GALLERY_SAMPLES]
-    content = "reconstructions" if paired else "samples"
-    pictures.save_gallery(folder.path / "gallery.npz", {content: pictures.to_pixels(shown)})
+    gallery: dict[str, pictures.Pixels] = {}
+    if paired:
+        gallery["reconstructions"] = pictures.to_pixels(images[data.showcase_indices()])
+    elif not reconstructions:
+        gallery["samples"] = pictures.to_pixels(images[:GALLERY_SAMPLES])
+    pictures.save_gallery(folder.path / "gallery.npz", gallery)

@@ -1,6 +1,6 @@
 """What there is, by name, and whether its data are at hand: answered from tables, nothing is imported."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from vaebench.builtins import KINDS
@@ -34,14 +34,16 @@ def as_dicts(lines: list[Line]) -> list[dict[str, str]]:
 
 def _lines(kind: str) -> Iterator[Line]:
     for name, claims in KINDS[kind].entries().items():
-        entry = claims[0]
         origin = " and ".join(claim.origin for claim in claims)
-        state = "name clash: uninstall or rename one" if len(claims) > 1 else (_missing(name, entry) or "ready")
-        yield Line(kind=kind, name=name, summary=entry.summary, origin=origin, state=state)
+        state = _obstacle(name, claims) or "ready"
+        yield Line(kind=kind, name=name, summary=claims[0].summary, origin=origin, state=state)
 
 
-def _missing(name: str, entry: Entry) -> str:
-    """What an entry lacks, itself or through what it needs; empty where nothing."""
+def _obstacle(name: str, claims: Sequence[Entry]) -> str:
+    """What is in an entry's way, itself or through what it needs; empty where nothing."""
+    if len(claims) > 1:
+        return f"name clash on {name}: uninstall or rename one"
+    entry = claims[0]
     if entry.origin != "built-in":
         return "not checked (a plugin says so itself when it runs)"
     for file in entry.files:
@@ -49,7 +51,7 @@ def _missing(name: str, entry: Entry) -> str:
             return f"data missing: vaebench fetch {name}"
     for need in entry.needs:
         kind, _, needed = need.partition(":")
-        state = _missing(needed, KINDS[kind].entries()[needed][0])
-        if state:
-            return state
+        obstacle = _obstacle(needed, KINDS[kind].entries()[needed])
+        if obstacle:
+            return obstacle
     return ""

@@ -62,6 +62,9 @@ def evaluate_runs(
     With ``every``, all finished runs; unfinished ones are named and passed over.
     """
     chosen = find_runs(names) if names else [RunFolder(path.parent) for path in _records()] if every else []
+    untrained = [folder.path for folder in chosen if folder.results.exists() and not folder.record_file.exists()]
+    if untrained:
+        raise UserError(f"{untrained[0]} was not trained here: measure its images with --images and --name")
     work = [(folder, folder.read_record()) for folder in chosen]
     work = [(folder, record) for folder, record in work if dataset in (None, record.dataset)]
     if every and not names:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def load_gallery(path: Path) -> dict[str, Pixels]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise UserError(f"{path} cannot be read ({error}): move it away, then evaluate the run again") from error

@@ -17,7 +17,7 @@ from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.model import GenerativeModel, trained_modules
 from vaebench.core.places import make_dir, runs_dir, sha256_of
-from vaebench.core.recipe import Recipe, configure
+from vaebench.core.recipe import Recipe, configure, hyperparameters_of
 from vaebench.core.registry import did_you_mean, load_file_attribute
 from vaebench.training import Plan, Progress, train
 
@@ -84,10 +84,10 @@ def train_run(
     A checkpoint is written every ``save_every`` seconds. Raises :class:`UserError` where the folder holds another
     training, or an interrupted one and ``resume`` is not set; ``Interrupted`` after saving on SIGINT or SIGTERM.
     """
+    model = build_model(job.recipe, data.image_shape, job.seed)  # first: refused settings must leave no folder behind
     record, compute = _claim(job, data, compute, resume=resume)
     if record.status == "finished":
         return False
-    model = build_model(job.recipe, data.image_shape, job.seed)
     plan = Plan(
         seed=job.seed,
         batch_size=record.batch_size,
@@ -130,6 +130,8 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
 def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:
     recipe = job.recipe
     per_epoch = len(data) // recipe.batch_size
+    if per_epoch < 1:
+        raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={recipe.batch_size}")
     epochs = recipe.epochs if job.epochs is None else job.epochs
     steps = per_epoch * epochs if job.steps is None else job.steps
     if steps < 1:
@@ -188,8 +190,9 @@ def find_runs(names: Sequence[str]) -> list[RunFolder]:
         folder = next((path for path in candidates if path.is_dir()), None)
         if folder is None:
             raise UserError(f"no run '{name}' in {runs_dir()}: {did_you_mean(name, run_names())}")
-        inner = sorted(folder.glob("seed-*"), key=lambda path: (len(path.name), path.name))
-        found.extend(RunFolder(path) for path in (inner or [folder]))
+        seeds = sorted(folder.glob("seed-*"), key=lambda path: (len(path.name), path.name))
+        inner = seeds or ([folder] if list(folder.glob("*.json*")) else sorted(folder.glob("*/")))  # e.g. real/*
+        found.extend(RunFolder(path) for path in inner)
     return found
 
 
@@ -213,6 +216,11 @@ def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel
     recipe, _ = find_recipe(record.reference)
     shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
     parameters = {name: _hashable(value) for name, value in record.hyperparameters.items()}
+    unknown = sorted(set(parameters) - set(hyperparameters_of(recipe.model)))
+    if unknown:
+        raise UserError(
+            f"{folder.record_file} has {', '.join(unknown)}, which {recipe.name} does not know: train again"
+        )
     model = build_model(replace(recipe, hyperparameters=parameters), shape, record.seed)
     load_weights(folder.weights, trained_modules(model, model.phases()))
     return record, model.to(device).eval().requires_grad_(False)

@@ -118,7 +118,7 @@ def check_metric(
     for position, metric in enumerate(build()):
         assert metric.name and metric.unit and metric.protocol, f"{metric}: name, unit and protocol must be declared"
         assert metric.direction in ("higher", "lower", "target"), f"{metric.name}: direction {metric.direction!r}"
-        batches = list(evaluation.of_images(data.images, data, kind=Need.RECONSTRUCTION).batches)
+        batches = list(evaluation.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches)
         batches = [replace(batch, sample=batch.real, draw=batch.real, **_latents(n)) for batch in batches]
         whole, first, second = (build()[position] for _ in range(3))
         whole.update(batches[0])

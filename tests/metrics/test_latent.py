@@ -67,7 +67,7 @@ def test_kl_equals_torch_distributions():
     posterior = Independent(Normal(mean.double(), (log_variance.double() / 2).exp()), 1)
     prior = Independent(Normal(torch.zeros(12, 5).double(), torch.ones(12, 5).double()), 1)
     expected = kl_divergence(posterior, prior).tolist()
-    assert kl_to_standard_normal(mean, log_variance).tolist() == pytest.approx(expected, rel=1e-12)
+    assert kl_to_standard_normal(mean.double(), log_variance.double()).tolist() == pytest.approx(expected, rel=1e-12)
 
 
 def test_kl_is_zero_at_the_prior_and_keeps_its_digits_near_it():

@@ -106,8 +106,8 @@ def test_pinned_losses():
 
 
 PINNED: dict[str, dict[str, float]] = {
-    "vae": {'reconstruction': 542.7078, 'kl': 0.000857419},
-    "dfcvae": {'perceptual_conv1': 328.1755, 'perceptual_conv2': 304.477, 'kl': 0.000857419},
+    "vae": {"reconstruction": 542.7078, "kl": 0.000857419},
+    "dfcvae": {"perceptual_conv1": 328.1755, "perceptual_conv2": 304.477, "kl": 0.000857419},
 }
 
 

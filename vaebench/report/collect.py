@@ -102,9 +102,11 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
 
 
 def current(folder: RunFolder, record: RunRecord | None) -> list[Result]:
-    """The newest results of a folder, without those of weights that have been replaced since."""
-    found = results.latest(results.read(folder.results))
-    return [line for line in found if record is None or line.provenance.weights_sha256 == record.weights_sha256]
+    """The newest results of a folder, without those of weights, or of external images, replaced since."""
+    lines = results.read(folder.results)
+    content = lines[-1].provenance.weights_sha256 if record is None and lines else ""
+    wanted = content if record is None else record.weights_sha256
+    return [line for line in results.latest(lines) if line.provenance.weights_sha256 == wanted]
 
 
 def _values(folder: RunFolder, found: Sequence[Result]) -> dict[Series, PerImageValues]:

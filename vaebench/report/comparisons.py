@@ -1,18 +1,16 @@
 """Every pair of recipes, tested on the same images: the rows of ``comparisons.csv``."""
 
 import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vaebench import statistics
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Direction
-from vaebench.per_image import PerImageValues, Series
+from vaebench.per_image import Series
 from vaebench.report.collect import REAL, Mask, Measured
+from vaebench.report.groups import Group, direction_of, groups_of, set_level
+from vaebench.statistics import Comparison
 
 ALPHA = 0.05
 
@@ -38,25 +36,8 @@ class Row:
     statistic: float
     df: float
     p_value: float
-    p_holm: float = math.nan
-    verdict: str = "unresolved"
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One recipe's per-image values of one metric: (seeds, images), on images named by ``ids``."""
-
-    name: str
-    ids: tuple[str, ...]
-    values: NDArray[np.float64]
-    fixed: bool  # the real images, or images made elsewhere: no training seed stands behind them
-
-    def on(self, mask: Mask | None) -> "Group":
-        """The same on a stratum."""
-        if mask is None:
-            return self
-        ids = tuple(itertools.compress(self.ids, mask))
-        return replace(self, ids=ids, values=self.values[:, mask])
+    p_holm: float
+    verdict: str
 
 
 def all_pairs(measured: Measured) -> list[Row]:
@@ -64,15 +45,17 @@ def all_pairs(measured: Measured) -> list[Row]:
 
     p-values are Holm's, within each metric, protocol, stratum and test. Pairs whose image ids differ are
     not paired: they are left out where ids name real images, and tested as independent where they name samples.
+    Metrics with one value a run are tested over training seeds alone.
     """
     rows: list[Row] = []
     for series in sorted({series for known in measured.values.values() for series in known}):
         groups = groups_of(measured, series)
-        direction = _direction(measured, series)
         for stratum, mask, cut in _strata(measured, series):
             present = [group.on(mask) for group in groups if mask is None or group.name in cut]
-            rows.extend(_family(present, series, stratum, direction))
-    return rows
+            rows.extend(_family(present, series, stratum, direction_of(measured, series)))
+    for series, groups in set_level(measured):
+        rows.extend(_family(groups, series, "all", direction_of(measured, series)))
+    return sorted(rows, key=lambda row: (row.split, row.metric, row.protocol))
 
 
 def compare(measured: Measured, a: str, b: str) -> list[Row]:
@@ -84,29 +67,6 @@ def compare(measured: Measured, a: str, b: str) -> list[Row]:
     if not rows:
         raise UserError(f"{a} and {b} share no metric on the same image ids: evaluate both on the same split")
     return rows
-
-
-def groups_of(measured: Measured, series: Series) -> list[Group]:
-    """The recipes that have this series, seeds stacked; seeds on other images than the first are left out."""
-    groups = []
-    for name in measured.recipes():
-        found: list[PerImageValues] = [
-            known[series]
-            for (recipe, _), known in sorted(measured.values.items(), key=lambda item: str(item[0]))
-            if recipe == name and series in known
-        ]
-        same = [content.values for content in found if len(content.ids) == len(found[0].ids)]
-        if found:
-            fixed = all(seed is None for recipe, seed in measured.values if recipe == name)
-            groups.append(Group(name, found[0].ids, np.stack(same), fixed))
-    return groups
-
-
-def _direction(measured: Measured, series: Series) -> Direction:
-    wanted = (series.metric, series.protocol)
-    found = next(line.direction for line in measured.results if (line.metric, line.protocol) == wanted)
-    directions: dict[str, Direction] = {"higher": "higher", "lower": "lower", "target": "target"}
-    return directions[found]
 
 
 def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | None, set[str]]]:
@@ -124,36 +84,57 @@ def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | No
             yield name, mask, reported[name]
 
 
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """A test of ``a - b``, and for target metrics the same test of ``a + b - 2 * real``."""
+
+    a: str
+    b: str
+    seeds: int
+    difference: Comparison
+    mirror: Comparison | None
+
+
 def _family(groups: Sequence[Group], series: Series, stratum: str, direction: Direction) -> list[Row]:
     """All pairs of one metric and stratum, with Holm's correction within each test."""
-    rows: list[Row] = []
-    for first, second in itertools.combinations(groups, 2):
-        for test, seeds in _tests(first, second):
-            cells = {name: getattr(test, name) for name in statistics.Comparison.__slots__}
-            rows.append(
-                Row(
-                    dataset=series.dataset,
-                    split=series.split,
-                    stratum=stratum,
-                    metric=series.metric,
-                    protocol=series.protocol,
-                    a=first.name,
-                    b=second.name,
-                    seeds=seeds,
-                    **cells,
-                )
+    groups = [group for group in groups if group.values.size]  # a stratum may hold no image
+    real = next((group for group in groups if group.name == REAL), None)
+    tested: list[_Tested] = []
+    for a, b in itertools.combinations(groups, 2):
+        mirrored = a.name != REAL and direction == "target" and real is not None
+        mirrors = [test for test, _ in _tests(a, b.mirrored(real))] if mirrored and real is not None else []
+        for position, (test, seeds) in enumerate(_tests(a, b)):
+            tested.append(_Tested(a.name, b.name, seeds, test, mirrors[position] if mirrors else None))
+    rows = []
+    for pair in tested:
+        alike = [other for other in tested if other.difference.test == pair.difference.test]
+        p_holm = _holm([other.difference for other in alike], pair.difference)
+        p_mirror = _holm([other.mirror for other in alike if other.mirror], pair.mirror) if pair.mirror else 1.0
+        cells = {name: getattr(pair.difference, name) for name in Comparison.__slots__}
+        rows.append(
+            Row(
+                dataset=series.dataset,
+                split=series.split,
+                stratum=stratum,
+                metric=series.metric,
+                protocol=series.protocol,
+                a=pair.a,
+                b=pair.b,
+                seeds=pair.seeds,
+                p_holm=p_holm,
+                verdict=_verdict(pair, p_holm, p_mirror, direction),
+                **cells,
             )
-    means = {group.name: float(group.values.mean()) for group in groups if group.values.size}
-    corrected = []
-    for row in rows:
-        family = [other.p_value for other in rows if other.test == row.test]
-        position = [other for other in rows if other.test == row.test].index(row)
-        p_holm = float(statistics.holm(family)[position])
-        corrected.append(replace(row, p_holm=p_holm, verdict=_verdict(row, p_holm, means, direction)))
-    return corrected
+        )
+    return rows
 
 
-def _tests(a: Group, b: Group) -> Iterator[tuple[statistics.Comparison, int]]:
+def _holm(family: Sequence[Comparison], one: Comparison) -> float:
+    position = next(index for index, test in enumerate(family) if test is one)
+    return float(statistics.holm([test.p_value for test in family])[position])
+
+
+def _tests(a: Group, b: Group) -> Iterator[tuple[Comparison, int]]:
     """Over images (values averaged over seeds), then over training seeds where there are enough."""
     seeds = min((len(group.values) for group in (a, b) if not group.fixed), default=0)
     if a.ids == b.ids and len(a.ids) > 1:
@@ -163,32 +144,38 @@ def _tests(a: Group, b: Group) -> Iterator[tuple[statistics.Comparison, int]]:
     elif not set(a.ids) & set(b.ids) and min(len(a.ids), len(b.ids)) > 1:
         independent = statistics.welch_t(a.values.mean(axis=0), b.values.mean(axis=0))
         yield replace(independent, test="welch-t-images"), seeds
-    else:
+    elif a.ids or b.ids:
         return
-    seed_means = {group.name: group.values.mean(axis=1) for group in (a, b)}
+    seeds_a, seeds_b = a.values.mean(axis=1), b.values.mean(axis=1)
     if seeds >= 2 and not a.fixed and not b.fixed:
-        yield statistics.welch_t(seed_means[a.name], seed_means[b.name]), seeds
+        yield statistics.welch_t(seeds_a, seeds_b), seeds
     elif seeds >= 2 and b.fixed:
-        yield statistics.one_sample_t(seed_means[a.name], float(b.values.mean())), seeds
+        yield statistics.one_sample_t(seeds_a, float(b.values.mean())), seeds
     elif seeds >= 2:
-        yield statistics.negated(statistics.one_sample_t(seed_means[b.name], float(a.values.mean()))), seeds
+        yield statistics.negated(statistics.one_sample_t(seeds_b, float(a.values.mean()))), seeds
 
 
-def _verdict(row: Row, p_holm: float, means: Mapping[str, float], direction: Direction) -> str:
+def _verdict(pair: _Tested, p_holm: float, p_mirror: float, direction: Direction) -> str:
     """``a`` or ``b``, whichever is significantly better, else ``unresolved``.
 
-    For a ``target`` metric the better one is nearer to the real images' mean. Where the two lie on either
-    side of it, a test of their difference says nothing about which is nearer: unresolved. So it is, too, where
-    Wilcoxon's ranks point the other way than the means.
+    For a ``target`` metric the better one is nearer to the real images' value t. Since
+    (a - t)^2 - (b - t)^2 = (a - b)(a + b - 2t), that is resolved where both factors' signs are: the test of the
+    difference and the same test of a against b mirrored about t must be significant.
     """
-    if p_holm >= ALPHA or row.mean_difference == 0 or row.effect_size * row.mean_difference < 0:
+    test, mirror = pair.difference, pair.mirror
+    if p_holm >= ALPHA or not _agrees(test):
         return "unresolved"
     if direction != "target":
-        a_wins = (row.mean_difference > 0) == (direction == "higher")
-        return "a" if a_wins else "b"
-    if REAL not in means:
+        a_wins = (test.mean_difference > 0) == (direction == "higher")
+    elif REAL in (pair.a, pair.b):
+        a_wins = pair.a == REAL
+    elif mirror is None or p_mirror >= ALPHA or not _agrees(mirror):
         return "unresolved"
-    off_a, off_b = means[row.a] - means[REAL], means[row.b] - means[REAL]
-    if off_a * off_b < 0:
-        return "unresolved"
-    return "a" if abs(off_a) < abs(off_b) else "b"
+    else:
+        a_wins = test.mean_difference * mirror.mean_difference < 0
+    return "a" if a_wins else "b"
+
+
+def _agrees(test: Comparison) -> bool:
+    """Whether there is a difference, and Wilcoxon's ranks point the same way as the means."""
+    return test.mean_difference != 0 and not test.effect_size * test.mean_difference < 0

@@ -14,7 +14,7 @@ from vaebench.core.places import write_atomic
 from vaebench.per_image import Series
 from vaebench.pictures import Pixels
 from vaebench.report.collect import REAL, Mask, Measured, Subject
-from vaebench.report.comparisons import Group, groups_of
+from vaebench.report.groups import Group, groups_of
 
 # Okabe and Ito's palette: told apart by colour-blind readers too; the real images are black
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
@@ -104,19 +104,21 @@ def _show(axes: Axes, image: Pixels) -> None:
 
 def _blur(measured: Measured, series: Series, folder: Path) -> dict[str, str]:
     """Box plots per class where there are labels, and histograms of each stratum worth a picture."""
-    groups = groups_of(measured, series)
+    every = groups_of(measured, series)
+    groups = [group for group in every if group.ids == every[0].ids]  # the real images stand first
     captions: dict[str, str] = {}
     labels = measured.labels.get(series.data_fingerprint, {}).get("label")
-    groups = [group for group in groups if labels is None or len(group.ids) == len(labels)]
-    if labels is not None:
+    if labels is not None and len(labels) == len(every[0].ids):
         _save(_boxes(groups, np.array(labels)), folder / "blur_per_class.png")
         captions["blur_per_class.png"] = (
             "Laplacian variance of the originals and of each recipe's reconstructions by class (mean over seeds); "
             "boxes are quartiles, whiskers 1.5 interquartile ranges, outliers left out."
         )
-    wanted = [name for name in ("label!=1", "label=1") if name in measured.strata.get(series.data_fingerprint, {})]
+    cuts = measured.strata.get(series.data_fingerprint, {})
+    cuts = {name: mask for name, mask in cuts.items() if len(mask) == len(every[0].ids)}
+    wanted = [name for name in cuts if name in ("label!=1", "label=1")]
     for name in wanted or ["all"]:
-        mask = measured.strata[series.data_fingerprint][name] if name != "all" else None
+        mask = cuts.get(name)
         file = f"blur_histogram_{name.replace('!=', '_not_').replace('=', '_')}.png"
         _save(_histogram(groups, mask, name), folder / file)
         captions[file] = f"Laplacian variance of originals and reconstructions, {name} (mean over seeds)."

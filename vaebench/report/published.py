@@ -9,7 +9,8 @@ from typing import Any
 from vaebench import statistics
 from vaebench.core.errors import UserError
 from vaebench.report.collect import Measured
-from vaebench.report.comparisons import ALPHA, Row, groups_of
+from vaebench.report.comparisons import ALPHA, Row
+from vaebench.report.groups import groups_of
 from vaebench.report.tables import p_text, short
 
 

@@ -85,7 +85,7 @@ def _text(row: leaderboard.Row | None) -> str:
         return ""
     if row.value is None:
         return "n/a"
-    half = f" ± {short(row.ci_high - row.value)}" if row.std_error else ""
+    half = f" ± {short(row.ci_high - row.value)}" if row.std_error and row.ci_high is not None else ""
     if row.rank_low is None:
         return short(row.value) + half
     rank = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low} to {row.rank_high}"
@@ -157,7 +157,9 @@ def _comparison_table(tested: Sequence[comparisons.Row]) -> str:
     legend = (
         "Tests over images take each recipe's values averaged over its seeds: they speak of these checkpoints. Tests "
         "over seeds (`welch-t-seeds`, `one-sample-t-seeds`) speak of the recipes. Effect: Cohen's dz (paired-t) or "
-        "Hedges' g (the others). Wilcoxon's test and every other stratum are in comparisons.csv.\n"
+        "Hedges' g (the others). p-values are corrected (Holm) over the pairs of one metric, stratum and test, not "
+        "across metrics or strata. Where nearness to the originals counts, the better one must differ from the "
+        "other and from its mirror image about them. Wilcoxon's test and every other stratum: comparisons.csv.\n"
     )
     return to_markdown(header, body) + "\n" + legend
 

@@ -1,0 +1,70 @@
+"""What every test has: places of its own, one thread, and the command line in process."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from vaebench import cli as command_line
+
+PLACES = ("RUNS", "DATA", "WEIGHTS", "CACHE")
+
+
+class Answer(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's runs, data, weights and caches are out of reach: all lie under ``tmp_path``."""
+    for place in PLACES:
+        monkeypatch.setenv(f"VAEBENCH_{place}", str(tmp_path / place.lower()))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def global_rng_untouched() -> Iterator[None]:
+    """The test must leave torch's global random number generator as it found it."""
+    before = torch.random.get_rng_state()
+    yield
+    assert torch.equal(torch.random.get_rng_state(), before), "the test moved torch's global RNG"
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], Answer]:
+    """Call the command line in process: ``cli(["list"])`` -> exit code, stdout, stderr of that call alone."""
+
+    def call(arguments: list[str]) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            command_line.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """A folder to set ``VAEBENCH_DATA`` to, with the real MNIST under ``mnist/``; the test is skipped without."""
+    given = os.environ.get("VAEBENCH_TEST_MNIST")
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    stems = ("train-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    if not all(list(folder.glob(f"mnist/{stem}*")) for stem in stems):
+        pytest.skip(f"no MNIST under {folder}/mnist: set VAEBENCH_TEST_MNIST to a folder that holds mnist/")
+    return folder

@@ -1,0 +1,130 @@
+"""Where things lie, and writes that are whole or absent."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from vaebench.core import places
+from vaebench.core.errors import UserError
+
+GETTERS = {
+    "VAEBENCH_RUNS": places.runs_dir,
+    "VAEBENCH_DATA": places.data_dir,
+    "VAEBENCH_WEIGHTS": places.weights_dir,
+    "VAEBENCH_CACHE": places.cache_dir,
+}
+
+
+def names_in(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize("variable", GETTERS)
+def test_place_follows_its_variable(variable, monkeypatch, tmp_path):
+    monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
+    assert GETTERS[variable]() == tmp_path / "elsewhere"
+    monkeypatch.setenv(variable, "~/elsewhere")
+    assert GETTERS[variable]() == Path.home() / "elsewhere"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_places_by_default(monkeypatch, tmp_path, value):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for variable in GETTERS:
+        if value is None:
+            monkeypatch.delenv(variable)
+        else:
+            monkeypatch.setenv(variable, value)
+    folders = [getter() for getter in GETTERS.values()]
+    cache = tmp_path / "vaebench"
+    assert folders == [Path("runs"), cache / "data", cache / "weights", cache / "cache"]
+
+
+def test_asking_where_creates_nothing(tmp_path):
+    for getter in GETTERS.values():
+        getter()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_write_creates_folders_and_replaces(tmp_path):
+    file = tmp_path / "a" / "b" / "run.json"
+    places.write_text(file, "one\r\ntwo\n")
+    assert file.read_bytes() == b"one\r\ntwo\n"
+    places.write_text(file, "é")
+    assert file.read_bytes() == b"\xc3\xa9"
+    assert names_in(file.parent) == ["run.json"]
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+def fails_half_way(error):
+    def write(path):
+        path.write_text("half a fi")
+        raise error
+
+    return write
+
+
+@pytest.mark.parametrize("existing", [b"old content", None])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("writer broke")])
+def test_failing_writer_leaves_the_old_file_and_no_other(tmp_path, existing, error):
+    file = tmp_path / "weights"
+    if existing is not None:
+        file.write_bytes(existing)
+    with pytest.raises(UserError if isinstance(error, OSError) else RuntimeError, match=error.args[-1]):
+        places.write_atomic(file, fails_half_way(error))
+    assert (file.read_bytes() if file.exists() else None) == existing
+    assert names_in(tmp_path) == (["weights"] if existing else [])
+
+
+def test_interrupted_writer_leaves_the_old_file(tmp_path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        places.write_atomic(file, fails_half_way(KeyboardInterrupt()))
+    assert (file.read_bytes(), names_in(tmp_path)) == (b"old", ["weights"])
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
+    with pytest.raises(UserError) as raised:
+        places.write_atomic(tmp_path / "weights", fails_half_way(OSError(errno.ENOSPC, "No space left on device")))
+    wanted = f"cannot write {tmp_path}/weights (No space left on device): free some space or choose another place"
+    assert str(raised.value) == wanted
+
+
+def test_the_old_file_stands_while_the_new_one_is_written(tmp_path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"old")
+    seen = []
+
+    def write(temporary):
+        temporary.write_bytes(b"new")
+        seen.append(file.read_bytes())
+
+    places.write_atomic(file, write)
+    assert (seen, file.read_bytes()) == ([b"old"], b"new")
+
+
+@pytest.mark.parametrize("inside", ["", "deeper/still"])
+def test_a_file_where_a_folder_should_be(tmp_path, inside):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot write to .*runs.*: choose another place"):
+        places.make_dir(tmp_path / "runs" / inside)
+    with pytest.raises(UserError, match="cannot write to"):
+        places.write_text(tmp_path / "runs" / inside / "run.json", "{}")
+    assert (tmp_path / "runs").read_text() == "a file"
+
+
+def test_a_folder_without_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(places.os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(UserError, match="permission denied"):
+        places.write_text(tmp_path / "run.json", "{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256_of(tmp_path):
+    content = bytes(range(256)) * 5000
+    (tmp_path / "file").write_bytes(content)
+    assert places.sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()

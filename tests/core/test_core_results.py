@@ -1,0 +1,143 @@
+"""Results: JSON lines that come back as they went, are never rewritten, and say which line is broken."""
+
+from dataclasses import replace
+
+import pytest
+
+from vaebench.core.errors import UserError
+from vaebench.core.results import Provenance, Result, append, latest, read
+
+PROVENANCE = Provenance(
+    data_fingerprint="d" * 64,
+    weights_sha256="w" * 64,
+    extractor_sha256="",
+    vaebench_version="0.1.0",
+    versions={"torch": "2.15.0"},
+    device="a processor, 2 cores",
+    command="vaebench evaluate vae-digits --metrics 'blur'",
+    created="2025-01-02T03:04:05+00:00",
+    seconds=1.25,
+)
+BLUR = Result(
+    recipe="vae-digits",
+    seed=0,
+    dataset="digits",
+    split="test",
+    stratum="label!=1",
+    metric="blur",
+    protocol="recon",
+    unit="variance",
+    direction="target",
+    value=0.1 + 0.2,
+    std_error=1e-300,
+    n=360,
+    note="",
+    provenance=PROVENANCE,
+)
+UNTAKEN = replace(BLUR, recipe="real", seed=None, value=None, std_error=None, note="needs a posterior, “none”\nhere")
+
+
+def test_round_trip(tmp_path):
+    file = tmp_path / "runs" / "results.jsonl"
+    append(file, [BLUR, UNTAKEN])
+    assert read(file) == [BLUR, UNTAKEN]
+    assert len(file.read_text().splitlines()) == 2
+
+
+def test_appending_leaves_what_stood_there(tmp_path):
+    file = tmp_path / "results.jsonl"
+    append(file, [BLUR])
+    before = file.read_bytes()
+    append(file, [UNTAKEN])
+    append(file, [])
+    assert file.read_bytes().startswith(before)
+    assert read(file) == [BLUR, UNTAKEN]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (replace(BLUR, value=float("nan")), "blur of vae-digits is nan: not a result"),
+        (replace(BLUR, value=float("inf")), "blur of vae-digits is inf: not a result"),
+        (replace(BLUR, value=float("-inf")), "blur of vae-digits is -inf: not a result"),
+        (replace(BLUR, std_error=float("nan")), "JSON compliant"),
+        (replace(BLUR, std_error=float("inf")), "JSON compliant"),
+    ],
+)
+def test_what_is_not_finite_is_refused_and_nothing_is_written(tmp_path, bad, message):
+    file = tmp_path / "results.jsonl"
+    append(file, [BLUR])
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        append(file, [UNTAKEN, bad])
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"no json at all",
+        b"{}",
+        b"[1, 2]",
+        b"null",
+        b'{"recipe": "vae"}',
+        b'{"provenance": 3}',
+        b"\xff\xfe\x00 no text",
+        b"",
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path, broken):
+    file = tmp_path / "results.jsonl"
+    append(file, [BLUR, UNTAKEN])
+    first, second = file.read_bytes().splitlines()
+    file.write_bytes(b"\n".join([first, broken, second]) + b"\n")
+    with pytest.raises(UserError, match=r"results.jsonl line 2 is no result") as raised:
+        read(file)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_field_is_named(tmp_path):
+    file = tmp_path / "results.jsonl"
+    append(file, [BLUR])
+    file.write_text(file.read_text().replace('"recipe"', '"recipee"'))
+    with pytest.raises(UserError, match="line 1 is no result"):
+        read(file)
+
+
+def test_a_truncated_last_line_is_named(tmp_path):
+    file = tmp_path / "results.jsonl"
+    append(file, [BLUR, UNTAKEN])
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(UserError, match="line 2 is no result"):
+        read(file)
+
+
+def test_a_truncated_last_line_does_not_spoil_what_is_appended(tmp_path):
+    file = tmp_path / "results.jsonl"
+    append(file, [BLUR])
+    file.write_bytes(file.read_bytes()[:-40])
+    append(file, [UNTAKEN])
+    _, last = file.read_text().splitlines()
+    file.write_text(last + "\n")
+    assert read(file) == [UNTAKEN]
+
+
+def test_the_latest_of_each_key_counts():
+    newer = replace(BLUR, value=2.0, provenance=replace(PROVENANCE, created="2026-01-01T00:00:00+00:00"))
+    assert latest([BLUR, UNTAKEN, newer]) == [newer, UNTAKEN]
+    assert latest([]) == []
+
+
+@pytest.mark.parametrize("name", ["recipe", "dataset", "split", "metric"])
+def test_results_of_different_things_have_different_keys(name):
+    assert replace(BLUR, **{name: "other"}).key != BLUR.key
+    assert latest([BLUR, replace(BLUR, **{name: "other"})]) == [BLUR, replace(BLUR, **{name: "other"})]
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"seed": None}, {"stratum": "all"}, {"protocol": "samples"}])
+def test_seed_stratum_and_protocol_are_part_of_the_key(change):
+    assert replace(BLUR, **change).key != BLUR.key
+
+
+def test_the_value_is_no_part_of_the_key():
+    assert replace(BLUR, value=None, n=3, note="x").key == BLUR.key

@@ -1,0 +1,101 @@
+"""Figures: which are drawn, and that the same numbers give the same bytes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from handmade import drawn, ids_of, measured
+from PIL import Image
+
+from vaebench.report.figures import draw_all
+
+N = 30
+LABELS = [i % 3 for i in range(N)]
+
+
+def gallery(seed, n, channels=1):
+    return np.random.default_rng(seed).integers(0, 256, (n, 6, 5, channels), dtype=np.uint8)
+
+
+def known(labels=LABELS, channels=1, **options):
+    runs = {("real", None): drawn(0, N), ("vae", 0): drawn(1, N), ("vae", 1): drawn(2, N)}
+    runs |= {("gan", 0): drawn(3, N), **options.pop("more", {})}
+    return dataclasses.replace(
+        measured(runs, metric="blur", labels=labels, **options),
+        galleries={
+            ("real", None): {"reconstructions": gallery(0, 4, channels)},
+            ("vae", 0): {"reconstructions": gallery(1, 4, channels), "samples": gallery(2, 60, channels)},
+            ("vae", 1): {"reconstructions": gallery(3, 4, channels), "samples": gallery(4, 60, channels)},
+            ("gan", 0): {"samples": gallery(5, 7, channels)},
+        },
+    )
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_figures(tmp_path, channels):
+    captions = draw_all(known(channels=channels), tmp_path)
+    assert (
+        set(captions)
+        == set(files(tmp_path))
+        == {
+            "reconstructions.png",
+            "samples.png",
+            "blur_per_class.png",
+            "blur_histogram_label_1.png",
+            "blur_histogram_label_not_1.png",
+        }
+    )
+    assert all(captions.values())
+    for path in tmp_path.iterdir():
+        with Image.open(path) as opened:
+            opened.load()
+            assert min(opened.size) > 60
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path):
+    first, again, other = (tmp_path / name for name in ("first", "again", "other"))
+    draw_all(known(), first)
+    draw_all(known(), again)
+    draw_all(known(more={("aae", 0): drawn(9, N)}), other)
+    assert files(first) == files(again)
+    assert files(first)["blur_per_class.png"] != files(other)["blur_per_class.png"]
+
+
+def test_no_date_and_no_software_in_the_files(tmp_path):
+    draw_all(known(), tmp_path)
+    for path in tmp_path.iterdir():
+        with Image.open(path) as opened:
+            assert not {"Software", "Creation Time", "date"} & set(opened.info)
+
+
+def test_without_labels_one_histogram(tmp_path):
+    captions = draw_all(known(labels=None), tmp_path)
+    assert "blur_histogram_all.png" in captions
+    assert "blur_per_class.png" not in captions
+
+
+def test_without_pictures_and_numbers_nothing(tmp_path):
+    bare = measured({("vae", 0): drawn(0, N)}, metric="mse")
+    assert draw_all(bare, tmp_path / "figures") == {}
+    assert not (tmp_path / "figures").exists()
+
+
+def test_one_row_of_reconstructions_is_no_comparison(tmp_path):
+    whole = known()
+    alone = dataclasses.replace(whole, galleries={("real", None): whole.galleries["real", None]})
+    assert "reconstructions.png" not in draw_all(alone, tmp_path)
+
+
+def test_images_without_any_spread_can_be_drawn(tmp_path):
+    runs = {("real", None): np.zeros(N), ("vae", 0): np.zeros(N)}
+    assert "blur_histogram_all.png" in draw_all(measured(runs, metric="blur"), tmp_path)
+
+
+def test_images_of_their_own_need_no_partner(tmp_path):
+    more = {("external/x", None): drawn(7, N + 5)}
+    captions = draw_all(known(more=more, ids={"external/x": ids_of(N + 5, "x")}), tmp_path)
+    assert "blur_per_class.png" in captions

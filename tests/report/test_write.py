@@ -1,0 +1,169 @@
+"""The report as files: complete, readable back, and the same bytes for the same results."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from handmade import drawn, result, write_real, write_run
+
+from vaebench.core import results
+from vaebench.core.places import runs_dir
+from vaebench.report import write
+from vaebench.report.figures import draw_all
+from vaebench.report.write import summary, write_report
+
+N = 40
+LABELS = [i % 3 for i in range(N)]
+
+
+def runs_on_disk():
+    write_real({"blur": drawn(0, N, 1)}, LABELS)
+    for name, mean, first in [("vae", 0.5, 10), ("gan|wide", 0.7, 20)]:
+        for seed in range(2):
+            scores = {"blur": drawn(first + seed, N, mean), "mse": drawn(first + seed + 5, N, mean)}
+            folder = write_run(name, seed, scores)
+            lacking = result(name, seed, "ssim", None, n=0, note="needs 11 x 11 pixels | or more")
+            results.append(folder.results, [lacking, result(name, seed, "fid", 1.0 + seed)])
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def read_csv(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Figures take half a second: only who asks for ``figures`` has them."""
+    monkeypatch.setattr(write, "draw_all", lambda measured, folder: {})
+
+
+@pytest.fixture
+def figures(monkeypatch, quick):
+    monkeypatch.setattr(write, "draw_all", draw_all)
+
+
+@pytest.fixture
+def report(tmp_path):
+    runs_on_disk()
+    return write_report("toy", tmp_path / "reports", Path("none"))
+
+
+def test_all_files_are_there(figures, report):
+    expected = {"leaderboard.csv", "leaderboard.md", "comparisons.csv"}
+    assert set(tree(report)) >= expected | {"figures/blur_per_class.png", "figures/blur_histogram_label_1.png"}
+
+
+def test_the_same_results_give_the_same_bytes(figures, report, tmp_path):
+    before = tree(report)
+    again = write_report("toy", tmp_path / "again", Path("none"))
+    assert tree(again) == before
+    assert tree(write_report("toy", tmp_path / "reports", Path("none"))) == before
+
+
+def test_order_of_the_folders_does_not_matter(report, tmp_path, monkeypatch):
+    before, folders = tree(report), write.all_folders()
+    monkeypatch.setattr(write, "all_folders", lambda: folders[::-1])
+    after = tree(write_report("toy", tmp_path / "again", Path("none")))
+    assert {name: after[name] for name in ("leaderboard.csv", "comparisons.csv")} == {
+        name: before[name] for name in ("leaderboard.csv", "comparisons.csv")
+    }
+
+
+def test_tables_parse_back(report):
+    board, tested = read_csv(report / "leaderboard.csv"), read_csv(report / "comparisons.csv")
+    assert {row["recipe"] for row in board} == {"real", "vae", "gan|wide"}
+    assert {row["test"] for row in tested} == {"paired-t", "wilcoxon", "welch-t-seeds", "one-sample-t-seeds"}
+    for row in tested:
+        assert row["verdict"] in {"a", "b", "equivalent", "unresolved"}
+        assert 0 <= float(row["p_value"]) <= float(row["p_holm"]) <= 1
+    lacking = [row for row in board if row["metric"] == "ssim"]
+    assert [(row["value"], row["note"]) for row in lacking] == [("", "needs 11 x 11 pixels | or more")] * 2
+
+
+def test_columns_of_comparisons_are_the_public_ones(report):
+    header = (report / "comparisons.csv").read_text().splitlines()[0]
+    assert header == (
+        "dataset,split,stratum,metric,protocol,a,b,test,n,seeds,mean_difference,ci_low,ci_high,"
+        "effect_size,statistic,df,p_value,p_holm,verdict"
+    )
+
+
+def test_every_markdown_row_has_as_many_cells_as_its_header(report):
+    lines = (report / "leaderboard.md").read_text().splitlines()
+    widths = [line.replace("\\|", "").count("|") if line.startswith("|") else 0 for line in lines]
+    tables = 0
+    for previous, width in zip([0, *widths], widths, strict=False):
+        if width and previous:
+            assert width == previous
+        tables += bool(width and not previous)
+    assert tables >= 3
+
+
+def test_the_page_says_what_is_lacking_and_who_made_it(report):
+    text = (report / "leaderboard.md").read_text()
+    assert "- n/a: vae, ssim: needs 11 x 11 pixels | or more" in text
+    assert "Measured 2026-01-02 on abacus; vaebench 0.0, Python 3.11" in text
+
+
+def test_the_page_shows_every_figure(figures, report):
+    text = (report / "leaderboard.md").read_text()
+    drawn_files = sorted(path.name for path in (report / "figures").iterdir())
+    assert drawn_files == ["blur_histogram_label_1.png", "blur_histogram_label_not_1.png", "blur_per_class.png"]
+    assert all(f"(figures/{name})" in text for name in drawn_files)
+
+
+def test_files_of_others_are_left_alone(report, tmp_path):
+    (report / "figures").mkdir()
+    (report / "figures" / "mine.png").write_bytes(b"mine")
+    (report / "notes.md").write_text("mine")
+    write_report("toy", tmp_path / "reports", Path("none"))
+    assert (report / "figures" / "mine.png").read_bytes() == b"mine"
+    assert (report / "notes.md").read_text() == "mine"
+
+
+def test_published_claims_stand_beside_ours(tmp_path, cli):
+    runs_on_disk()
+    folder = tmp_path / "published"
+    folder.mkdir()
+    (folder / "paper.toml").write_text(
+        'dataset = "toy"\nsource = "Doe 2020"\n[[claim]]\nsays = "FID of 1"\npublished = "1.0"\n'
+        'metric = "fid"\nstratum = "all"\nrecipe = "vae"\nvalue = 1.0\n'
+    )
+    answer = cli(["report", "--out", tmp_path / "reports", "--published", folder])
+    text = (tmp_path / "reports/toy/leaderboard.md").read_text()
+    assert answer.code == 0
+    assert "| FID of 1 | 1.0 | by seed: 1.000, 2.000 | no |" in text
+    assert "Doe 2020" in text
+
+
+def test_a_malformed_published_table_is_exit_code_2(tmp_path, cli):
+    runs_on_disk()
+    (tmp_path / "paper.toml").write_text("dataset = ")
+    answer = cli(["report", "--out", tmp_path / "reports", "--published", tmp_path])
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert "paper.toml cannot be read" in answer.err
+
+
+@pytest.mark.parametrize("arguments", [["report"], ["report", "--dataset", "toy"]])
+def test_nothing_measured_is_exit_code_2(cli, arguments, tmp_path):
+    answer = cli([*arguments, "--out", tmp_path / "reports"])
+    assert answer.code == 2
+    assert "vaebench evaluate --all" in answer.err
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_summary_is_the_main_table():
+    runs_on_disk()
+    head, *lines = summary("toy")
+    assert head.split() == ["metric", "originals", "gan|wide", "vae"]
+    assert [line.split()[0] for line in lines] == ["blur", "fid", "mse", "ssim"]
+
+
+def test_runs_are_not_touched(report, tmp_path):
+    before = tree(runs_dir())
+    write_report("toy", tmp_path / "again", Path("none"))
+    assert tree(runs_dir()) == before

@@ -1,0 +1,55 @@
+"""Start-up: naming, helping and listing load no engine. Counted in modules, which a busy machine does not slow."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "torchvision", "PIL", "pyarrow", "safetensors"}
+
+RUN = """
+import contextlib, io, json, sys
+arguments = json.loads(sys.argv[1])
+import vaebench.cli
+said = io.StringIO()
+if arguments is not None:
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        vaebench.cli.main(arguments)
+print(json.dumps([sorted({name.partition(".")[0] for name in sys.modules}), said.getvalue()]))
+"""
+
+
+def loaded_by(arguments):
+    """Top-level modules loaded, and what was said, by a command in a process of its own."""
+    command = [sys.executable, "-c", RUN, json.dumps(arguments)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    modules, said = json.loads(answer.stdout.splitlines()[-1])
+    return set(modules), said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (None, ""),
+        ([], "Usage"),
+        (["--help"], "quickstart"),
+        (["train", "--help"], "--resume"),
+        (["evaluate", "--help"], "--metrics"),
+        (["list"], "vae-digits"),
+        (["list", "metrics", "--json"], '"blur"'),
+        (["list", "recipe"], ""),
+        (["bogus"], ""),
+    ],
+)
+def test_no_engine_is_loaded(arguments, says):
+    modules, said = loaded_by(arguments)
+    assert says in said
+    assert "vaebench" in modules
+    assert not modules & HEAVY
+
+
+def test_the_measurement_would_see_an_engine():
+    modules, said = loaded_by(["fetch", "digits"])
+    assert "nothing to fetch" in said
+    assert {"torch", "numpy"} <= modules & HEAVY
