@@ -75,3 +75,9 @@ def test_autocast_follows_the_precision():
         chosen = compute.Compute(device="cpu", precision=precision, channels_last=True, compile=False, threads=1)
         with chosen.autocast():
             assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+
+
+def test_freed_memory_is_kept_where_the_c_library_can():
+    import platform
+
+    assert compute.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

@@ -182,9 +182,9 @@ def test_a_folder_as_reference(evaluate, tmp_path, real, given):
     reference = save_pngs(tmp_path / "originals", real[:30])
     answer = evaluate(given[:30], "--reference", reference, "--paired")
     assert answer.code == 0, answer.err
-    assert "measured against originals:all" in answer.out
+    assert "measured against folder-originals:all" in answer.out
     assert values_of()["blur", "recon"].ids == tuple(f"{i:04d}.png" for i in range(30))
-    rows = rows_of(tmp_path, "comparisons.csv", "originals")
+    rows = rows_of(tmp_path, "comparisons.csv", "folder-originals")
     (paired,) = [row for row in rows if (row["test"], row["metric"]) == ("paired-t", "blur")]
     expected = stats.ttest_rel(opencv(real[:30].astype(np.float32) / 255), opencv(given[:30]))
     assert float(paired["statistic"]) == pytest.approx(expected.statistic, rel=1e-4)

@@ -136,7 +136,7 @@ def test_nothing_is_computed_that_no_metric_needs(needs, encoded, decoded):
 def test_a_decoder_alone_has_samples_and_reasons():
     scores = scores_of(Decoder())
     known = {key for key, score in scores.items() if score.value is not None}
-    assert known == {("blur", "samples"), ("parameters", "trained"), ("throughput", "training")}
+    assert known == {("blur", "samples"), ("parameters", "trained"), ("throughput", "training/")}
     assert scores["blur", "samples"].n == SAMPLES
     assert scores["blur", "recon"] == Score(value=None, n=0, note="needs reconstructions")
     assert scores["kl", "posterior"].note == "needs a posterior"

@@ -186,7 +186,7 @@ def test_folder_of_colour(folder):
 
 def test_folder_as_reference_has_file_names_as_ids(folder):
     data = external.reference(str(folder))
-    assert (data.name, data.split, data.ids) == ("made", "all", ["a.bmp", "b.png", "c.TIF"])
+    assert (data.name, data.split, data.ids) == ("folder-made", "all", ["a.bmp", "b.png", "c.TIF"])
 
 
 def corrupt_image(folder):
@@ -277,7 +277,7 @@ def measured(folder):
 def test_paired_images_are_measured_against_their_own(places, capsys):
     test = Digits().load("test")
     darker = test.images.numpy() // 2
-    assert evaluate_external(npz(places, darker), given(paired=True), QUIET, print) == ["digits"]
+    assert evaluate_external(npz(places, darker), given(paired=True), QUIET, print) == {"digits": []}
     values = measured(places / "runs" / "external" / "peer")
     real = test.images.double() / 255
     expected = ((real - torch.from_numpy(darker).double() / 255) ** 2).mean().item()
@@ -318,3 +318,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(places, array, 
     with pytest.raises(UserError, match=message):
         evaluate_external(npz(places, array), given(**changes), QUIET, lambda _: None)
     assert not (places / "runs").exists()
+
+
+def test_numbers_in_file_names_count_as_numbers(tmp_path):
+    for number in (10, 9, 100, 1):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / f"{number}.png")
+    assert load_images(tmp_path)[:, 0, 0, 0].tolist() == [1, 9, 10, 100]

@@ -9,7 +9,7 @@ from statsmodels.stats.meta_analysis import effectsize_smd
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from vaebench.statistics import holm, mean_interval, one_sample_t, paired_t, welch_t, wilcoxon
+from vaebench.statistics import contrast, holm, mean_interval, one_sample_t, paired_t, welch_t, wilcoxon
 
 PAIRED = [paired_t, wilcoxon]
 EIGHTHS = np.arange(6) / 8  # exact in binary, so that adding 1/4 leaves exactly 1/4
@@ -241,3 +241,15 @@ def test_one_sample_refuses():
 def test_pinned(test, expected):
     ours = test(numbers(16, 30, 0.5), numbers(17, 30))
     assert (ours.statistic, ours.p_value, ours.effect_size) == pytest.approx(expected, rel=1e-8)
+
+
+def test_contrast_of_two_samples_is_welch_and_of_three_has_its_size():
+    draws = np.random.default_rng(0)
+    a, b = draws.normal(0, 1, 20), draws.normal(0.3, 2, 35)
+    two, expected = contrast([a, b], [1, -1]), stats.ttest_ind(a, b, equal_var=False)
+    assert (two.statistic, two.p_value, two.df) == pytest.approx((expected.statistic, expected.pvalue, expected.df))
+    p_values = []
+    for _ in range(2_000):
+        a, b, c = draws.normal(1, 1, 30), draws.normal(3, 2, 40), draws.normal(2, 1.5, 25)
+        p_values.append(contrast([a, b, c], [1, 1, -2]).p_value)  # 1 + 3 - 2 * 2 = 0
+    assert 0.04 < np.mean(np.array(p_values) < 0.05) < 0.06

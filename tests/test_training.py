@@ -1,5 +1,6 @@
 """The one loop: phases, freezing, schedules, checkpoints, and resuming to the same bits."""
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -21,7 +22,7 @@ from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
 from vaebench.runs import build_model, find_recipe
-from vaebench.training import Plan, _Feed, read_history, train
+from vaebench.training import Plan, _Feed, check_optimisers, read_history, train
 
 PLAIN = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
 
@@ -132,6 +133,73 @@ def _position(folder: Path) -> dict:
 
     with safe_open(folder / "training_state.safetensors", framework="pt") as opened:
         return json.loads(opened.metadata()["position"])
+
+
+class Milestones(Duel):
+    """A schedule whose state has whole numbers for keys, which JSON alone would turn into text."""
+
+    def phases(self) -> Sequence[Phase]:
+        steps = partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[1], gamma=0.1)
+        return [dataclasses.replace(phase, schedule=steps) for phase in super().phases()]
+
+
+def test_a_schedule_resumes_though_its_state_has_numbers_for_keys(tmp_path):
+    run(seeded(Milestones), tmp_path / "whole", steps=12)
+    with pytest.raises(Interrupted):
+        run(seeded(Milestones), tmp_path / "parts", steps=12, stop_after=3)
+    run(seeded(Milestones), tmp_path / "parts", steps=12)
+    whole, parts = (load_file(tmp_path / name / "training_state.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_state_of_other_phases_is_refused(tmp_path):
+    with pytest.raises(Interrupted):
+        run(Duel(), tmp_path, stop_after=3)
+    alone = Duel()
+    alone.phases = lambda: Duel.phases(alone)[1:]  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="2 phases, not 1"):
+        run(alone, tmp_path)
+
+
+def test_damaged_history_is_named(tmp_path):
+    (tmp_path / "history.csv").write_text("step,steps\n4,x\n")
+    with pytest.raises(UserError, match=r"history\.csv is damaged"):
+        read_history(tmp_path / "history.csv")
+
+
+class LateTerm(Duel):
+    def _maker_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
+        terms = super()._maker_loss(batch, step)
+        return {**terms, "late": torch.ones(())} if step.index >= 6 else terms
+
+
+def test_a_term_that_begins_late_has_its_own_column_and_mean(tmp_path):
+    run(LateTerm(), tmp_path, steps=12, log_every=4)
+    rows = read_history(tmp_path / "history.csv")
+    assert ["generator/late" in row.terms for row in rows] == [False, True, True]
+    assert rows[1].terms["generator/late"] == 1.0  # of the two steps that had it, not of all four
+
+
+def test_who_watches_is_shown_progress_between_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaebench.training.SHOW_EVERY", 0.0)
+    seen: list[int] = []
+    train(
+        Duel(),
+        images(),
+        plan(steps=8),
+        RunFolder(tmp_path),
+        on_progress=lambda row: seen.append(row.step),
+        should_stop=lambda: False,
+    )
+    assert seen == list(range(1, 9))
+    assert [row.step for row in read_history(tmp_path / "history.csv")] == [4, 8]
+
+
+@pytest.mark.parametrize("rate", [float("nan"), -1.0])
+def test_settings_that_an_optimiser_refuses_are_bad_input(rate):
+    recipe, _ = find_recipe("vae-digits", [f"learning_rate={rate}"])
+    with pytest.raises(UserError, match="phase vae cannot be trained"):
+        check_optimisers(build_model(recipe, (1, 28, 28), 0))
 
 
 class Diverging(Duel):

@@ -51,7 +51,9 @@ class RunRecord:
 
     def training_facts(self) -> TrainingFacts:
         """What cost metrics read; only of a finished run."""
-        return TrainingFacts(**self.facts)
+        compute = self.compute
+        setting = f"{compute['device']}/{compute['precision']}/threads={compute['threads']}"
+        return TrainingFacts(**{**self.facts, "setting": setting})
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def save_state(
                 else:
                     rest["state"].setdefault(str(index), {})[key] = value
         scalars.append(rest)
-    note = {"position": json.dumps(position), "optimizers": json.dumps(scalars)}
+    note = {"position": json.dumps(_encoded(position)), "optimizers": json.dumps(_encoded(scalars))}
     _write_tensors(path, tensors, note)
 
 
@@ -191,17 +193,40 @@ def load_state(path: Path, modules: Mapping[str, nn.Module], optimizers: Sequenc
     with safe_open(path, framework="pt") as opened:
         note = opened.metadata() or {}
     try:
-        position, scalars = json.loads(note["position"]), json.loads(note["optimizers"])
+        position, scalars = _decoded(json.loads(note["position"])), _decoded(json.loads(note["optimizers"]))
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} is no training state: move the run away and train again") from error
+    if len(scalars) != len(optimizers):
+        raise UserError(f"{path} is of a recipe with {len(scalars)} phases, not {len(optimizers)}: train it anew")
     restore_modules(modules, _under("model.", tensors), path)
     for number, (optimizer, rest) in enumerate(zip(optimizers, scalars, strict=True)):
         state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in rest["state"].items()}
         for name, tensor in _under(f"optimizer.{number}.", tensors).items():
             index, _, key = name.partition(".")
             state.setdefault(int(index), {})[key] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
+        try:
+            optimizer.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
+        except ValueError as error:
+            raise UserError(f"{path} does not fit the recipe's optimisers ({error}): train it anew") from error
     return dict(position)
+
+
+_ITEMS = "__items__"
+
+
+def _encoded(value: Any) -> Any:
+    """For JSON: a mapping whose keys are not all text becomes its items, so that 5 does not come back as "5"."""
+    if isinstance(value, Mapping):
+        pairs = [[key, _encoded(item)] for key, item in value.items()]
+        return dict(pairs) if all(isinstance(key, str) for key in value) else {_ITEMS: pairs}
+    return [_encoded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        pairs = value.get(_ITEMS, value.items())
+        return {key: _decoded(item) for key, item in pairs}
+    return [_decoded(item) for item in value] if isinstance(value, list) else value
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,15 +1,19 @@
 """The command line: parse, call, print. Engines are imported by the command that runs, so --help is instant."""
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from vaebench.core.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from vaebench.checkpoints import RunFolder
 
 app = typer.Typer(
     add_completion=False,
@@ -20,11 +24,11 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
-REPORTS, PUBLISHED = Path("reports"), Path("baselines/published")
+REPORTS = Path("reports")
 RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
 Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
 
 
@@ -106,11 +110,14 @@ def train(
 ) -> None:
     """Train recipes, each with each seed, into the runs folder."""
     from vaebench import compute, runs, workflow
-    from vaebench.builtins import RECIPES
+    from vaebench.builtins import DATASETS
 
     if steps is not None and epochs is not None:
         raise UserError("--steps and --epochs both set the length: give one of them")
-    chosen = [runs.find_recipe(name, settings or []) for name in recipes or (RECIPES.names() if every else [])]
+    if dataset is not None:
+        DATASETS.get(dataset)  # a misspelt name is said as such
+    chosen = [runs.find_recipe(name, settings or []) for name in recipes or []]
+    chosen += runs.every_recipe(settings or [], _say) if every and not recipes else []
     chosen = [(recipe, reference) for recipe, reference in chosen if dataset in (None, recipe.dataset)]
     if not chosen:
         raise UserError("nothing to train: name a recipe, or --all; 'vaebench list recipes' shows what there is")
@@ -126,15 +133,15 @@ def train(
 
 
 def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"--seeds {text!r} is no list of whole numbers: write e.g. --seeds 0,1,2") from None
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise UserError(f"--seeds {text!r} is no list of different whole numbers: write e.g. --seeds 0,1,2")
+    return [int(part) for part in parts]
 
 
 @app.command(epilog="Example: vaebench evaluate vae-mnist dfcvae-mnist --metrics blur,ssim")
 def evaluate(
-    names: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help=RUN_HELP)] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="RUN", help=RUN_HELP)] = None,
     every: Annotated[bool, typer.Option("--all", help="every finished run (of --dataset)")] = False,
     dataset: Dataset = None,
     metrics: Annotated[str, typer.Option(help="comma-separated; all by default")] = "",
@@ -183,11 +190,11 @@ def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
     return options
 
 
-def _reports(datasets: Sequence[str], out_dir: Path, published: Path = PUBLISHED) -> None:
+def _reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, published: Path | None = None) -> None:
     from vaebench.report.write import write_report
 
-    for dataset in datasets:
-        folder = write_report(dataset, out_dir, published)
+    for dataset, folders in datasets.items():
+        folder, _ = write_report(dataset, out_dir, published, folders)
         _say(f"{dataset}: tables in {folder} (leaderboard.md, leaderboard.csv, comparisons.csv, figures/)")
 
 
@@ -195,7 +202,7 @@ def _reports(datasets: Sequence[str], out_dir: Path, published: Path = PUBLISHED
 def report(
     dataset: Dataset = None,
     out_dir: Out = REPORTS,
-    published: Annotated[Path, typer.Option(help="folder of published tables")] = PUBLISHED,
+    published: Annotated[Path | None, typer.Option(help="folder of published tables; default vaebench's own")] = None,
 ) -> None:
     """Write tables and figures from what has been measured."""
     from vaebench.report.collect import all_folders, datasets_measured
@@ -203,7 +210,7 @@ def report(
     found = [dataset] if dataset else datasets_measured(all_folders())
     if not found:
         raise UserError("nothing has been measured yet: run 'vaebench evaluate --all' first")
-    _reports(found, out_dir, published)
+    _reports(dict.fromkeys(found, ()), out_dir, published)
 
 
 @app.command(epilog="Example: vaebench compare dfcvae-mnist vae-mnist")
@@ -251,6 +258,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code, problem = 130, f"interrupted: {error}; go on with --resume"
     except (KeyboardInterrupt, typer.Abort):
         code, problem = 130, "interrupted"
+    except BrokenPipeError:  # the reader has seen enough, as in `vaebench list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if debug:
+            raise
+        # never 1, which says that `check` found a regression
+        code, problem = 70, f"unexpected {type(error).__name__}: {error}: a fault of vaebench's; --debug shows where"
     if problem:
         err.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
     sys.exit(code)

@@ -5,10 +5,12 @@ the measurement is kept in ``VAEBENCH_CACHE/compute.json`` and used from then on
 it; deleting the file measures anew.
 """
 
+import ctypes
 import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ import torch
 from vaebench.blocks import digit_encoder
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, write_text
+
+MARGIN = 1.15  # how much faster bf16 must be before it is the default
 
 Precision = Literal["fp32", "bf16"]
 
@@ -72,7 +76,7 @@ def choose(
     *,
     device: str = "auto",
     precision: str = "auto",
-    channels_last: bool | None = None,
+    channels_last: bool = True,
     compile: bool = False,
     threads: int | None = None,
 ) -> Compute:
@@ -87,11 +91,13 @@ def choose(
         for (known_precision, known_threads), rate in _rates(picked, precision, threads).items()
         if precision in ("auto", known_precision) and threads in (None, known_threads)
     ]
-    _, best_precision, best_threads = max(fitting, default=(0.0, "fp32", os.cpu_count() or 1))
+    # the full precision, unless half of it is clearly faster
+    weighed = [(rate * (MARGIN if kind == "fp32" else 1), kind, count) for rate, kind, count in fitting]
+    _, best_precision, best_threads = max(weighed, default=(0.0, "fp32", cores()))
     return Compute(
         device=picked,
         precision="bf16" if "bf16" in (precision, best_precision if precision == "auto" else "") else "fp32",
-        channels_last=True if channels_last is None else channels_last,
+        channels_last=channels_last,
         compile=compile,
         threads=best_threads if threads is None else threads,
     )
@@ -104,13 +110,32 @@ def _rates(device: str, precision: str, threads: int | None) -> dict[tuple[str, 
     return {(name.partition("/")[0], int(name.partition("/")[2])): rate for name, rate in measured(device).items()}
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> bool:
+    """Ask the C library to keep freed memory for the next step instead of returning it to the system.
+
+    A training step frees and asks for the same megabytes again; glibc hands blocks of that size back at once and
+    the system must clear each page anew, which cost a fifth of a CPU training step when this was measured
+    (benchmarks/speed/train_mnist.py). Changes no number. ``False`` where there is no glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    # mallopt's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, which may be 32 MiB at most
+    return all(library.mallopt(option, size) for option, size in ((-1, 1 << 30), (-2, 1 << 26), (-3, 1 << 25)))
+
+
 def machine(device: str) -> str:
     """What the measurement holds for: processor or GPU, cores, torch version."""
     if device != "cpu":
         name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     else:
         name = processor()
-    return f"{name}, {os.cpu_count()} cores, torch {torch.__version__}"
+    return f"{name}, {cores()} cores, torch {torch.__version__}"
 
 
 def processor() -> str:
@@ -134,17 +159,16 @@ def measured(device: str) -> dict[str, float]:
         try:
             write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
         except UserError:
-            return known[key]  # a read-only home: measure at each start
+            return {f"fp32/{cores()}": 1.0}  # what cannot be kept would differ from start to start
     return known[key]
 
 
 def _measure(device: str) -> dict[str, float]:
     """Rates of a small convolutional training step, batch 32, at each precision and thread count worth trying."""
-    cores = os.cpu_count() or 1
     before = torch.get_num_threads()
     rates = {}
     for precision in ("fp32", "bf16"):
-        for threads in sorted({1, cores}) if device == "cpu" else [cores]:
+        for threads in sorted({1, cores()}) if device == "cpu" else [cores()]:
             compute = Compute(device=device, precision=precision, channels_last=True, compile=False, threads=threads)
             rates[f"{precision}/{threads}"] = round(_rate(compute), 1)
     torch.set_num_threads(before)
@@ -153,7 +177,7 @@ def _measure(device: str) -> dict[str, float]:
 
 def _rate(compute: Compute, batch: int = 32, steps: int = 7) -> float:
     torch.set_num_threads(compute.threads)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         network = digit_encoder(5).to(compute.device)
         network.to(memory_format=compute.memory_format)
         images = torch.rand(batch, 1, 28, 28, device=compute.device)

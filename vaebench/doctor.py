@@ -47,7 +47,7 @@ def diagnose() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    yield Finding(topic="device", what=f"cpu: {compute.processor()}, {os.cpu_count()} cores")
+    yield Finding(topic="device", what=f"cpu: {compute.processor()}, {compute.cores()} cores")
     for index in range(torch.cuda.device_count()):
         yield Finding(topic="device", what=f"cuda:{index}: {torch.cuda.get_device_name(index)}")
     if not torch.cuda.is_available():

@@ -72,7 +72,7 @@ def _checked(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", path: P
 
 
 def _folder(path: Path) -> tuple[Tensor, list[str]]:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = sorted((file for file in path.iterdir() if file.suffix.lower() in SUFFIXES), key=_natural)
     if not files:
         raise UserError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}): give another folder")
     arrays = []
@@ -91,10 +91,19 @@ def _folder(path: Path) -> tuple[Tensor, list[str]]:
     return _checked(stacked, path), [file.name for file in files]
 
 
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """``2.png`` before ``10.png``: numbers in a name count as numbers."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]
+
+
 def folder_dataset(path: Path) -> ImageDataset:
-    """A folder of images taken as they are, as something to measure against; ids are the file names."""
+    """A folder of images taken as they are, as something to measure against; ids are the file names.
+
+    Its name in the tables is ``folder-NAME``, which no registered dataset's can be mistaken for.
+    """
     images, names = _folder(path)
-    return ImageDataset(name=path.resolve().name, split="all", images=images, ids=names)
+    return ImageDataset(name=f"folder-{path.resolve().name}", split="all", images=images, ids=names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +116,10 @@ class External:
     kind: str  # reconstructions, samples, or empty: reconstructions where paired
 
 
-def evaluate_external(path: Path, given: External, protocol: Protocol, say: Callable[[str], None]) -> list[str]:
-    """Check and measure the images at ``path`` and the real ones they stand against; the datasets touched."""
+def evaluate_external(
+    path: Path, given: External, protocol: Protocol, say: Callable[[str], None]
+) -> dict[str, list[RunFolder]]:
+    """Check and measure the images at ``path`` and the real ones they stand against; the dataset touched."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given.name):
         raise UserError(f"--name {given.name!r} names no run: give letters, digits, '.', '_' or '-'")
     kind = given.kind or ("reconstructions" if given.paired else "samples")
@@ -122,7 +133,7 @@ def evaluate_external(path: Path, given: External, protocol: Protocol, say: Call
     measure_external(images, given.name, data, protocol, paired=given.paired, reconstructions=kind == "reconstructions")
     measure_real(data, protocol)
     say(f"external/{given.name}: {len(images)} images measured against {data.name}:{data.split}")
-    return [data.name]
+    return {data.name: []}
 
 
 def reference(text: str) -> ImageDataset:
@@ -163,4 +174,4 @@ def measure_external(
         gallery["reconstructions"] = pictures.to_pixels(images[data.showcase_indices()])
     elif not reconstructions:
         gallery["samples"] = pictures.to_pixels(images[:GALLERY_SAMPLES])
-    pictures.save_gallery(folder.path / "gallery.npz", gallery)
+    pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), gallery)

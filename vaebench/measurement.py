@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from vaebench import __version__, evaluation, per_image, pictures
-from vaebench.builtins import METRICS
+from vaebench.builtins import DATASETS, METRICS
 from vaebench.checkpoints import RunFolder, RunRecord, package_versions
 from vaebench.compute import machine, pick_device
 from vaebench.core import results, seeding
@@ -17,11 +17,11 @@ from vaebench.core.dataset import ImageDataset, strata, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Metric, Need, Score
 from vaebench.core.model import Autoencoder, GenerativeModel
-from vaebench.core.places import runs_dir
+from vaebench.core.places import exclusive, make_dir, runs_dir
 from vaebench.core.recipe import parse_options
 from vaebench.core.registry import did_you_mean
 from vaebench.core.results import Provenance, Result
-from vaebench.runs import command_line, find_runs, load_split, now, open_dataset, open_run
+from vaebench.runs import command_line, find_runs, load_split, now, open_dataset, open_run, unfinished
 
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
 GALLERY_SAMPLES = 60
@@ -43,10 +43,24 @@ class Protocol:
             if owner not in names:
                 raise UserError(f"--set {owner}.…: no metric '{owner}' is measured: {did_you_mean(owner, names)}")
         built: list[Metric] = []
-        for name in names:
+        broken = self._broken()
+        for name in [name for name in names if name not in broken]:
             factory = METRICS.get(name)
             built.extend(factory(**parse_options(name, self.options.get(name, {}), factory)))
         return built
+
+    def passed_over(self) -> list[str]:
+        """Why metrics that nobody asked for by name are left out: their plugins are broken."""
+        return list(self._broken().values())
+
+    def _broken(self) -> dict[str, str]:
+        found = {}
+        for name in () if self.metrics else METRICS.names():
+            try:
+                METRICS.get(name)
+            except UserError as error:
+                found[name] = str(error)
+        return found
 
 
 def evaluate_runs(
@@ -56,24 +70,30 @@ def evaluate_runs(
     every: bool,
     dataset: str | None,
     say: Callable[[str], None],
-) -> list[str]:
-    """Measure the named runs on the test split of their data, and the real images; the datasets touched.
+) -> dict[str, list[RunFolder]]:
+    """Measure the named runs on the test split of their data, and the real images; dataset -> folders measured.
 
     With ``every``, all finished runs; unfinished ones are named and passed over.
     """
+    if dataset is not None:
+        DATASETS.get(dataset)  # a misspelt name is said as such
     chosen = find_runs(names) if names else [RunFolder(path.parent) for path in _records()] if every else []
     untrained = [folder.path for folder in chosen if folder.results.exists() and not folder.record_file.exists()]
     if untrained:
         raise UserError(f"{untrained[0]} was not trained here: measure its images with --images and --name")
     work = [(folder, folder.read_record()) for folder in chosen]
     work = [(folder, record) for folder, record in work if dataset in (None, record.dataset)]
-    if every and not names:
-        for folder, _ in [pair for pair in work if pair[1].status != "finished"]:
-            say(f"{folder.path}: not finished, passed over")
-        work = [pair for pair in work if pair[1].status == "finished"]
+    for folder, record in [pair for pair in work if pair[1].status != "finished"]:
+        if names:
+            raise UserError(unfinished(folder, record))
+        say(f"{folder.path}: not finished, passed over")
+        work.remove((folder, record))
     if not work:
         raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
+    for message in protocol.passed_over():
+        say(f"passed over: {message}")
     loaded: dict[str, ImageDataset] = {}
+    measured: dict[str, list[RunFolder]] = {}
     for folder, record in work:
         key = json.dumps([record.dataset, record.dataset_options], sort_keys=True)
         if key not in loaded:
@@ -81,8 +101,9 @@ def evaluate_runs(
             measure_real(loaded[key], protocol)
         began = time.monotonic()
         measure_run(folder, loaded[key], protocol)
+        measured.setdefault(loaded[key].name, []).append(folder)
         say(f"{record.recipe}/seed-{record.seed}: measured in {time.monotonic() - began:.0f} s")
-    return sorted({data.name for data in loaded.values()})
+    return measured
 
 
 def _records() -> list[Path]:
@@ -125,7 +146,7 @@ def measure_real(data: ImageDataset, protocol: Protocol) -> None:
     per_image.write_labels(folder.path / "images.parquet", data.ids, label_columns(data))
     store(folder, source, data, scores, paired=True)
     shown = pictures.to_pixels(data.images[data.showcase_indices()])
-    pictures.save_gallery(folder.path / "gallery.npz", {"reconstructions": shown})
+    pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown})
 
 
 def real_folder(data: ImageDataset) -> RunFolder:
@@ -189,8 +210,10 @@ def store(
                 cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
         marked = replace(provenance, extractor_sha256=metric.extractor_sha256)
         lines.extend(_result(metric, part, stratum, source, data, marked) for stratum, part in cut.items())
-    per_image.write(folder.per_image, kept)
-    results.append(folder.results, lines)
+    make_dir(folder.path)
+    with exclusive(folder.path, wait=True):
+        per_image.write(folder.per_image, kept)
+        results.append(folder.results, lines)
 
 
 def _result(
@@ -228,4 +251,4 @@ def _draw(folder: RunFolder, record: RunRecord, model: GenerativeModel, data: Im
         pair = torch.cat([originals, torch.from_numpy(gallery["reconstructions"]).permute(0, 3, 1, 2)])
         sheet = pictures.grid(pictures.to_pixels(pair), len(originals))
         pictures.save_png(folder.path / "reconstructions.png", sheet)
-    pictures.save_gallery(folder.path / "gallery.npz", gallery)
+    pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), gallery)

@@ -43,6 +43,11 @@ def save_png(path: Path, sheet: Pixels, scale: int = 2) -> None:
     write_atomic(path, lambda temporary: enlarged.save(temporary, format="PNG"))
 
 
+def gallery_file(folder: Path, fingerprint: str) -> Path:
+    """Where a run keeps the pictures that belong to the images of one data fingerprint."""
+    return folder / f"gallery-{fingerprint[:12]}.npz"
+
+
 def save_gallery(path: Path, arrays: dict[str, Pixels]) -> None:
     """Keep the images themselves, so that a report can set runs side by side without their models."""
 

@@ -14,12 +14,12 @@ from vaebench.checkpoints import RunFolder, RunRecord, load_weights, package_ver
 from vaebench.compute import Compute, describe
 from vaebench.core import seeding
 from vaebench.core.dataset import DatasetSource, ImageDataset
-from vaebench.core.errors import UserError
+from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.model import GenerativeModel, trained_modules
-from vaebench.core.places import make_dir, runs_dir, sha256_of
+from vaebench.core.places import exclusive, make_dir, runs_dir, sha256_of
 from vaebench.core.recipe import Recipe, configure, hyperparameters_of
 from vaebench.core.registry import did_you_mean, load_file_attribute
-from vaebench.training import Plan, Progress, train
+from vaebench.training import Plan, Progress, check_optimisers, train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,19 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
     if not isinstance(recipe, Recipe):
         raise UserError(f"{reference} returns {type(recipe).__name__}, no Recipe: return vaebench.core.recipe.Recipe")
     return configure(recipe, settings, DATASETS.get(recipe.dataset)), reference
+
+
+def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tuple[Recipe, str]]:
+    """All recipes; one that a broken plugin brings is named and passed over, since nobody asked for it."""
+    found = []
+    for name in RECIPES.names():
+        try:
+            RECIPES.get(name)
+        except UserError as broken:
+            say(f"passed over: {broken}")
+        else:
+            found.append(find_recipe(name, settings))
+    return found
 
 
 def open_dataset(name: str, options: dict[str, object] | None = None) -> DatasetSource:
@@ -85,6 +98,22 @@ def train_run(
     training, or an interrupted one and ``resume`` is not set; ``Interrupted`` after saving on SIGINT or SIGTERM.
     """
     model = build_model(job.recipe, data.image_shape, job.seed)  # first: refused settings must leave no folder behind
+    check_optimisers(model)
+    make_dir(job.folder.path)
+    with exclusive(job.folder.path, wait=False):
+        return _train_claimed(job, model, data, compute, resume=resume, save_every=save_every, on_progress=on_progress)
+
+
+def _train_claimed(
+    job: Job,
+    model: GenerativeModel,
+    data: ImageDataset,
+    compute: Compute,
+    *,
+    resume: bool,
+    save_every: float,
+    on_progress: Callable[[Progress], None],
+) -> bool:
     record, compute = _claim(job, data, compute, resume=resume)
     if record.status == "finished":
         return False
@@ -97,7 +126,9 @@ def train_run(
     )
     with _stop_signals() as should_stop:
         facts = train(model, data, plan, job.folder, on_progress=on_progress, should_stop=should_stop)
-    job.folder.finish(record, trained_modules(model, model.phases()), facts)
+        job.folder.finish(record, trained_modules(model, model.phases()), facts)
+        if should_stop():
+            raise Interrupted(f"{job.folder.path} is finished, what comes after it is not begun")
     return True
 
 
@@ -106,13 +137,12 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
     folder = job.folder
     wanted = _new_record(job, data, compute)
     if not folder.exists():
-        make_dir(folder.path)
         folder.write_record(wanted)
         return wanted, compute
     found = folder.read_record()
     conflicts = found.conflicts(wanted)
     if resume and conflicts == ["steps"] and found.steps < wanted.steps and folder.state.exists():
-        found = replace(found, steps=wanted.steps, status="training")
+        found = replace(found, steps=wanted.steps, status="training", weights_sha256="", facts={})
         folder.write_record(found)
     elif conflicts:
         raise UserError(
@@ -205,17 +235,22 @@ def run_names() -> list[str]:
     return sorted([*recipes, *(f"external/{path.name}" for path in root.glob("external/*"))])
 
 
+def unfinished(folder: RunFolder, record: RunRecord) -> str:
+    """What to say of a run that cannot be measured yet."""
+    reason = f"{folder.path} is not finished ({record.recipe}, seed {record.seed})"
+    return f"{reason}: go on with 'vaebench train {record.reference} --seeds {record.seed} --resume'"
+
+
 def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel]:
     """A finished run's record and model, in evaluation mode on ``device``."""
     record = folder.read_record()
     if record.status != "finished":
-        reason = f"{folder.path} is not finished ({record.recipe}, seed {record.seed})"
-        raise UserError(f"{reason}: go on with 'vaebench train {record.reference} --seeds {record.seed} --resume'")
+        raise UserError(unfinished(folder, record))
     if folder.weights.exists() and sha256_of(folder.weights) != record.weights_sha256:
         raise UserError(f"{folder.weights} is not the file that run.json describes (sha256): restore it or train again")
     recipe, _ = find_recipe(record.reference)
     shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
-    parameters = {name: _hashable(value) for name, value in record.hyperparameters.items()}
+    parameters = {name: _from_json(value) for name, value in record.hyperparameters.items()}
     unknown = sorted(set(parameters) - set(hyperparameters_of(recipe.model)))
     if unknown:
         raise UserError(
@@ -226,6 +261,6 @@ def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel
     return record, model.to(device).eval().requires_grad_(False)
 
 
-def _hashable(value: object) -> object:
+def _from_json(value: object) -> object:
     """JSON has lists where constructors have tuples."""
     return tuple(value) if isinstance(value, list) else value

@@ -6,6 +6,7 @@ p 1, a constant difference has an infinite statistic and p 0.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +21,8 @@ class Comparison:
     """What one test says of the difference between ``a`` and ``b``; NaN where the test has no such number.
 
     Attributes:
-        test: ``paired-t``, ``wilcoxon``, ``welch-t-seeds`` or ``one-sample-t-seeds``.
+        test: ``paired-t``, ``wilcoxon``, ``welch-t-seeds``, ``one-sample-t-seeds`` or ``welch-contrast``; who
+            gives :func:`welch_t` other samples than seeds names it otherwise (``welch-t-images``).
         n: pairs; for tests over seeds the number of seed values, both sides together.
         mean_difference: mean of ``a - b``, in the metric's unit.
         ci_low, ci_high: 95 % interval of the mean difference; NaN for Wilcoxon.
@@ -163,7 +165,7 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> Comparison:
 
 
 def welch_t(a: ArrayLike, b: ArrayLike) -> Comparison:
-    """Welch's t-test of two independent samples of training seeds: (n,) and (m,), each of at least 2.
+    """Welch's t-test of two independent samples, training seeds or unpaired images: (n,) and (m,), each of at least 2.
 
     Equals ``scipy.stats.ttest_ind(equal_var=False)``; effect size is Hedges' g, by the pooled deviation.
     """
@@ -191,6 +193,40 @@ def welch_t(a: ArrayLike, b: ArrayLike) -> Comparison:
         statistic=statistic,
         df=df,
         p_value=_two_sided(statistic, df) if error > 0 else float(difference == 0),
+    )
+
+
+def contrast(samples: Sequence[ArrayLike], weights: Sequence[float]) -> Comparison:
+    """Whether a weighted sum of the means of independent samples is 0: Welch's t-test of more than two samples.
+
+    Each sample (n_i,) of at least 2. The variance of the sum is that of its parts, sum of w_i^2 s_i^2 / n_i, and df
+    is Welch and Satterthwaite's; with weights 1 and -1 it is :func:`welch_t`, but for the effect size, which is NaN.
+    """
+    vectors = [_vector(sample, "a sample", 2) for sample in samples]
+    moments = [_moments(vector) for vector in vectors]
+    value = math.fsum(weight * mean for weight, (mean, _) in zip(weights, moments, strict=True))
+    errors = [
+        abs(weight) * deviation / math.sqrt(len(vector))
+        for weight, (_, deviation), vector in zip(weights, moments, vectors, strict=True)
+    ]
+    error = math.hypot(*errors)
+    df, half = math.nan, 0.0
+    if error > 0:
+        df = 1 / math.fsum(
+            (part / error) ** 4 / (len(vector) - 1) for part, vector in zip(errors, vectors, strict=True)
+        )
+        half = _half_width(error, df, 0.95)
+    statistic = _over(value, error)
+    return Comparison(
+        test="welch-contrast",
+        n=sum(map(len, vectors)),
+        mean_difference=value,
+        ci_low=value - half,
+        ci_high=value + half,
+        effect_size=math.nan,
+        statistic=statistic,
+        df=df,
+        p_value=_two_sided(statistic, df) if error > 0 else float(value == 0),
     )
 
 

@@ -14,7 +14,6 @@ import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -23,13 +22,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from vaebench.checkpoints import RunFolder, count_parameters, load_state, save_state
-from vaebench.compute import Compute
+from vaebench.compute import Compute, keep_freed_memory
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.metric import TrainingFacts
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
 from vaebench.core.places import write_text
+
+SHOW_EVERY = 1.0  # seconds between signs of life, for those who watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,15 @@ class Progress:
     terms: Mapping[str, float]
 
 
+def check_optimisers(model: GenerativeModel) -> None:
+    """Build each phase's optimiser and schedule once; :class:`UserError` where one refuses its settings."""
+    for phase in model.phases():
+        try:
+            _PhaseRunner(phase)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"phase {phase.name} cannot be trained ({error}): change it with --set") from error
+
+
 def train(
     model: GenerativeModel,
     data: ImageDataset,
@@ -71,10 +81,11 @@ def train(
     :class:`Interrupted` once ``should_stop`` says so, after saving.
     """
     torch.set_num_threads(plan.compute.threads)
+    keep_freed_memory()
     feed = _Feed(data, plan)
     model.to(feed.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
-    workers = [_PhaseRunner(phase, plan.compute) for phase in model.phases()]
+    workers = [_PhaseRunner(phase) for phase in model.phases()]
     modules = trained_modules(model, [worker.phase for worker in workers])
     start, spent, log = _restore(folder, modules, workers)
     if plan.compute.compile:
@@ -93,12 +104,15 @@ def train(
     for done in range(start + 1, plan.steps + 1):
         batch, step = feed.take(done - 1)
         for worker in workers:
-            meter.add(worker.run(batch, step))
+            meter.add(worker.run(batch, step, plan.compute))
             if done % feed.per_epoch == 0:
                 worker.end_epoch()
         if done % plan.log_every == 0 or done == plan.steps:
             log.append(meter.read(done))
+            meter.begin(done)
             on_progress(log[-1])
+        elif meter.is_due():
+            on_progress(meter.read(done))
         if should_stop() and done < plan.steps:
             save(done)
             raise Interrupted(f"stopped at step {done} of {plan.steps}")
@@ -145,17 +159,17 @@ class _Feed:
 class _PhaseRunner:
     """A phase with its optimiser and schedule."""
 
-    def __init__(self, phase: Phase, compute: Compute) -> None:
-        self.phase, self._compute = phase, compute
+    def __init__(self, phase: Phase) -> None:
+        self.phase = phase
         parameters = [parameter for module in phase.modules for parameter in module.parameters()]
         self.optimizer: Optimizer = phase.optimizer(parameters)
         self._schedule: LRScheduler | None = phase.schedule(self.optimizer) if phase.schedule else None
 
-    def run(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+    def run(self, batch: Batch, step: Step, compute: Compute) -> dict[str, Tensor]:
         """One optimiser step per repeat; the last repeat's terms, detached, as ``phase/term``."""
         self._free(True)
         for _ in range(self.phase.repeats):
-            with self._compute.autocast():
+            with compute.autocast():
                 terms = self.phase.loss(batch, step)
             total = torch.stack([term.float() for term in terms.values()]).sum()
             if not torch.isfinite(total):
@@ -196,28 +210,38 @@ class _Meter:
     def __init__(self, plan: Plan, per_epoch: int, spent: float, start: int) -> None:
         self._plan, self._per_epoch, self._spent = plan, per_epoch, spent
         self._began = time.monotonic()
-        self._sums: dict[str, Tensor] = {}
-        self._last = (start, spent)
+        self.begin(start)
 
     @property
     def seconds(self) -> float:
         return self._spent + time.monotonic() - self._began
 
+    def begin(self, step: int) -> None:
+        """A new row starts after ``step``."""
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._since = (step, self.seconds)
+        self._shown = self.seconds
+
     def add(self, terms: Mapping[str, Tensor]) -> None:
         for name, term in terms.items():
             self._sums[name] = self._sums[name] + term.float() if name in self._sums else term.float()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def is_due(self) -> bool:
+        """Whether someone who watches should be shown where training stands, row or no row."""
+        return self.seconds - self._shown > SHOW_EVERY
 
     def read(self, step: int) -> Progress:
-        steps, seconds = step - self._last[0], self.seconds - self._last[1]
-        terms = {name: (total / steps).item() for name, total in self._sums.items()}
-        self._sums, self._last = {}, (step, self.seconds)
+        steps, seconds = step - self._since[0], self.seconds - self._since[1]
+        self._shown = self.seconds
         return Progress(
             step=step,
             steps=self._plan.steps,
             epoch=step / self._per_epoch,
             seconds=self.seconds,
             images_per_second=steps * self._plan.batch_size / max(seconds, 1e-9),
-            terms=terms,
+            terms={name: (total / self._counts[name]).item() for name, total in self._sums.items()},
         )
 
 
@@ -228,7 +252,7 @@ def _restore(
     if not folder.state.exists():
         return 0, 0.0, []
     position = load_state(folder.state, modules, [worker.optimizer for worker in workers])
-    for worker, state in zip(workers, position["schedules"], strict=True):
+    for worker, state in zip(workers, position["schedules"], strict=True):  # as many as optimisers, checked above
         worker.load_schedule(state)
     step = int(position["step"])
     return step, float(position["seconds"]), [row for row in read_history(folder.history) if row.step <= step]
@@ -238,30 +262,31 @@ _COLUMNS = ("step", "steps", "epoch", "seconds", "images_per_second")
 
 
 def _history_text(log: Sequence[Progress]) -> str:
+    terms = list(dict.fromkeys(name for row in log for name in row.terms))  # a term may begin late
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    for row in islice(log, 1):
-        writer.writerow([*_COLUMNS, *row.terms])
+    writer.writerow([*_COLUMNS, *terms])
     for row in log:
-        writer.writerow([*(getattr(row, column) for column in _COLUMNS), *row.terms.values()])
+        writer.writerow([*(getattr(row, column) for column in _COLUMNS), *(row.terms.get(name, "") for name in terms)])
     return out.getvalue()
 
 
 def read_history(path: Path) -> list[Progress]:
-    """The rows of ``history.csv``; none where there is no file."""
+    """The rows of ``history.csv``, none where there is no file; :class:`UserError` where it is damaged."""
     if not path.exists():
         return []
-    rows = []
-    for fields in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))):
-        terms = {name: float(value) for name, value in fields.items() if name not in _COLUMNS}
-        rows.append(
-            Progress(
-                step=int(fields["step"]),
-                steps=int(fields["steps"]),
-                epoch=float(fields["epoch"]),
-                seconds=float(fields["seconds"]),
-                images_per_second=float(fields["images_per_second"]),
-                terms=terms,
-            )
-        )
-    return rows
+    try:
+        return [_progress(fields) for fields in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it; the training itself can still be resumed") from error
+
+
+def _progress(fields: Mapping[str, str]) -> Progress:
+    return Progress(
+        step=int(fields["step"]),
+        steps=int(fields["steps"]),
+        epoch=float(fields["epoch"]),
+        seconds=float(fields["seconds"]),
+        images_per_second=float(fields["images_per_second"]),
+        terms={name: float(value) for name, value in fields.items() if name not in _COLUMNS and value != ""},
+    )

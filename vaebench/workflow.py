@@ -9,7 +9,7 @@ from vaebench import compute, runs
 from vaebench.core.dataset import ImageDataset
 from vaebench.measurement import Protocol, evaluate_runs
 from vaebench.progress import shown
-from vaebench.report.write import summary, write_report
+from vaebench.report.write import write_report
 
 QUICKSTART = ("vae-digits", "dfcvae-digits")
 
@@ -46,8 +46,8 @@ def quickstart(out: Path, console: Console, say: Callable[[str], None]) -> None:
     train_jobs(jobs, compute.choose(), resume=True, console=console)
     say("Measuring both on the 360 digits of the test split.")
     evaluate_runs(QUICKSTART, Protocol(samples=2_000), every=False, dataset=None, say=say)
-    folder = write_report("digits", out)
-    for line in summary("digits"):
+    folder, table = write_report("digits", out)
+    for line in table:
         say(line)
     say("")
     say(f"The whole report: {folder / 'leaderboard.md'}; its pictures: {folder / 'figures'}.")

@@ -220,6 +220,50 @@ def test_nearness_over_seeds_is_resolved_only_where_the_mirrored_test_is():
     assert by_test(rows, "b", "c")["welch-t-seeds"].verdict == "unresolved"
 
 
+def test_seeds_that_all_agree_are_not_tested_over_seeds():
+    """Three times 4 against three times 5 is no evidence of p = 0."""
+    lines = [result(name, seed, "active_units", value) for name, value in (("a", 4.0), ("b", 5.0)) for seed in range(3)]
+    assert all_pairs(measured({}, more=lines)) == []
+
+
+def test_nearness_of_samples_counts_the_real_images_own_spread():
+    """a and b at equal distances on either side: resolved in about 5 % of trials, not in a quarter of them."""
+    wins = 0
+    for trial in range(200):
+        draws = np.random.default_rng(trial)
+        runs = {
+            ("real", None): draws.normal(0, 1, 100),
+            ("a", 0): draws.normal(0.6, 1, 100),
+            ("b", 0): draws.normal(-0.6, 1, 100),
+        }
+        ids = {name: ids_of(100, name) for name in ("real", "a", "b")}
+        (row,) = by_test(rows_of(runs, metric="blur", ids=ids), "a", "b").values()
+        wins += row.verdict != "unresolved"
+    assert 2 <= wins <= 20
+
+
+def test_splits_and_fingerprints_never_meet():
+    here, there = (measured({("a", 0): drawn(k, N), ("b", 0): drawn(k + 5, N)}) for k in (0, 1))
+    other = dataclasses.replace(
+        there,
+        values={
+            subject: {dataclasses.replace(key, data_fingerprint="e" * 64): value for key, value in known.items()}
+            for subject, known in there.values.items()
+        },
+        results=[
+            dataclasses.replace(
+                line, provenance=dataclasses.replace(line.provenance, data_fingerprint="e" * 64), recipe=line.recipe
+            )
+            for line in there.results
+        ],
+    )
+    values = {subject: {**here.values[subject], **other.values[subject]} for subject in here.values}
+    both = dataclasses.replace(here, results=[*here.results, *other.results], values=values)
+    alone = {row.statistic for known in (here, other) for row in all_pairs(known)}
+    assert len(both.parts()) == 2
+    assert {row.statistic for row in all_pairs(both)} == alone
+
+
 def test_metrics_of_one_value_a_run_are_tested_over_seeds():
     values = {"a": [3.0, 3.2, 3.1], "b": [4.0, 4.3, 4.1], "once": [9.0]}
     lines = [result(name, seed, "fid", value) for name, found in values.items() for seed, value in enumerate(found)]

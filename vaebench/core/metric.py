@@ -53,6 +53,7 @@ class TrainingFacts:
     images_per_second: float
     seconds: float
     steps: int
+    setting: str = ""  # device, precision and threads: speeds of different ones do not compare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class GenerativeModel(nn.Module, ABC):
 
     @abstractmethod
     def phases(self) -> Sequence[Phase]:
-        """The optimisers' shares of one training step, in order; called once, before training."""
+        """The optimisers' shares of one training step, in order; cheap, and the same at every call."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -47,6 +48,27 @@ def make_dir(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise UserError(f"cannot write to {path} (permission denied): choose another place, e.g. VAEBENCH_RUNS=DIR")
     return path
+
+
+@contextmanager
+def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Keep other processes that ask for it out of ``folder``; a lock dies with its process, however that ends.
+
+    Without ``wait``, a folder in use is a :class:`UserError`. Where the system has no flock (Windows), no lock.
+    """
+    try:
+        import fcntl  # noqa: PLC0415
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    except BlockingIOError as busy:
+        raise UserError(f"another process is at work in {folder}: wait for it, or stop it") from busy
+    finally:
+        os.close(handle)
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,4 +1,4 @@
-"""Results: one JSON line a value, appended and never rewritten, each with its provenance."""
+"""Results: one JSON line a value; lines are added, never changed, each with its provenance."""
 
 import json
 import math
@@ -45,9 +45,12 @@ class Result:
     provenance: Provenance
 
     @property
-    def key(self) -> tuple[str, int | None, str, str, str, str, str]:
+    def key(self) -> tuple[str | int | None, ...]:
         """Results with the same key measure the same thing; the latest one counts."""
-        return self.recipe, self.seed, self.dataset, self.split, self.stratum, self.metric, self.protocol
+        return (
+            *(self.recipe, self.seed, self.dataset, self.split, self.provenance.data_fingerprint),
+            *(self.stratum, self.metric, self.protocol),
+        )
 
 
 def append(path: Path, results: Iterable[Result]) -> None:

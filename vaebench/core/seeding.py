@@ -28,6 +28,6 @@ def isolated(seed: int, stream: str) -> Iterator[None]:
 
     For code that can only draw from the global RNG: a torch layer's default initialisation.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(derive(seed, stream))
         yield

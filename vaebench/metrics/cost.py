@@ -36,6 +36,8 @@ class FromTraining(Metric):
     def score(self, facts: TrainingFacts | None) -> Score:
         if facts is None:
             return Score(value=None, n=0, note="no training record")
+        if not self.exact:
+            self.protocol = f"training/{facts.setting}"  # known only now: a timing holds for what it was timed on
         return Score(value=self.function(facts), n=1, std_error=0.0 if self.exact else None)
 
 

@@ -56,7 +56,7 @@ def _of_sample(batch: EvalBatch) -> Tensor:
 
 
 def blur() -> list[Metric]:
-    """Laplacian variance of reconstructions (``recon``) and of samples (``samples``), in squared intensity.
+    """Laplacian variance of reconstructions (``recon``) and of samples (``samples``).
 
     Noise raises it, so neither higher nor lower is better: closeness to the real images' value is.
     """

@@ -107,7 +107,8 @@ def vae_mnist() -> Recipe:
     """Source: the MNIST article ("Deep feature consistent variational auto-encoder").
 
     5 latents, RMSprop 1e-3, batch 32, 15 epochs. Departure: the article keeps the weights with the best
-    loss on the test set; here the last ones count, and the test set is not looked at.
+    loss on the test set; here the last ones count, and the test set is not looked at. The encoder's stride-2
+    convolution is padded on all sides; Keras pads it at the right and bottom only.
     """
     return Recipe(name="vae-mnist", model=plain_vae, dataset="mnist", batch_size=32, epochs=15)
 

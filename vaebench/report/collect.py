@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.places import runs_dir
 from vaebench.core.results import Result
 from vaebench.per_image import PerImageValues, Series
-from vaebench.pictures import Pixels, load_gallery
+from vaebench.pictures import Pixels, gallery_file, load_gallery
 
 REAL = "real"
 LABELS = "images.parquet"
@@ -36,6 +36,42 @@ class Measured:
     galleries: Mapping[Subject, Mapping[str, Pixels]] = field(default_factory=dict)
     records: Mapping[Subject, RunRecord] = field(default_factory=dict)
     folders: Mapping[Subject, Path] = field(default_factory=dict)
+    originals: Mapping[str, Path] = field(default_factory=dict)  # data fingerprint -> folder of the real images
+
+    def parts(self) -> "list[Measured]":
+        """One for each split and data fingerprint, ``test`` first: numbers of different images never meet."""
+        known = {(line.split, line.provenance.data_fingerprint) for line in self.results}
+        return [self._part(*key) for key in sorted(known, key=lambda key: (key[0] != "test", key))]
+
+    def _part(self, split: str, fingerprint: str) -> "Measured":
+        def here(line: Result) -> bool:
+            return (line.split, line.provenance.data_fingerprint) == (split, fingerprint)
+
+        lines = [line for line in self.results if here(line)]
+        return replace(
+            self,
+            results=lines,
+            values={
+                subject: {
+                    series: content
+                    for series, content in known.items()
+                    if (series.split, series.data_fingerprint) == (split, fingerprint)
+                }
+                for subject, known in self.values.items()
+            },
+            records={key: record for key, record in self.records.items() if key in {(x.recipe, x.seed) for x in lines}},
+        )
+
+    def with_galleries(self) -> "Measured":
+        """A part with its pictures read from disk."""
+        fingerprint = self.results[0].provenance.data_fingerprint
+        folders: dict[Subject, Path] = dict(self.folders)
+        if fingerprint in self.originals:
+            folders[REAL, None] = self.originals[fingerprint]
+        return replace(
+            self,
+            galleries={subject: load_gallery(gallery_file(path, fingerprint)) for subject, path in folders.items()},
+        )
 
     def recipes(self) -> list[str]:
         """The real images first, then recipes and external sets by name."""
@@ -44,8 +80,9 @@ class Measured:
 
 
 def all_folders() -> list[RunFolder]:
-    """Every folder with results under the runs folder."""
-    return [RunFolder(path.parent) for path in sorted(runs_dir().glob("**/results.jsonl"))]
+    """Every folder with results where runs, external sets and real images lie; copies kept elsewhere do not count."""
+    found = {path for pattern in ("*/seed-*", "external/*", "real/*") for path in runs_dir().glob(pattern)}
+    return [RunFolder(path) for path in sorted(found) if (path / "results.jsonl").is_file()]
 
 
 def datasets_measured(folders: Iterable[RunFolder]) -> list[str]:
@@ -62,7 +99,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
     values: dict[Subject, dict[Series, PerImageValues]] = {}
     cuts: dict[str, dict[str, Mask]] = {}
     labels: dict[str, dict[str, list[int]]] = {}
-    galleries: dict[Subject, dict[str, Pixels]] = {}
+    real: dict[str, Path] = {}
     records: dict[Subject, RunRecord] = {}
     places: dict[Subject, Path] = {}
     originals: list[Path] = []
@@ -76,7 +113,8 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         subject = (found[0].recipe, found[0].seed)
         kept.extend(found)
         values.setdefault(subject, {}).update(_values(folder, found))
-        galleries[subject] = load_gallery(folder.path / "gallery.npz")
+        if subject in places and subject != (REAL, None):
+            raise UserError(f"{places[subject]} and {folder.path} hold the same run: move one out of {runs_dir()}")
         places[subject] = folder.path
         if record is not None:
             records[subject] = record
@@ -86,7 +124,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
             _, columns = per_image.read_labels(path / LABELS)
             cuts[fingerprint] = {name: np.array(rows) for name, rows in strata(columns).items()}
             labels[fingerprint] = columns
-            galleries[REAL, None] = load_gallery(path / "gallery.npz")
+            real[fingerprint] = path
     if not kept:
         raise UserError(f"nothing was measured on '{dataset}' in {runs_dir()}: run 'vaebench evaluate --all' first")
     return Measured(
@@ -95,9 +133,9 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         values=values,
         strata=cuts,
         labels=labels,
-        galleries=galleries,
         records=records,
         folders=places,
+        originals=real,
     )
 
 
@@ -106,7 +144,14 @@ def current(folder: RunFolder, record: RunRecord | None) -> list[Result]:
     lines = results.read(folder.results)
     content = lines[-1].provenance.weights_sha256 if record is None and lines else ""
     wanted = content if record is None else record.weights_sha256
-    return [line for line in results.latest(lines) if line.provenance.weights_sha256 == wanted]
+    newest = [line for line in results.latest(lines) if line.provenance.weights_sha256 == wanted]
+    # strata count while they are of the same pass as their metric's value over all images
+    passes = {(*_measured(line), line.provenance.created) for line in newest if line.stratum == "all"}
+    return [line for line in newest if (*_measured(line), line.provenance.created) in passes]
+
+
+def _measured(line: Result) -> tuple[str, ...]:
+    return line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol
 
 
 def _values(folder: RunFolder, found: Sequence[Result]) -> dict[Series, PerImageValues]:

@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from vaebench import statistics
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Direction
@@ -47,6 +49,10 @@ def all_pairs(measured: Measured) -> list[Row]:
     not paired: they are left out where ids name real images, and tested as independent where they name samples.
     Metrics with one value a run are tested over training seeds alone.
     """
+    return [row for part in measured.parts() for row in _pairs_of(part)]
+
+
+def _pairs_of(measured: Measured) -> list[Row]:
     rows: list[Row] = []
     for series in sorted({series for known in measured.values.values() for series in known}):
         groups = groups_of(measured, series)
@@ -101,8 +107,8 @@ def _family(groups: Sequence[Group], series: Series, stratum: str, direction: Di
     real = next((group for group in groups if group.name == REAL), None)
     tested: list[_Tested] = []
     for a, b in itertools.combinations(groups, 2):
-        mirrored = a.name != REAL and direction == "target" and real is not None
-        mirrors = [test for test, _ in _tests(a, b.mirrored(real))] if mirrored and real is not None else []
+        nearness = direction == "target" and real is not None and a is not real
+        mirrors = [*_image_mirrors(a, b, real), *_seed_mirrors(a, b, real)] if nearness and real is not None else []
         for position, (test, seeds) in enumerate(_tests(a, b)):
             tested.append(_Tested(a.name, b.name, seeds, test, mirrors[position] if mirrors else None))
     rows = []
@@ -137,22 +143,58 @@ def _holm(family: Sequence[Comparison], one: Comparison) -> float:
 def _tests(a: Group, b: Group) -> Iterator[tuple[Comparison, int]]:
     """Over images (values averaged over seeds), then over training seeds where there are enough."""
     seeds = min((len(group.values) for group in (a, b) if not group.fixed), default=0)
-    if a.ids == b.ids and len(a.ids) > 1:
-        mean_a, mean_b = a.values.mean(axis=0), b.values.mean(axis=0)
-        yield statistics.paired_t(mean_a, mean_b), seeds
-        yield statistics.wilcoxon(mean_a, mean_b), seeds
-    elif not set(a.ids) & set(b.ids) and min(len(a.ids), len(b.ids)) > 1:
-        independent = statistics.welch_t(a.values.mean(axis=0), b.values.mean(axis=0))
-        yield replace(independent, test="welch-t-images"), seeds
-    elif a.ids or b.ids:
+    yield from ((test, seeds) for test in _image_tests(a, b))
+    yield from ((test, seeds) for test in _seed_tests(a, b))
+
+
+def _image_tests(a: Group, b: Group) -> Iterator[Comparison]:
+    mean_a, mean_b = a.values.mean(axis=0), b.values.mean(axis=0)
+    if _same_images(a, b):
+        yield statistics.paired_t(mean_a, mean_b)
+        yield statistics.wilcoxon(mean_a, mean_b)
+    elif _independent(a, b):
+        yield replace(statistics.welch_t(mean_a, mean_b), test="welch-t-images")
+
+
+def _image_mirrors(a: Group, b: Group, real: Group) -> Iterator[Comparison | None]:
+    """The same tests of ``a + b - 2 * real``; where the real images are others, their own spread counts too."""
+    means = [group.values.mean(axis=0) for group in (a, b, real)]
+    if _same_images(a, b) and a.ids == real.ids:
+        yield from _image_tests(a, b.mirrored(means[2]))
+    elif _same_images(a, b):
+        yield from (None, None)
+    elif _independent(a, b):
+        yield statistics.contrast(means, (1, 1, -2)) if len(real.ids) > 1 else None
+
+
+def _seed_tests(a: Group, b: Group) -> Iterator[Comparison]:
+    """None where the images partly agree (refused), or where values that are one a run do not vary at all."""
+    if (a.ids or b.ids) and not (_same_images(a, b) or _independent(a, b)):
         return
     seeds_a, seeds_b = a.values.mean(axis=1), b.values.mean(axis=1)
-    if seeds >= 2 and not a.fixed and not b.fixed:
-        yield statistics.welch_t(seeds_a, seeds_b), seeds
-    elif seeds >= 2 and b.fixed:
-        yield statistics.one_sample_t(seeds_a, float(b.values.mean())), seeds
-    elif seeds >= 2:
-        yield statistics.negated(statistics.one_sample_t(seeds_b, float(a.values.mean()))), seeds
+    least = min((len(group.values) for group in (a, b) if not group.fixed), default=0)
+    spread = any(np.ptp(values) > 0 for values in (seeds_a, seeds_b))
+    if least < 2 or not spread:
+        return
+    if not a.fixed and not b.fixed:
+        yield statistics.welch_t(seeds_a, seeds_b)
+    elif b.fixed:
+        yield statistics.one_sample_t(seeds_a, float(b.values.mean()))
+    else:
+        yield statistics.negated(statistics.one_sample_t(seeds_b, float(a.values.mean())))
+
+
+def _seed_mirrors(a: Group, b: Group, real: Group) -> Iterator[Comparison]:
+    """Over seeds the real images are a fixed value: all runs are measured on the same ones."""
+    yield from _seed_tests(a, b.mirrored(float(real.values.mean())))
+
+
+def _same_images(a: Group, b: Group) -> bool:
+    return a.ids == b.ids and len(a.ids) > 1
+
+
+def _independent(a: Group, b: Group) -> bool:
+    return not set(a.ids) & set(b.ids) and min(len(a.ids), len(b.ids)) > 1
 
 
 def _verdict(pair: _Tested, p_holm: float, p_mirror: float, direction: Direction) -> str:

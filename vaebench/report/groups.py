@@ -11,6 +11,8 @@ from vaebench.core.metric import Direction
 from vaebench.per_image import PerImageValues, Series
 from vaebench.report.collect import REAL, Mask, Measured
 
+Vector = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -28,9 +30,8 @@ class Group:
         ids = tuple(itertools.compress(self.ids, mask))
         return replace(self, ids=ids, values=self.values[:, mask])
 
-    def mirrored(self, real: "Group") -> "Group":
-        """``2 * real - values``: image by image where both are of the same images, else about the real mean."""
-        centre = real.values.mean(axis=0) if self.ids == real.ids else real.values.mean()
+    def mirrored(self, centre: "Vector | float") -> "Group":
+        """``2 * centre - values``, about one value or image by image."""
         return replace(self, values=2 * centre - self.values)
 
 

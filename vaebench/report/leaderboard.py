@@ -66,6 +66,8 @@ def _row(lines: Sequence[Result]) -> Row:
     value, error, low, high = _interval(lines, usable)
     seeds = sum(line.seed is not None and (line.value is not None or not usable) for line in lines)
     notes = sorted({line.note for line in lines if line.note})
+    if len({line.n for line in lines if line.value is not None}) > 1:
+        notes.append("seeds were measured on different numbers of images: only those alike are tested together")
     if error and seeds == 1:
         notes.append("one training seed: the interval is over images, of this checkpoint only")
     return Row(
@@ -99,6 +101,9 @@ def _interval(
     """Value, standard error and 95 % interval: over training seeds where there are several, else over images."""
     if not usable:
         return None, None, None, None
+    exact = all(line.std_error == 0 for line in lines)
+    if len(set(usable)) == 1 and len(usable) > 1 and not exact:
+        return usable[0], None, None, None  # seeds that agree do not make a measurement exact
     if len(usable) > 1:
         return statistics.mean_interval(usable)
     error = next(line.std_error for line in lines if line.value is not None)

@@ -13,6 +13,8 @@ from vaebench.report.comparisons import ALPHA, Row
 from vaebench.report.groups import groups_of
 from vaebench.report.tables import p_text, short
 
+BUNDLED = Path("baselines/published")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -23,6 +25,12 @@ class Claim:
     published: str
     ours: str
     agrees: str
+
+
+def default_folder() -> Path:
+    """The published tables that come with vaebench: in the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return next((path for path in (package / BUNDLED, package.parent / BUNDLED) if path.is_dir()), package / BUNDLED)
 
 
 def claims(folder: Path, measured: Measured, tested: Sequence[Row]) -> list[Claim]:

@@ -3,39 +3,55 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vaebench.checkpoints import RunFolder
 from vaebench.core.places import write_text
 from vaebench.report import comparisons, leaderboard
 from vaebench.report.collect import REAL, Measured, all_folders, collect
 from vaebench.report.figures import draw_all
-from vaebench.report.published import Claim, claims
+from vaebench.report.published import Claim, claims, default_folder
 from vaebench.report.tables import p_text, short, to_csv, to_markdown, to_text
 
 DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "target": "nearer to the originals is better"}
-PUBLISHED = Path("baselines/published")
 
 
-def write_report(dataset: str, out: Path, published: Path = PUBLISHED) -> Path:
-    """Tables and figures of ``dataset`` into ``out/dataset``; returns that folder.
+def write_report(
+    dataset: str, out: Path, published: Path | None = None, extra: Sequence[RunFolder] = ()
+) -> tuple[Path, list[str]]:
+    """Tables and figures of ``dataset`` into ``out/dataset``; that folder, and the main table for a terminal.
 
-    Files that this report no longer makes are left alone: nothing is deleted.
+    ``extra`` are measured folders outside ``VAEBENCH_RUNS``. Files that this report no longer makes are left
+    alone: nothing is deleted.
     """
-    measured = collect(dataset, all_folders())
-    tested = comparisons.all_pairs(measured)
-    ranked = leaderboard.leaderboard(measured, tested)
+    known = {folder.path.resolve(): folder for folder in (*all_folders(), *extra)}
+    parts = collect(dataset, known.values()).parts()
     folder = out / dataset
-    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, ranked))
-    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tested))
-    captions = draw_all(measured, folder / "figures")
-    held = claims(published, measured, tested)
-    write_text(folder / "leaderboard.md", page(measured, ranked, tested, held, captions))
-    return folder
+    boards: list[leaderboard.Row] = []
+    tests: list[comparisons.Row] = []
+    pages: list[str] = []
+    for position, part in enumerate(parts):
+        tested = comparisons.all_pairs(part)
+        ranked = leaderboard.leaderboard(part, tested)
+        figures = Path("figures") / (_name(part) if position else "")
+        captions = draw_all(part.with_galleries(), folder / figures)
+        held = claims(published or default_folder(), part, tested)
+        pages.append(
+            page(part, ranked, tested, held, {(figures / name).as_posix(): text for name, text in captions.items()})
+        )
+        boards, tests = boards + ranked, tests + tested
+    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, boards))
+    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tests))
+    write_text(folder / "leaderboard.md", "\n".join(pages))
+    return folder, to_text(*_main_table(parts[0], [row for row in boards if _within(parts[0], row)]))
 
 
-def summary(dataset: str) -> list[str]:
-    """The leaderboard's main table for a terminal."""
-    measured = collect(dataset, all_folders())
-    ranked = leaderboard.leaderboard(measured, comparisons.all_pairs(measured))
-    return to_text(*_main_table(measured, ranked))
+def _name(part: Measured) -> str:
+    first = part.results[0]
+    return f"{first.split}-{first.provenance.data_fingerprint[:8]}"
+
+
+def _within(part: Measured, row: leaderboard.Row) -> bool:
+    first = part.results[0]
+    return (row.split, row.data_fingerprint) == (first.split, first.provenance.data_fingerprint)
 
 
 def page(
@@ -45,8 +61,8 @@ def page(
     held: Sequence[Claim],
     captions: Mapping[str, str],
 ) -> str:
-    """``leaderboard.md``."""
-    parts = [f"# {measured.dataset}\n", _provenance(measured)]
+    """``leaderboard.md``, of one split and fingerprint."""
+    parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured)]
     parts += ["## Leaderboard\n", to_markdown(*_main_table(measured, ranked)), _legend(ranked)]
     strata = sorted({row.stratum for row in ranked if row.stratum != "all" and row.metric == "blur"})
     if strata:
@@ -54,18 +70,19 @@ def page(
     parts += ["## Is the difference real?\n", _comparison_table(tested)]
     if held:
         parts += ["## Beside what was published\n", _claims_table(held)]
-    parts += ["## Training\n", _training_table(measured)]
-    parts += ["## Figures\n", *(f"{text}\n\n![{text}](figures/{name})\n" for name, text in captions.items())]
+    if measured.records:
+        parts += ["## Training\n", _training_table(measured)]
+    parts += ["## Figures\n", *(f"{text}\n\n![{text}]({name})\n" for name, text in captions.items())]
     return "\n".join(parts)
 
 
 def _provenance(measured: Measured) -> str:
     newest = max(measured.results, key=lambda line: line.provenance.created)
     source = newest.provenance
-    fingerprints = sorted({line.provenance.data_fingerprint[:12] for line in measured.results})
+    devices = "; ".join(sorted({line.provenance.device for line in measured.results}))
     return (
-        f"Split `{newest.split}`, data fingerprint {', '.join(fingerprints)}. Measured {source.created[:10]} on "
-        f"{source.device}; vaebench {source.vaebench_version}, Python {source.versions['python']}. "
+        f"Split `{newest.split}`, data fingerprint {source.data_fingerprint[:12]}. Measured {source.created[:10]} on "
+        f"{devices}; vaebench {source.vaebench_version}, Python {source.versions['python']}. "
         "Made by `vaebench report`; not edited by hand.\n"
     )
 
@@ -175,7 +192,7 @@ def _claims_table(held: Sequence[Claim]) -> str:
 
 
 def _training_table(measured: Measured) -> str:
-    header = ["run", "images", "batch", "steps", "seconds", "images/s", "precision", "threads", "device"]
+    header = ["run", "images", "batch", "steps", "seconds", "images/s", "precision", "threads", "begun", "machine"]
     body = []
     for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
         compute, facts = record.compute, record.training_facts()
@@ -189,7 +206,8 @@ def _training_table(measured: Measured) -> str:
                 f"{facts.images_per_second:.0f}",
                 str(compute["precision"]),
                 str(compute["threads"]),
-                str(compute["device"]),
+                record.created[:10],
+                f"{compute['device']}: {compute['machine']}",
             ]
         )
     return to_markdown(header, body)
