@@ -9,6 +9,7 @@ from vaebench import compute, runs
 from vaebench.core.dataset import ImageDataset
 from vaebench.measurement import Protocol, evaluate_runs
 from vaebench.progress import shown
+from vaebench.report.between import between
 from vaebench.report.write import write_report
 
 QUICKSTART = ("vae-digits", "dfcvae-digits")
@@ -47,7 +48,9 @@ def quickstart(out: Path, console: Console, say: Callable[[str], None]) -> None:
     say("Measuring both on the 360 digits of the test split.")
     evaluate_runs(QUICKSTART, Protocol(samples=2_000), every=False, dataset=None, say=say)
     folder, table = write_report("digits", out)
-    for line in table:
+    for line in ["", *table, "", "Is the difference real? Tested on the same images:"]:
+        say(line)
+    for line in between(*reversed(QUICKSTART), brief=True):
         say(line)
     say("")
     say(f"The whole report: {folder / 'leaderboard.md'}; its pictures: {folder / 'figures'}.")

@@ -24,8 +24,8 @@ from vaebench.runs import find_runs
 STALE = "stale: the run was trained on since, so the report leaves this out; evaluate it again"
 
 
-def between(a: str, b: str) -> list[str]:
-    """Every test between two RUNs, as lines of text.
+def between(a: str, b: str, *, brief: bool = False) -> list[str]:
+    """Every test between two RUNs, as lines of text; ``brief``: over all images, Wilcoxon's left out.
 
     Two recipes stand as they do in the report, with Holm's correction over all recipes measured; where single
     seeds or paths are named, the correction is over the two and the real images.
@@ -40,7 +40,9 @@ def between(a: str, b: str) -> list[str]:
     for dataset in shared:
         whole = collect(dataset, all_folders())
         measured = whole if {a, b} <= set(whole.recipes()) else _only(dataset, sides)
-        lines += [f"{dataset}: a = {a}, b = {b}", *_table(compare(measured, a, b), a), ""]
+        rows = compare(measured, a, b)
+        shown = [row for row in rows if not brief or (row.stratum == "all" and row.test != "wilcoxon")]
+        lines += [f"{dataset}: a = {a}, b = {b}", *_table(shown, a), ""]
     return lines[:-1]
 
 
