@@ -21,8 +21,9 @@ from vaebench.compute import Compute
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
+from vaebench.history import read as read_history
 from vaebench.runs import build_model, find_recipe
-from vaebench.training import Plan, _Feed, check_optimisers, read_history, train
+from vaebench.training import Plan, _Feed, check_optimisers, train
 
 PLAIN = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
 

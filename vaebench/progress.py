@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from vaebench.training import Progress as TrainingProgress
+    from vaebench.history import Progress as TrainingProgress
 
 PLAIN_LINES = 10  # a training writes about this many where there is no terminal
 

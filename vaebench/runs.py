@@ -19,7 +19,8 @@ from vaebench.core.model import GenerativeModel, trained_modules
 from vaebench.core.places import exclusive, make_dir, runs_dir, sha256_of
 from vaebench.core.recipe import Recipe, configure, hyperparameters_of
 from vaebench.core.registry import did_you_mean, load_file_attribute
-from vaebench.training import Plan, Progress, check_optimisers, train
+from vaebench.history import Progress
+from vaebench.training import Plan, check_optimisers, train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,18 +9,16 @@ The dataset lies on the device as uint8; a batch is gathered there by index. Ord
 (seed, position), so the position is all that a checkpoint adds to weights and optimisers.
 """
 
-import csv
-import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vaebench import history
 from vaebench.checkpoints import RunFolder, count_parameters, load_state, save_state
 from vaebench.compute import Compute, keep_freed_memory
 from vaebench.core import seeding
@@ -29,6 +27,7 @@ from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.metric import TrainingFacts
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
 from vaebench.core.places import write_text
+from vaebench.history import Progress
 
 SHOW_EVERY = 1.0  # seconds between signs of life, for those who watch
 
@@ -43,18 +42,6 @@ class Plan:
     compute: Compute
     log_every: int = 100  # steps
     save_every: float = 60.0  # seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """One row of ``history.csv``: means over the steps since the last one."""
-
-    step: int
-    steps: int
-    epoch: float
-    seconds: float
-    images_per_second: float
-    terms: Mapping[str, float]
 
 
 def check_optimisers(model: GenerativeModel) -> None:
@@ -94,7 +81,7 @@ def train(
     meter = _Meter(plan, feed.per_epoch, spent, start)
 
     def save(step: int) -> float:
-        write_text(folder.history, _history_text(log))
+        write_text(folder.history, history.to_text(log))
         schedules = [worker.schedule_state() for worker in workers]
         position = {"step": step, "seconds": meter.seconds, "schedules": schedules}
         save_state(folder.state, modules, [worker.optimizer for worker in workers], position)
@@ -255,38 +242,4 @@ def _restore(
     for worker, state in zip(workers, position["schedules"], strict=True):  # as many as optimisers, checked above
         worker.load_schedule(state)
     step = int(position["step"])
-    return step, float(position["seconds"]), [row for row in read_history(folder.history) if row.step <= step]
-
-
-_COLUMNS = ("step", "steps", "epoch", "seconds", "images_per_second")
-
-
-def _history_text(log: Sequence[Progress]) -> str:
-    terms = list(dict.fromkeys(name for row in log for name in row.terms))  # a term may begin late
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *terms])
-    for row in log:
-        writer.writerow([*(getattr(row, column) for column in _COLUMNS), *(row.terms.get(name, "") for name in terms)])
-    return out.getvalue()
-
-
-def read_history(path: Path) -> list[Progress]:
-    """The rows of ``history.csv``, none where there is no file; :class:`UserError` where it is damaged."""
-    if not path.exists():
-        return []
-    try:
-        return [_progress(fields) for fields in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))]
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it; the training itself can still be resumed") from error
-
-
-def _progress(fields: Mapping[str, str]) -> Progress:
-    return Progress(
-        step=int(fields["step"]),
-        steps=int(fields["steps"]),
-        epoch=float(fields["epoch"]),
-        seconds=float(fields["seconds"]),
-        images_per_second=float(fields["images_per_second"]),
-        terms={name: float(value) for name, value in fields.items() if name not in _COLUMNS and value != ""},
-    )
+    return step, float(position["seconds"]), [row for row in history.read(folder.history) if row.step <= step]
