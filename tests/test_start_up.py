@@ -53,3 +53,14 @@ def test_the_measurement_would_see_an_engine():
     modules, said = loaded_by(["fetch", "digits"])
     assert "nothing to fetch" in said
     assert {"torch", "numpy"} <= modules & HEAVY
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault():
+    """``vaebench list | head``: exit code 1 would say that a check found a regression."""
+    answer = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m vaebench list | true; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")

@@ -1,7 +1,6 @@
 """The command line: parse, call, print. Engines are imported by the command that runs, so --help is instant."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -258,8 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code, problem = 130, f"interrupted: {error}; go on with --resume"
     except (KeyboardInterrupt, typer.Abort):
         code, problem = 130, "interrupted"
-    except BrokenPipeError:  # the reader has seen enough, as in `vaebench list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # rich's answer to a reader that has seen enough, as in `vaebench list | head`
+        code = 0
     except Exception as error:
         if debug:
             raise
