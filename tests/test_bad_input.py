@@ -337,6 +337,8 @@ def test_a_bigger_model_than_the_disk_has_room_for_spoils_no_run(trained, refuse
     assert "free some space" in line
 
 
-def test_debug_shows_the_traceback(home):
-    with pytest.raises(command_line.UserError):
-        command_line.main(["--debug", "train", "vae-digit"])
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(home, cli):
+    answer = cli(["--debug", "train", "vae-digit"])
+    assert answer.code == 2  # 1 would say that a check found a regression
+    assert "Traceback" in answer.err
+    assert answer.err.rstrip().endswith("did you mean 'vae-digits'?")

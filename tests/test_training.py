@@ -196,6 +196,21 @@ def test_who_watches_is_shown_progress_between_rows(tmp_path, monkeypatch):
     assert [row.step for row in read_history(tmp_path / "history.csv")] == [4, 8]
 
 
+def test_resuming_keeps_the_length_it_was_begun_with(cli):
+    short = ["train", "vae-digits", "--precision", "fp32", "--threads", "1"]
+    assert cli([*short, "--steps", "2"]).code == 0
+    again = cli([*short, "--resume"])
+    assert again.code == 0
+    assert "already trained" in again.out
+
+
+def test_a_training_that_failed_before_its_first_checkpoint_blocks_nothing(cli):
+    short = ["train", "vae-digits", "--steps", "2", "--precision", "fp32", "--threads", "1"]
+    failed = cli([*short, "--set", "learning_rate=1e30"])
+    assert (failed.code, "not finite" in failed.err) == (2, True)
+    assert cli(short).code == 0
+
+
 @pytest.mark.parametrize("rate", [float("nan"), -1.0])
 def test_settings_that_an_optimiser_refuses_are_bad_input(rate):
     recipe, _ = find_recipe("vae-digits", [f"learning_rate={rate}"])

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train, measure, test and rank generative image models. Start with: vaebench quickstart",
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)  # digits:train: is no train
+err = Console(stderr=True, emoji=False)
 
 REPORTS = Path("reports")
 RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
@@ -251,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code, problem = 2, f"error: {error.format_message()}"
     except UserError as error:
         if debug:
-            raise
+            traceback.print_exc()
         code, problem = 2, f"error: {error}"
     except Interrupted as error:
         code, problem = 130, f"interrupted: {error}; go on with --resume"
@@ -261,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 0
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
         # never 1, which says that `check` found a regression
         code, problem = 70, f"unexpected {type(error).__name__}: {error}: a fault of vaebench's; --debug shows where"
     if problem:

@@ -34,7 +34,7 @@ def shown(console: Console, title: str) -> Iterator[Callable[["TrainingProgress"
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as live:
-        task = live.add_task(title, total=None, state="")
+        task = live.add_task(title, total=1, state="")  # the first row says how many
 
         def update(row: "TrainingProgress") -> None:
             state = f"{_terms(row.terms)}  {row.images_per_second:.0f} images/s"

@@ -141,7 +141,13 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
         folder.write_record(wanted)
         return wanted, compute
     found = folder.read_record()
+    if resume and job.steps is None and job.epochs is None:
+        wanted = replace(wanted, steps=found.steps)  # go on as begun, unless a length is asked for
     conflicts = found.conflicts(wanted)
+    if conflicts and found.status != "finished" and not folder.state.exists():
+        folder.write_record(wanted)  # it failed before its first checkpoint: there is nothing to lose
+        found, conflicts = wanted, []
+        resume = True
     if resume and conflicts == ["steps"] and found.steps < wanted.steps and folder.state.exists():
         found = replace(found, steps=wanted.steps, status="training", weights_sha256="", facts={})
         folder.write_record(found)

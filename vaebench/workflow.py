@@ -46,7 +46,9 @@ def quickstart(out: Path, console: Console, say: Callable[[str], None]) -> None:
     jobs = [runs.Job(recipe=recipe, reference=reference, seed=0) for recipe, reference in found]
     train_jobs(jobs, compute.choose(), resume=True, console=console)
     say("Measuring both on the 360 digits of the test split.")
-    evaluate_runs(QUICKSTART, Protocol(samples=2_000), every=False, dataset=None, say=say)
+    evaluate_runs(
+        [f"{name}/seed-0" for name in QUICKSTART], Protocol(samples=2_000), every=False, dataset=None, say=say
+    )
     folder, table = write_report("digits", out)
     for line in ["", *table, "", "Is the difference real? Tested on the same images:"]:
         say(line)

@@ -1,0 +1,21 @@
+"""The live display, as a terminal sees it, and the plain lines elsewhere."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from vaebench.history import Progress
+from vaebench.progress import shown
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_shows_title_terms_and_rate(terminal):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=160)
+    with shown(console, "vae-digits/seed-0") as on_progress:
+        for step in (50, 100):
+            terms = {"vae/reconstruction": 131.25, "vae/kl": 8.5}
+            on_progress(Progress(step=step, steps=100, epoch=1.0, seconds=5.0, images_per_second=640.0, terms=terms))
+    said = console.file.getvalue()
+    for part in ("vae-digits/seed-0", "100/100", "reconstruction 131.2", "kl 8.5", "640 images/s"):
+        assert part in said
