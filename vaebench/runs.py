@@ -47,7 +47,11 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
         reference = f"{Path(path).resolve()}:{attribute}"
     else:
         function = RECIPES.get(reference)
-    recipe = function()
+    try:
+        recipe = function()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{reference} fails ({reason}): mend it; --debug shows the traceback") from error
     if not isinstance(recipe, Recipe):
         raise UserError(f"{reference} returns {type(recipe).__name__}, no Recipe: return vaebench.core.recipe.Recipe")
     return configure(recipe, settings, DATASETS.get(recipe.dataset)), reference

@@ -62,7 +62,7 @@ def page(
     captions: Mapping[str, str],
 ) -> str:
     """``leaderboard.md``, of one split and fingerprint."""
-    parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured)]
+    parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *_mixed(measured)]
     parts += ["## Leaderboard\n", to_markdown(*_main_table(measured, ranked)), _legend(ranked)]
     strata = sorted({row.stratum for row in ranked if row.stratum != "all" and row.metric == "blur"})
     if strata:
@@ -85,6 +85,19 @@ def _provenance(measured: Measured) -> str:
         f"{devices}; vaebench {source.vaebench_version}, Python {source.versions['python']}. "
         "Made by `vaebench report`; not edited by hand.\n"
     )
+
+
+def _mixed(measured: Measured) -> list[str]:
+    """A warning for each recipe whose seeds were not trained alike: its values then mix different models."""
+    lines = []
+    for name in measured.recipes():
+        records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
+        fields = sorted({field for record in records for field in records[0].conflicts(record)})
+        if fields:
+            lines.append(
+                f"**{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models.**\n"
+            )
+    return lines
 
 
 def _cells(ranked: Sequence[leaderboard.Row], stratum: str) -> dict[tuple[str, str], dict[str, leaderboard.Row]]:
