@@ -94,9 +94,10 @@ def choose(
     # the full precision, unless half of it is clearly faster
     weighed = [(rate * (MARGIN if kind == "fp32" else 1), kind, count) for rate, kind, count in fitting]
     _, best_precision, best_threads = max(weighed, default=(0.0, "fp32", cores()))
+    chosen = best_precision if precision == "auto" else precision
     return Compute(
         device=picked,
-        precision="bf16" if "bf16" in (precision, best_precision if precision == "auto" else "") else "fp32",
+        precision="bf16" if chosen == "bf16" else "fp32",
         channels_last=channels_last,
         compile=compile,
         threads=best_threads if threads is None else threads,

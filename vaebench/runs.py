@@ -106,34 +106,21 @@ def train_run(
     check_optimisers(model)
     make_dir(job.folder.path)
     with exclusive(job.folder.path, wait=False):
-        return _train_claimed(job, model, data, compute, resume=resume, save_every=save_every, on_progress=on_progress)
-
-
-def _train_claimed(
-    job: Job,
-    model: GenerativeModel,
-    data: ImageDataset,
-    compute: Compute,
-    *,
-    resume: bool,
-    save_every: float,
-    on_progress: Callable[[Progress], None],
-) -> bool:
-    record, compute = _claim(job, data, compute, resume=resume)
-    if record.status == "finished":
-        return False
-    plan = Plan(
-        seed=job.seed,
-        batch_size=record.batch_size,
-        steps=record.steps,
-        compute=compute,
-        save_every=save_every,
-    )
-    with _stop_signals() as should_stop:
-        facts = train(model, data, plan, job.folder, on_progress=on_progress, should_stop=should_stop)
-        job.folder.finish(record, trained_modules(model, model.phases()), facts)
-        if should_stop():
-            raise Interrupted(f"{job.folder.path} is finished, what comes after it is not begun")
+        record, compute = _claim(job, data, compute, resume=resume)
+        if record.status == "finished":
+            return False
+        plan = Plan(
+            seed=job.seed,
+            batch_size=record.batch_size,
+            steps=record.steps,
+            compute=compute,
+            save_every=save_every,
+        )
+        with _stop_signals() as should_stop:
+            facts = train(model, data, plan, job.folder, on_progress=on_progress, should_stop=should_stop)
+            job.folder.finish(record, trained_modules(model, model.phases()), facts)
+            if should_stop():
+                raise Interrupted(f"{job.folder.path} is finished, what comes after it is not begun")
     return True
 
 

@@ -28,6 +28,7 @@ def write_report(
     boards: list[leaderboard.Row] = []
     tests: list[comparisons.Row] = []
     pages: list[str] = []
+    tables: list[list[str]] = []
     for position, part in enumerate(parts):
         tested = comparisons.all_pairs(part)
         ranked = leaderboard.leaderboard(part, tested)
@@ -37,21 +38,17 @@ def write_report(
         pages.append(
             page(part, ranked, tested, held, {(figures / name).as_posix(): text for name, text in captions.items()})
         )
+        tables.append(to_text(*_main_table(part, ranked)))
         boards, tests = boards + ranked, tests + tested
     write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, boards))
     write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tests))
     write_text(folder / "leaderboard.md", "\n".join(pages))
-    return folder, to_text(*_main_table(parts[0], [row for row in boards if _within(parts[0], row)]))
+    return folder, tables[0]
 
 
 def _name(part: Measured) -> str:
     first = part.results[0]
     return f"{first.split}-{first.provenance.data_fingerprint[:8]}"
-
-
-def _within(part: Measured, row: leaderboard.Row) -> bool:
-    first = part.results[0]
-    return (row.split, row.data_fingerprint) == (first.split, first.provenance.data_fingerprint)
 
 
 def page(
