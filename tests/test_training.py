@@ -238,11 +238,60 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_name_and_keeps_the_las
 def test_an_epoch_is_a_permutation_less_the_partial_batch():
     feed = _Feed(images(43), plan())
     assert feed.per_epoch == 5
-    seen = [feed.take(index)[0].images for index in range(10)]
+    seen = [feed.batch(index).images for index in range(10)]
     whole = {tuple(image.flatten()[:8].tolist()) for batch in seen[:5] for image in batch}
     assert len(whole) == 40
     assert not torch.equal(seen[0], seen[5])  # another order in the next epoch
-    assert torch.equal(feed.take(0)[0].images, seen[0])  # any step can be taken again
+    assert torch.equal(feed.batch(0).images, seen[0])  # any step can be taken again
+
+
+def test_each_repeat_has_a_permutation_of_its_own(tmp_path):
+    """Critic steps see fresh images (Arjovsky et al. 2017, algorithm 1), and the first ones the step's batch."""
+    feed = _Feed(images(40), plan())
+    first, second = ([feed.batch(index, repeat).images for index in range(5)] for repeat in (0, 1))
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    ordered = [torch.cat(part).flatten(1).sum(1).sort().values for part in (first, second)]
+    assert torch.allclose(*ordered)  # each goes through all images
+    assert torch.equal(feed.batch(3, 0).images, first[3]) and torch.equal(feed.batch(3, 1).images, second[3])
+
+
+class Watched(Duel):
+    """A game that declares its adversary, and records the batches that the adversary is shown."""
+
+    def __init__(self, repeats: int = 1) -> None:
+        super().__init__(repeats)
+        self.shown: list[Tensor] = []
+
+    def _judge_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
+        self.shown.append(batch.images)
+        return super()._judge_loss(batch, step)
+
+    def phases(self) -> Sequence[Phase]:
+        first, second = super().phases()
+        return [dataclasses.replace(first, adversary="critic"), second]
+
+
+def test_the_log_has_means_over_repeats_and_the_samples_vitals(tmp_path):
+    model = Watched(repeats=3)
+    run(model, tmp_path, steps=8)
+    assert len({batch.sum().item() for batch in model.shown[:3]}) == 3
+    rows = read_history(tmp_path / "history.csv")
+    assert [row.step for row in rows] == [4, 8]
+    assert all(0 < row.terms["samples/diversity"] < 2 for row in rows)
+    assert "mode collapse" in (tmp_path / "warnings.log").read_text()  # untrained, against noise: hardly any variety
+
+
+def test_no_adversary_no_vitals(tmp_path):
+    run(seeded(Duel), tmp_path, steps=4)
+    assert "samples/diversity" not in read_history(tmp_path / "history.csv")[0].terms
+    assert not (tmp_path / "warnings.log").exists()
+
+
+def test_watching_does_not_change_what_is_learnt(tmp_path):
+    run(seeded(Duel), tmp_path / "plain", steps=8)
+    run(seeded(Watched), tmp_path / "watched", steps=8)
+    plain, watched = (load_file(tmp_path / name / "training_state.safetensors") for name in ("plain", "watched"))
+    assert all(torch.equal(plain[name], watched[name]) for name in plain)
 
 
 def test_too_few_images_for_a_batch_is_bad_input(tmp_path):
@@ -258,6 +307,9 @@ MODELS = {
     "gan": lambda: seeded(Duel),
     "vae": lambda: model_of("vae-digits"),
     "dfcvae": lambda: model_of("dfcvae-digits"),
+    "dcgan": lambda: model_of("dcgan-digits"),
+    "vaewgan": lambda: model_of("vaewgan-digits"),
+    "blendw": lambda: model_of("blendw-digits"),
 }
 
 

@@ -1,6 +1,7 @@
 """What vaebench brings: name -> where it lives. Strings only: importing this file imports no plugin."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vaebench.core.registry import Entry, Registry
@@ -17,31 +18,48 @@ _MNIST_FILES = (
     "mnist/t10k-images-idx3-ubyte",
     "mnist/t10k-labels-idx1-ubyte",
 )
-_DFC = ("perceptual:mnist_cnn",)
+
+_SOURCES = {  # model -> its module, and what it is, for `vaebench list`
+    "vae": ("vae", "plain VAE"),
+    "dfcvae": ("dfcvae", "deep-feature-consistent VAE"),
+    "dfcvae345": ("dfcvae", "deep-feature-consistent VAE, deeper layers (VAE-345)"),
+    "dcgan": ("dcgan", "deep convolutional GAN"),
+    "vaewgan": ("vaewgan", "DFC-VAE with a Wasserstein critic"),
+    "blend": ("blend", "adversarial autoencoder for feature blending"),
+    "blendw": ("blend", "adversarial autoencoder for feature blending, Wasserstein critic,"),
+}
+_GREY, _FACES = ("digits", "mnist"), ("toyfaces", "celeba", "lfw", "folder")
+_PAIRS = {
+    "vae": _GREY + _FACES,
+    "dfcvae": _GREY + _FACES,
+    "dfcvae345": ("celeba", "lfw", "folder"),
+    "dcgan": _GREY + _FACES,
+    "vaewgan": _GREY + _FACES,
+    "blend": _GREY + _FACES,
+    "blendw": _GREY + _FACES,
+}
+_NETWORKS = {"digits": "mnist_cnn", "mnist": "mnist_cnn", "toyfaces": "toyfaces_cnn"}  # otherwise VGG-19
+
+
+def _recipe(model: str, dataset: str, note: str = "") -> Entry:
+    """The line of a pair: its function is ``<model>_<dataset>`` in the model's module."""
+    module, words = _SOURCES[model]
+    network = (f"perceptual:{_NETWORKS.get(dataset, 'vgg19')}",) if model.startswith(("dfcvae", "vaewgan")) else ()
+    return Entry(
+        target=f"vaebench.models.{module}:{model}_{dataset}",
+        summary=f"{words} on {dataset}{note}",
+        needs=(f"datasets:{dataset}", *network),
+    )
+
 
 RECIPES: "Registry[Callable[[], Recipe]]" = Registry(
     "recipes",
-    {
-        "vae-digits": Entry(
-            target="vaebench.models.vae:vae_digits",
-            summary="plain VAE, 5 latents, on scikit-learn's digits",
-            needs=("datasets:digits",),
-        ),
-        "vae-mnist": Entry(
-            target="vaebench.models.vae:vae_mnist",
-            summary="plain VAE, 5 latents, with the MNIST article's hyperparameters",
-            needs=("datasets:mnist",),
-        ),
-        "dfcvae-digits": Entry(
-            target="vaebench.models.dfcvae:dfcvae_digits",
-            summary="deep-feature-consistent VAE on scikit-learn's digits",
-            needs=("datasets:digits", *_DFC),
-        ),
-        "dfcvae-mnist": Entry(
-            target="vaebench.models.dfcvae:dfcvae_mnist",
-            summary="deep-feature-consistent VAE with the MNIST article's hyperparameters",
-            needs=("datasets:mnist", *_DFC),
-        ),
+    {f"{model}-{dataset}": _recipe(model, dataset) for model, datasets in _PAIRS.items() for dataset in datasets}
+    | {
+        "dfcvae-celeba-eteke": replace(
+            _recipe("dfcvae", "celeba", " with the settings of its replication"),
+            target="vaebench.models.dfcvae:dfcvae_celeba_eteke",
+        )
     },
 )
 
@@ -53,8 +71,38 @@ MODELS: Registry[Any] = Registry(
             target="vaebench.models.dfcvae:dfc_vae",
             summary="variational autoencoder, perceptual (deep-feature-consistent) loss",
         ),
+        "dcgan": Entry(target="vaebench.models.dcgan:DCGAN", summary="deep convolutional GAN"),
+        "vaewgan": Entry(
+            target="vaebench.models.vaewgan:vae_wgan",
+            summary="DFC-VAE whose images a Wasserstein critic judges as well",
+        ),
+        "blend": Entry(
+            target="vaebench.models.blend:blend",
+            summary="autoencoder whose decoded mean of two latents must pass for real",
+        ),
     },
 )
+
+_CROPS = {
+    "celeba": "138 x 138 crop",
+    "celeba-crop108": "108 x 108 crop",
+    "celeba-crop140": "140 x 140 crop",
+    "celeba-crop148": "148 x 148 crop",
+    "celeba-crop178": "178 x 178 crop",
+}
+
+
+def _celeba(name: str, crop: str) -> Entry:
+    return Entry(
+        target=f"vaebench.datasets.celeba:{name.replace('-', '_')}",
+        summary=f"CelebA: 202,599 faces with 40 attributes, {crop} at 64 x 64",
+        files=(
+            "celeba/img_align_celeba.zip|celeba/img_align_celeba",
+            "celeba/list_attr_celeba.txt",
+            "celeba/list_eval_partition.txt",
+        ),
+    )
+
 
 DATASETS: "Registry[Callable[..., DatasetSource]]" = Registry(
     "datasets",
@@ -67,6 +115,20 @@ DATASETS: "Registry[Callable[..., DatasetSource]]" = Registry(
             target="vaebench.datasets.mnist:Mnist",
             summary="MNIST: 70,000 handwritten digits, 28 x 28",
             files=_MNIST_FILES,
+        ),
+        "toyfaces": Entry(
+            target="vaebench.datasets.toyfaces:ToyFaces",
+            summary="16,000 drawn (synthetic) faces with CelebA's 40 attributes, 64 x 64",
+        ),
+        **{name: _celeba(name, words) for name, words in _CROPS.items()},
+        "lfw": Entry(
+            target="vaebench.datasets.lfw:LFW",
+            summary="Labeled Faces in the Wild: 13,233 faces of 5,749 people",
+            files=("lfw",),
+        ),
+        "folder": Entry(
+            target="vaebench.datasets.folder:Folder",
+            summary="your own images: --set dataset.path=DIR",
         ),
     },
 )
@@ -99,9 +161,25 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
 PERCEPTUAL: "Registry[Callable[[], Perceptual]]" = Registry(
     "perceptual",
     {
+        "vgg19": Entry(
+            target="vaebench.perceptual.vgg19:vgg19",
+            summary="VGG-19 with torchvision's ImageNet weights, relu1_1 to relu5_4",
+            files=("vgg19.safetensors|vgg19-dcbb9e9d.pth",),
+            fetch="vaebench.perceptual.vgg19:fetch_vgg19",
+        ),
+        "vgg19-normalised": Entry(
+            target="vaebench.perceptual.vgg19:vgg19_normalised",
+            summary="VGG-19, filters scaled to a mean activation of 1, relu1_1 to relu3_1",
+            files=("vgg19_normalised_relu3_1.safetensors",),
+            fetch="vaebench.perceptual.vgg19:fetch_vgg19_normalised",
+        ),
         "mnist_cnn": Entry(
             target="vaebench.perceptual.small_cnn:mnist_cnn",
             summary="digit classifier of the MNIST article, trained by vaebench and shipped with it",
+        ),
+        "toyfaces_cnn": Entry(
+            target="vaebench.perceptual.toyfaces_cnn:toyfaces_cnn",
+            summary="40-attribute classifier of toy faces, trained by vaebench and shipped with it",
         ),
     },
 )

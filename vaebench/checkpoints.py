@@ -79,6 +79,10 @@ class RunFolder:
         return self.path / "history.csv"
 
     @property
+    def warnings(self) -> Path:
+        return self.path / "warnings.log"
+
+    @property
     def results(self) -> Path:
         return self.path / "results.jsonl"
 

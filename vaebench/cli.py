@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Engines are imported by the command that runs, so --help is instant."""
 
 import json
+import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -43,12 +44,15 @@ def _say(text: str) -> None:
     out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-@app.command(epilog="Example: vaebench quickstart")
-def quickstart(out_dir: Out = REPORTS) -> None:
+@app.command(epilog="Example: vaebench quickstart --faces")
+def quickstart(
+    faces: Annotated[bool, typer.Option("--faces", help="on drawn faces instead of digits")] = False,
+    out_dir: Out = REPORTS,
+) -> None:
     """Train, measure and rank the families on real digits: no network, no GPU, minutes."""
     from vaebench import workflow
 
-    workflow.quickstart(out_dir, out, _say)
+    workflow.quickstart(workflow.FACES if faces else workflow.DIGITS, out_dir, out, _say)
 
 
 @app.command("list", epilog="Example: vaebench list recipes")
@@ -237,6 +241,21 @@ def explain(
         _say(line)
 
 
+class _Messages(logging.Handler):
+    """What datasets and engines have to say while they work: progress as it is, warnings marked."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warns = record.levelno >= logging.WARNING
+        text = f"warning: {record.getMessage()}" if warns else record.getMessage()
+        err.print(text, style="yellow" if warns else "", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_messages() -> None:
+    logger = logging.getLogger("vaebench")
+    logger.handlers = [_Messages()]
+    logger.setLevel(logging.INFO)
+
+
 # typer's own usage errors, whichever click it builds on (newer ones carry their own)
 UsageError: Any = typer.BadParameter.__mro__[1]
 
@@ -244,6 +263,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit codes as INTERFACE.md fixes them."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    _show_messages()
     debug = "--debug" in given
     code, problem = 0, ""
     try:

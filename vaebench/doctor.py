@@ -96,6 +96,9 @@ def fetch(name: str, source: Path | None) -> str:
     from vaebench.core.registry import did_you_mean  # noqa: PLC0415
 
     if name in PERCEPTUAL.names() and name not in DATASETS.names():
+        get = PERCEPTUAL.fetcher(name)
+        if get is not None:
+            return get(source)
         PERCEPTUAL.get(name)()
         return f"{name}: ships with its package, nothing to fetch"
     if name not in DATASETS.names():

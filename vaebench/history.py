@@ -11,7 +11,7 @@ from vaebench.core.errors import UserError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One row of ``history.csv``: means over the steps since the last one."""
+    """One row of ``history.csv``: means over the steps since the last one; warnings are of the moment, not kept."""
 
     step: int
     steps: int
@@ -19,6 +19,7 @@ class Progress:
     seconds: float
     images_per_second: float
     terms: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 _COLUMNS = ("step", "steps", "epoch", "seconds", "images_per_second")

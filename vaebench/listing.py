@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from vaebench.builtins import KINDS
 from vaebench.core.errors import UserError
-from vaebench.core.places import data_dir
+from vaebench.core.places import data_dir, hub_dir, weights_dir
 from vaebench.core.registry import Entry, did_you_mean
 
 Tables = Mapping[str, Mapping[str, Sequence[Entry]]]  # kind -> name -> who claims it
@@ -38,23 +38,26 @@ def as_dicts(lines: list[Line]) -> list[dict[str, str]]:
 def _lines(kind: str, tables: Tables) -> Iterator[Line]:
     for name, claims in tables[kind].items():
         origin = " and ".join(claim.origin for claim in claims)
-        state = _obstacle(name, claims, tables) or "ready"
+        state = _obstacle(kind, name, claims, tables) or "ready"
         yield Line(kind=kind, name=name, summary=claims[0].summary, origin=origin, state=state)
 
 
-def _obstacle(name: str, claims: Sequence[Entry], tables: Tables) -> str:
+def _obstacle(kind: str, name: str, claims: Sequence[Entry], tables: Tables) -> str:
     """What is in an entry's way, itself or through what it needs; empty where nothing."""
     if len(claims) > 1:
         return f"name clash on {name}: uninstall or rename one"
     entry = claims[0]
     if entry.origin != "built-in":
         return "not checked (a plugin says so itself when it runs)"
+    places = (weights_dir(), hub_dir()) if kind == "perceptual" else (data_dir(),)
+    missing = "weights" if kind == "perceptual" else "data"
     for file in entry.files:
-        if not any((data_dir() / candidate).is_file() for candidate in (file, f"{file}.gz")):
-            return f"data missing: vaebench fetch {name}"
+        names = [spelling for one in file.split("|") for spelling in (one, f"{one}.gz")]
+        if not any((place / spelling).exists() for place in places for spelling in names):
+            return f"{missing} missing: vaebench fetch {name}"
     for need in entry.needs:
-        kind, _, needed = need.partition(":")
-        obstacle = _obstacle(needed, tables[kind][needed], tables)
+        needed_kind, _, needed = need.partition(":")
+        obstacle = _obstacle(needed_kind, needed, tables[needed_kind][needed], tables)
         if obstacle:
             return obstacle
     return ""

@@ -196,6 +196,7 @@ def store(
         command=command_line(),
         created=now(),
         seconds=round(source.seconds, 3),
+        data_note=data.note,
     )
     kept: dict[per_image.Series, per_image.PerImageValues] = {}
     lines: list[Result] = []

@@ -21,6 +21,11 @@ def _terms(terms: Mapping[str, float]) -> str:
     )
 
 
+def _warn(console: Console, title: str, row: "TrainingProgress") -> None:
+    for text in row.warnings:
+        console.print(f"{title}: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def shown(console: Console, title: str) -> Iterator[Callable[["TrainingProgress"], None]]:
     """A function to call with each row of the training's history."""
@@ -37,6 +42,7 @@ def shown(console: Console, title: str) -> Iterator[Callable[["TrainingProgress"
         task = live.add_task(title, total=1, state="")  # the first row says how many
 
         def update(row: "TrainingProgress") -> None:
+            _warn(console, title, row)
             state = f"{_terms(row.terms)}  {row.images_per_second:.0f} images/s"
             live.update(task, total=row.steps, completed=row.step, state=state)
 
@@ -48,6 +54,7 @@ def _plain(console: Console, title: str) -> Callable[["TrainingProgress"], None]
 
     def update(row: "TrainingProgress") -> None:
         nonlocal shown_until
+        _warn(console, title, row)
         if row.step / row.steps < shown_until and row.step < row.steps:
             return
         shown_until = row.step / row.steps + 1 / PLAIN_LINES

@@ -11,14 +11,14 @@ The dataset lies on the device as uint8; a batch is gathered there by index. Ord
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from vaebench import history
+from vaebench import history, vitals
 from vaebench.checkpoints import RunFolder, count_parameters, load_state, save_state
 from vaebench.compute import Compute, keep_freed_memory
 from vaebench.core import seeding
@@ -74,6 +74,8 @@ def train(
     model.train().requires_grad_(False)
     workers = [_PhaseRunner(phase) for phase in model.phases()]
     modules = trained_modules(model, [worker.phase for worker in workers])
+    adversaries = {worker.phase.name: worker.phase.adversary for worker in workers if worker.phase.adversary}
+    observe = _Observer(model, feed) if adversaries else None
     start, spent, log = _restore(folder, modules, workers)
     if plan.compute.compile:
         for module in modules.values():
@@ -82,6 +84,8 @@ def train(
 
     def save(step: int) -> float:
         write_text(folder.history, history.to_text(log))
+        if adversaries:
+            write_text(folder.warnings, vitals.log_text(log, adversaries))
         schedules = [worker.schedule_state() for worker in workers]
         position = {"step": step, "seconds": meter.seconds, "schedules": schedules}
         save_state(folder.state, modules, [worker.optimizer for worker in workers], position)
@@ -89,15 +93,16 @@ def train(
 
     saved_at = time.monotonic()
     for done in range(start + 1, plan.steps + 1):
-        batch, step = feed.take(done - 1)
+        step = feed.step(done - 1)
         for worker in workers:
-            meter.add(worker.run(batch, step, plan.compute))
+            for repeat in range(worker.phase.repeats):
+                meter.add(worker.run(feed.batch(done - 1, repeat), step, plan.compute))
             if done % feed.per_epoch == 0:
                 worker.end_epoch()
         if done % plan.log_every == 0 or done == plan.steps:
-            log.append(meter.read(done))
+            log.append(meter.read(done, observe() if observe else {}))
             meter.begin(done)
-            on_progress(log[-1])
+            on_progress(replace(log[-1], warnings=tuple(vitals.warnings(log[-vitals.WINDOW - 1 :], adversaries))))
         elif meter.is_due():
             on_progress(meter.read(done))
         if should_stop() and done < plan.steps:
@@ -114,9 +119,10 @@ def train(
 
 
 class _Feed:
-    """The dataset on the device, and the batch and randomness of any step: a function of (seed, step) alone.
+    """The dataset on the device, and the batches and randomness of any step: a function of (seed, step) alone.
 
-    Every epoch is a permutation of the images; the rows after its last full batch are left out of it.
+    Every epoch is a permutation of the images; the rows after its last full batch are left out of it. A phase's
+    repeats each go through permutations of their own.
     """
 
     def __init__(self, data: ImageDataset, plan: Plan) -> None:
@@ -124,23 +130,49 @@ class _Feed:
             raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={plan.batch_size}")
         self.device = torch.device(plan.compute.device)
         self.per_epoch = len(data) // plan.batch_size
+        self.seed = plan.seed
         self._plan = plan
         self._images = data.images.to(self.device)
         self._labels = None if data.labels is None else data.labels.to(self.device)
-        self._epoch, self._order = -1, torch.empty(0)
+        self._orders: dict[int, tuple[int, Tensor]] = {}  # repeat -> epoch and its permutation
 
-    def take(self, index: int) -> tuple[Batch, Step]:
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def step(self, index: int) -> Step:
+        noise = seeding.generator(self.seed, "noise", index, self.device)
+        return Step(index=index, total=self._plan.steps, generator=noise)
+
+    def batch(self, index: int, repeat: int = 0) -> Batch:
         epoch, position = divmod(index, self.per_epoch)
-        if epoch != self._epoch:
-            shuffled = torch.randperm(len(self._images), generator=seeding.generator(self._plan.seed, "order", epoch))
-            self._epoch, self._order = epoch, shuffled.to(self.device)
-        rows = self._order[position * self._plan.batch_size :][: self._plan.batch_size]
-        pixels = to_float(self._images[rows]).contiguous(memory_format=self._plan.compute.memory_format)
-        noise = seeding.generator(self._plan.seed, "noise", index, self.device)
-        return (
-            Batch(images=pixels, labels=None if self._labels is None else self._labels[rows]),
-            Step(index=index, total=self._plan.steps, generator=noise),
-        )
+        rows = self._order(epoch, repeat)[position * self._plan.batch_size :][: self._plan.batch_size]
+        return Batch(images=self.pixels(rows), labels=None if self._labels is None else self._labels[rows])
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        return to_float(self._images[rows]).contiguous(memory_format=self._plan.compute.memory_format)
+
+    def _order(self, epoch: int, repeat: int) -> Tensor:
+        if self._orders.get(repeat, (-1,))[0] != epoch:
+            stream = f"order/repeat-{repeat}" if repeat else "order"
+            shuffled = torch.randperm(len(self._images), generator=seeding.generator(self.seed, stream, epoch))
+            self._orders[repeat] = epoch, shuffled.to(self.device)
+        return self._orders[repeat][1]
+
+
+class _Observer:
+    """The state of the samples in numbers: the same latents and real images all through a training."""
+
+    def __init__(self, model: GenerativeModel, feed: _Feed) -> None:
+        self._model = model
+        draw = seeding.generator(feed.seed, "vitals")
+        self._latents = torch.randn(vitals.SAMPLES, model.latent_dim, generator=draw).to(feed.device)
+        self._real = feed.pixels(torch.randperm(len(feed), generator=draw)[: vitals.SAMPLES].to(feed.device))
+
+    @torch.no_grad()
+    def __call__(self) -> dict[str, float]:
+        samples = self._model.eval().decode(self._latents)  # as an evaluation will see them
+        self._model.train()
+        return vitals.of_samples(samples, self._real)
 
 
 class _PhaseRunner:
@@ -153,19 +185,18 @@ class _PhaseRunner:
         self._schedule: LRScheduler | None = phase.schedule(self.optimizer) if phase.schedule else None
 
     def run(self, batch: Batch, step: Step, compute: Compute) -> dict[str, Tensor]:
-        """One optimiser step per repeat; the last repeat's terms, detached, as ``phase/term``."""
+        """One optimiser step; its terms, detached, as ``phase/term``."""
         self._free(True)
-        for _ in range(self.phase.repeats):
-            with compute.autocast():
-                terms = self.phase.loss(batch, step)
-            total = torch.stack([term.float() for term in terms.values()]).sum()
-            if not torch.isfinite(total):
-                raise UserError(_not_finite(self.phase, terms, step))
-            self.optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            self.optimizer.step()
-            if self.phase.after_step:
-                self.phase.after_step()
+        with compute.autocast():
+            terms = self.phase.loss(batch, step)
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        if not torch.isfinite(total):
+            raise UserError(_not_finite(self.phase, terms, step))
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimizer.step()
+        if self.phase.after_step:
+            self.phase.after_step()
         self._free(False)
         return {f"{self.phase.name}/{name}": term.detach() for name, term in terms.items()}
 
@@ -192,7 +223,7 @@ def _not_finite(phase: Phase, terms: Mapping[str, Tensor], step: Step) -> str:
 
 
 class _Meter:
-    """Sums loss terms on the device and reads them, with the rate, when a row is due."""
+    """Sums loss terms on the device and reads their means, with the rate, when a row is due."""
 
     def __init__(self, plan: Plan, per_epoch: int, spent: float, start: int) -> None:
         self._plan, self._per_epoch, self._spent = plan, per_epoch, spent
@@ -219,7 +250,7 @@ class _Meter:
         """Whether someone who watches should be shown where training stands, row or no row."""
         return self.seconds - self._shown > SHOW_EVERY
 
-    def read(self, step: int) -> Progress:
+    def read(self, step: int, observed: Mapping[str, float] | None = None) -> Progress:
         steps, seconds = step - self._since[0], self.seconds - self._since[1]
         self._shown = self.seconds
         return Progress(
@@ -228,7 +259,10 @@ class _Meter:
             epoch=step / self._per_epoch,
             seconds=self.seconds,
             images_per_second=steps * self._plan.batch_size / max(seconds, 1e-9),
-            terms={name: (total / self._counts[name]).item() for name, total in self._sums.items()},
+            terms={
+                **{name: (total / self._counts[name]).item() for name, total in self._sums.items()},
+                **(observed or {}),
+            },
         )
 
 

@@ -1,6 +1,7 @@
 """Several runs in a row, as ``train`` and ``quickstart`` want them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,34 @@ from vaebench.progress import shown
 from vaebench.report.between import between
 from vaebench.report.write import write_report
 
-QUICKSTART = ("vae-digits", "dfcvae-digits")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quickstart:
+    """The four families on data that come with vaebench or its dependencies."""
+
+    dataset: str
+    data: str  # in words
+    test: str
+    samples: int
+
+    @property
+    def recipes(self) -> list[str]:
+        """One of each family."""
+        return [f"{family}-{self.dataset}" for family in ("vae", "dfcvae", "dcgan", "vaewgan")]
+
+
+DIGITS = Quickstart(
+    dataset="digits",
+    data="1,437 real handwritten digits that come with scikit-learn",
+    test="the 360 digits of the test split",
+    samples=2_000,
+)
+FACES = Quickstart(
+    dataset="toyfaces",
+    data="12,000 drawn (synthetic) faces with CelebA's 40 attributes",
+    test="the 2,000 faces of the test split",
+    samples=2_000,
+)
 
 
 def train_jobs(
@@ -39,21 +67,22 @@ def train_jobs(
         console.print(f"{title}: {done}", highlight=False, markup=False, soft_wrap=True)
 
 
-def quickstart(out: Path, console: Console, say: Callable[[str], None]) -> None:
-    """Train, measure and rank the families on scikit-learn's digits; safe to repeat, goes on where it stopped."""
-    say(f"Training {' and '.join(QUICKSTART)} on 1,437 real handwritten digits that come with scikit-learn.")
-    found = [runs.find_recipe(name) for name in QUICKSTART]
+def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[str], None]) -> None:
+    """Train, measure and rank the families; safe to repeat, goes on where it stopped."""
+    names = chosen.recipes
+    say(f"Training {', '.join(names[:-1])} and {names[-1]} on {chosen.data}.")
+    found = [runs.find_recipe(name) for name in names]
     jobs = [runs.Job(recipe=recipe, reference=reference, seed=0) for recipe, reference in found]
     train_jobs(jobs, compute.choose(), resume=True, console=console)
-    say("Measuring both on the 360 digits of the test split.")
+    say(f"Measuring them on {chosen.test}.")
     evaluate_runs(
-        [f"{name}/seed-0" for name in QUICKSTART], Protocol(samples=2_000), every=False, dataset=None, say=say
+        [f"{name}/seed-0" for name in names], Protocol(samples=chosen.samples), every=False, dataset=None, say=say
     )
-    folder, table = write_report("digits", out)
-    for line in ["", *table, "", "Is the difference real? Tested on the same images:"]:
+    folder, table = write_report(chosen.dataset, out)
+    for line in ["", *table, "", f"Is the difference real? {names[1]} and {names[0]}, tested on the same images:"]:
         say(line)
-    for line in between(*reversed(QUICKSTART), brief=True):
+    for line in between(names[1], names[0], brief=True):
         say(line)
     say("")
     say(f"The whole report: {folder / 'leaderboard.md'}; its pictures: {folder / 'figures'}.")
-    say("Next: vaebench compare dfcvae-digits vae-digits; vaebench explain vae-digits blur; vaebench list")
+    say(f"Next: vaebench compare {names[3]} {names[1]}; vaebench explain {names[0]} blur; vaebench list")

@@ -15,7 +15,7 @@ from vaebench.core.errors import UserError
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """One split of a dataset, whole and in memory.
+    """One split of a dataset, whole; its pixels lie in memory or in a memory map.
 
     Attributes:
         name: the dataset's registered name, e.g. ``mnist``.
@@ -25,6 +25,7 @@ class ImageDataset:
         labels: int64, (n,), or ``None``.
         attributes: bool, (n, len(attribute_names)), or ``None``.
         showcase: indices of images worth showing in a figure; empty means the first of each label.
+        note: what a reader of any number must know of these images, e.g. ``synthetic``, or that they are a subset.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ImageDataset:
     attributes: Tensor | None = None
     attribute_names: Sequence[str] = field(default=())
     showcase: Sequence[int] = field(default=())
+    note: str = ""
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
@@ -61,7 +63,7 @@ class ImageDataset:
     def fingerprint(self) -> str:
         """SHA-256 over split, shape, pixels, ids, labels and attributes: equal exactly when the content is."""
         digest = hashlib.sha256(f"{self.split}{tuple(self.images.shape)}".encode())
-        digest.update(self.images.contiguous().numpy().tobytes())
+        digest.update(self.images.contiguous().numpy())  # type: ignore[arg-type]  # no copy: faces fill gigabytes
         digest.update("\n".join(self.ids).encode())
         for part in (self.labels, self.attributes):
             digest.update(b"none" if part is None else part.contiguous().numpy().tobytes())

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +44,12 @@ class Phase:
         loss: weighted scalar terms by name; the trainer sums them, checks that they are finite, logs them.
         optimizer: called with the parameters of ``modules``.
         schedule: stepped by the trainer once an epoch.
-        repeats: how often the phase runs per training step, each time on the same batch (critic steps).
+        repeats: how often the phase runs per training step (critic steps). The first time on the step's batch, then
+            each time on a fresh one, as Arjovsky et al. 2017 and Gulrajani et al. 2017 sample (algorithms 1).
         after_step: called after each optimiser step (weight clipping).
+        adversary: what the phase trains against the others: a ``discriminator``, a Wasserstein ``critic``, or
+            nothing. Where there is one, the trainer watches for what such games fail by (:mod:`vaebench.vitals`);
+            the other phases call their part of the game ``adversarial``.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Phase:
     schedule: Callable[[Optimizer], LRScheduler] | None = None
     repeats: int = 1
     after_step: Callable[[], None] | None = None
+    adversary: Literal["discriminator", "critic"] | None = None
 
 
 class GenerativeModel(nn.Module, ABC):

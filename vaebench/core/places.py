@@ -33,6 +33,12 @@ def weights_dir() -> Path:
     return _place("VAEBENCH_WEIGHTS", _user_cache() / "weights")
 
 
+def hub_dir() -> Path:
+    """Torch hub's checkpoint directory, where torchvision keeps what it downloads; found without importing torch."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
+    return _place("TORCH_HOME", default) / "hub" / "checkpoints"
+
+
 def cache_dir() -> Path:
     """Folder of what can be made again: ``VAEBENCH_CACHE``."""
     return _place("VAEBENCH_CACHE", _user_cache() / "cache")

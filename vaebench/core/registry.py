@@ -4,7 +4,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,7 +24,9 @@ class Entry:
         summary: one line for ``vaebench list``.
         origin: ``built-in``, or the package that brings it.
         needs: other entries it needs, as ``datasets:mnist`` or ``perceptual:mnist_cnn``.
-        files: files it reads, relative to ``VAEBENCH_DATA`` (a ``.gz`` beside the name serves too).
+        files: files it reads: a dataset's relative to ``VAEBENCH_DATA`` (a ``.gz`` beside the name serves too), a
+            network's in ``VAEBENCH_WEIGHTS`` or torch hub's checkpoint directory; ``a|b`` where either serves.
+        fetch: ``module:attribute`` of a function that gets a network's weights: called with a path or ``None``.
     """
 
     target: str
@@ -32,6 +34,7 @@ class Entry:
     origin: str = "built-in"
     needs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    fetch: str = ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -70,15 +73,23 @@ class Registry(Generic[T]):
         if len(entries[name]) > 1:
             claims = ", ".join(entry.origin for entry in entries[name])
             raise UserError(f"{self.kind} name '{name}' is claimed twice ({claims}): uninstall or rename one")
-        entry = entries[name][0]
-        module, _, attribute = entry.target.partition(":")
+        loaded: T = self._load(name, entries[name][0], entries[name][0].target)
+        return loaded
+
+    def fetcher(self, name: str) -> Callable[[Path | None], str] | None:
+        """The function that gets what ``name`` reads, where its entry has one."""
+        entry = self.entries()[name][0]
+        loaded: Callable[[Path | None], str] | None = self._load(name, entry, entry.fetch) if entry.fetch else None
+        return loaded
+
+    def _load(self, name: str, entry: Entry, target: str) -> Any:
+        module, _, attribute = target.partition(":")
         try:
-            loaded: Any = getattr(importlib.import_module(module), attribute)
+            return getattr(importlib.import_module(module), attribute)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             origin = f"{self.kind} plugin '{name}' from {entry.origin} fails to load"
             raise UserError(f"{origin} ({reason}): mend or uninstall it; --debug shows the traceback") from error
-        return loaded  # type: ignore[no-any-return]
 
 
 def load_file_attribute(reference: str) -> Any:

@@ -23,6 +23,7 @@ class Provenance:
     command: str
     created: str  # ISO 8601, UTC
     seconds: float  # of the evaluation pass that made it
+    data_note: str = ""  # what a reader must know of the images, e.g. that they are synthetic, or a subset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ class Measured:
     labels: Mapping[str, Mapping[str, Sequence[int]]]  # data fingerprint -> column -> values
     galleries: Mapping[Subject, Mapping[str, Pixels]] = field(default_factory=dict)
     records: Mapping[Subject, RunRecord] = field(default_factory=dict)
+    warnings: Mapping[Subject, Sequence[str]] = field(default_factory=dict)
     folders: Mapping[Subject, Path] = field(default_factory=dict)
     originals: Mapping[str, Path] = field(default_factory=dict)  # data fingerprint -> folder of the real images
 
@@ -48,6 +49,7 @@ class Measured:
             return (line.split, line.provenance.data_fingerprint) == (split, fingerprint)
 
         lines = [line for line in self.results if here(line)]
+        subjects = {(line.recipe, line.seed) for line in lines}
         return replace(
             self,
             results=lines,
@@ -59,7 +61,8 @@ class Measured:
                 }
                 for subject, known in self.values.items()
             },
-            records={key: record for key, record in self.records.items() if key in {(x.recipe, x.seed) for x in lines}},
+            records={key: record for key, record in self.records.items() if key in subjects},
+            warnings={key: found for key, found in self.warnings.items() if key in subjects},
         )
 
     def with_galleries(self) -> "Measured":
@@ -101,6 +104,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
     labels: dict[str, dict[str, list[int]]] = {}
     real: dict[str, Path] = {}
     records: dict[Subject, RunRecord] = {}
+    warned: dict[Subject, list[str]] = {}
     places: dict[Subject, Path] = {}
     originals: list[Path] = []
     for folder in folders:
@@ -118,6 +122,8 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         places[subject] = folder.path
         if record is not None:
             records[subject] = record
+            if folder.warnings.exists():
+                warned[subject] = folder.warnings.read_text(encoding="utf-8").splitlines()
     for fingerprint in sorted({line.provenance.data_fingerprint for line in kept}):
         # by name: where no metric asked was one of the real images, their folder has labels but no results
         for path in [path for path in originals if path.name.endswith(fingerprint[:12])]:
@@ -134,6 +140,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         strata=cuts,
         labels=labels,
         records=records,
+        warnings=warned,
         folders=places,
         originals=real,
     )

@@ -82,18 +82,26 @@ def _sample_grids(measured: Measured) -> tuple[Figure | None, str]:
     grids = _first_seeds(measured, "samples")
     if not grids:
         return None, ""
-    columns, lines = 10, 6
-    figure = Figure(figsize=(3.2 * len(grids), 2.2), layout="constrained")
-    for axes, (subject, images) in zip(figure.subplots(1, len(grids), squeeze=False)[0], grids, strict=True):
+    side = grids[0][1].shape[1]
+    columns, lines = (10, 6) if side <= 32 else (8, 4)  # faces need room
+    across = min(len(grids), 4 if side <= 32 else 2)
+    size = (3.2, 2.2) if side <= 32 else (5.2, 2.9)
+    down = math.ceil(len(grids) / across)
+    figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
+    places = figure.subplots(down, across, squeeze=False)
+    for axes, (subject, images) in zip(places.flat, grids, strict=False):
         shown = images[: columns * lines]
         height, width = shown.shape[1:3]
         blank = np.zeros((columns * lines - len(shown), *shown.shape[1:]), np.uint8)
         tiled = np.concatenate([shown, blank]).reshape(lines, columns, height, width, -1)
         _show(axes, tiled.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, -1))
+        axes.set_title(_label(subject).replace("\n", ", "))
+    for axes in places.flat:
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(_label(subject).replace("\n", ", "))
-    return figure, "Samples: images decoded from draws of the prior, the same draws for every autoencoder."
+    for axes in places.flat[len(grids) :]:
+        axes.set_axis_off()
+    return figure, "Samples: images decoded from draws of the prior, the same draws for recipes of as many latents."
 
 
 def _show(axes: Axes, image: Pixels) -> None:
@@ -135,8 +143,13 @@ def _title(group: Group) -> str:
 
 def _boxes(groups: Sequence[Group], labels: NDArray[np.int64]) -> Figure:
     classes = sorted(set(labels.tolist()))
-    figure = Figure(figsize=(2.9 * len(groups), 2.8), layout="constrained")
-    for axes, group in zip(figure.subplots(1, len(groups), sharey=True, squeeze=False)[0], groups, strict=True):
+    across = min(len(groups), 4)
+    down = math.ceil(len(groups) / across)
+    figure = Figure(figsize=(2.9 * across, 2.8 * down), layout="constrained")
+    places = figure.subplots(down, across, sharey=True, squeeze=False)
+    for axes in places.flat[len(groups) :]:
+        axes.set_axis_off()
+    for axes, group in zip(places.flat, groups, strict=False):
         means = group.values.mean(axis=0)
         axes.boxplot([means[labels == label] for label in classes], tick_labels=classes, showfliers=False)
         axes.set_title(_title(group))

@@ -1,0 +1,190 @@
+"""VGG-19 (Simonyan and Zisserman 2015) up to any of its activations, as perceptual network.
+
+Two forms. ``vgg19`` has torchvision's ImageNet weights, from ``VAEBENCH_WEIGHTS`` or torch hub's checkpoint
+directory; a file that holds only the first layers serves those. ``vgg19-normalised`` is the form of style-transfer
+work: every filter scaled so that its mean activation is about 1, behind reflection padding.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vaebench.core.errors import UserError
+from vaebench.core.perceptual import Perceptual
+from vaebench.core.places import hub_dir, sha256_of, weights_dir, write_atomic
+
+# convolutions of each block: (input channels, output channels)
+BLOCKS: Final = (
+    ((3, 64), (64, 64)),
+    ((64, 128), (128, 128)),
+    ((128, 256), (256, 256), (256, 256), (256, 256)),
+    ((256, 512), (512, 512), (512, 512), (512, 512)),
+    ((512, 512), (512, 512), (512, 512), (512, 512)),
+)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1], as torchvision trains with
+PUBLISHED = "vgg19-dcbb9e9d.pth"  # torchvision's file; the name ends in the first digits of its sha256
+STORED, NORMALISED = "vgg19.safetensors", "vgg19_normalised_relu3_1.safetensors"
+
+
+class Standardise(nn.Module):
+    """Images (n, 3, h, w) in [0, 1] -> standardised by ImageNet's mean and deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+
+def vgg19() -> Perceptual:
+    """torchvision's ImageNet VGG-19; layers ``relu1_1`` to ``relu5_4``, or as many as the file holds.
+
+    Raises :class:`UserError` where no file is found, or one is damaged, renamed inside, or lacks a tensor between
+    others.
+    """
+    path = find_weights(STORED, PUBLISHED)
+    if path is None:
+        raise UserError(
+            f"VGG-19's weights are neither in {weights_dir()} nor in torch hub's cache: run 'vaebench fetch vgg19', "
+            "or choose another network with --set perceptual=NAME (vaebench list perceptual)"
+        )
+    tensors = read_tensors(path)
+    stages: dict[str, nn.Module] = {}
+    opening: list[nn.Module] = [Standardise()]
+    index = 0  # torchvision's number of the convolution within `features`
+    for block, convolutions in enumerate(BLOCKS, start=1):
+        for position, (inputs, outputs) in enumerate(convolutions, start=1):
+            key = f"features.{index}"
+            if f"{key}.weight" not in tensors:
+                return _complete("vgg19", stages, tensors, index, path)
+            convolution = _convolution(tensors, key, inputs, outputs, path, padding=1)
+            stages[f"relu{block}_{position}"] = nn.Sequential(*opening, convolution, nn.ReLU())
+            index, opening = index + 2, []
+        index, opening = index + 1, [nn.MaxPool2d(2)]
+    return _complete("vgg19", stages, tensors, index, path)
+
+
+def vgg19_normalised() -> Perceptual:
+    """The activation-normalised VGG-19 up to ``relu3_1``; its first convolution turns RGB in [0, 1] into BGR."""
+    path = find_weights(NORMALISED)
+    if path is None:
+        raise UserError(
+            f"{NORMALISED} is not in {weights_dir()}: set VAEBENCH_WEIGHTS to its folder, "
+            "or run 'vaebench fetch vgg19-normalised --from FILE'"
+        )
+    tensors = read_tensors(path)
+    colours = _convolution(tensors, "0", 3, 3, path, size=1)
+    stages: dict[str, nn.Module] = {}
+    opening: list[nn.Module] = [colours]
+    for name, key in (("relu1_1", "2"), ("relu1_2", "5"), ("relu2_1", "9"), ("relu2_2", "12"), ("relu3_1", "16")):
+        inputs, outputs = BLOCKS[int(name[4]) - 1][int(name[6]) - 1]
+        convolution = _convolution(tensors, key, inputs, outputs, path)
+        stages[name] = nn.Sequential(*opening, nn.ReflectionPad2d(1), convolution, nn.ReLU())
+        opening = [nn.MaxPool2d(2)] if name in ("relu1_2", "relu2_2") else []
+    return Perceptual("vgg19-normalised", stages, channels=3, sha256=sha256_of(path))
+
+
+def find_weights(*names: str) -> Path | None:
+    """The first of the files that lies in ``VAEBENCH_WEIGHTS`` or in torch hub's checkpoint directory."""
+    places = [folder / name for name in names for folder in (weights_dir(), hub_dir())]
+    return next((path for path in places if path.is_file()), None)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, or of torchvision's ``.pth``; :class:`UserError` where it cannot be read.
+
+    The ``.pth`` is read by torch's restricted loader, which makes tensors and runs nothing, and only if its
+    sha256 begins as its published name says.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if not sha256_of(path).startswith(PUBLISHED.removesuffix(".pth").rpartition("-")[2]):
+            raise ValueError(f"its sha256 is not that of {PUBLISHED}")
+        tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # its own message advises to trust the file
+        raise UserError(f"{path} cannot be read as weights (it holds more than tensors): replace it") from error
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as weights ({reason}): replace it") from error
+    return tensors
+
+
+def fetch_vgg19(source: Path | None) -> str:
+    """Import a file (safetensors, or torchvision's .pth), or download torchvision's; keep it as safetensors."""
+    if source is None:
+        source = find_weights(PUBLISHED) or _download()
+    if not source.is_file():
+        raise UserError(f"{source} is no file: give {PUBLISHED} or a safetensors file with its tensors")
+    tensors = read_tensors(source)
+    target = weights_dir() / STORED
+    kept = {name: tensor.contiguous() for name, tensor in tensors.items() if name.startswith("features.")}
+    if "features.0.weight" not in kept:
+        raise UserError(f"{source} holds no 'features.0.weight': its tensors are not named as torchvision names VGG-19")
+    write_atomic(target, lambda temporary: save_file(kept, temporary))
+    return f"vgg19: layers up to {vgg19().layers[-1]}, in {target}"
+
+
+def fetch_vgg19_normalised(source: Path | None) -> str:
+    """Import the file; it has no publisher to download from."""
+    if source is None:
+        vgg19_normalised()
+        return f"vgg19-normalised: at hand, in {find_weights(NORMALISED)}"
+    tensors = read_tensors(source)
+    write_atomic(weights_dir() / NORMALISED, lambda temporary: save_file(tensors, temporary))
+    return f"vgg19-normalised: layers up to {vgg19_normalised().layers[-1]}, in {weights_dir() / NORMALISED}"
+
+
+def _download() -> Path:
+    from torchvision.models import VGG19_Weights  # noqa: PLC0415  (a second's import)
+
+    try:
+        VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=os.isatty(2), check_hash=True)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        advice = f"copy {PUBLISHED} from elsewhere and run 'vaebench fetch vgg19 --from FILE'"
+        raise UserError(f"VGG-19's weights could not be downloaded ({reason}): {advice}") from error
+    return hub_dir() / PUBLISHED
+
+
+def _complete(
+    name: str, stages: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], index: int, path: Path
+) -> Perceptual:
+    """The network, unless tensors are missing before others that are there."""
+    numbers = (key.split(".")[1] for key in tensors if key.startswith("features."))
+    later = [f"features.{number}" for number in numbers if number.isdigit() and int(number) > index]
+    if not stages or later:
+        found = f"has '{later[0]}' but " if later else ""
+        raise UserError(
+            f"{path} {found}lacks 'features.{index}.weight': replace it ('vaebench fetch vgg19 --from FILE')"
+        )
+    return Perceptual(name, stages, channels=3, sha256=sha256_of(path))
+
+
+def _convolution(
+    tensors: Mapping[str, Tensor], key: str, inputs: int, outputs: int, path: Path, *, size: int = 3, padding: int = 0
+) -> nn.Conv2d:
+    """A convolution with the file's tensors; :class:`UserError` where one is missing or of another shape."""
+    wanted = {f"{key}.weight": (outputs, inputs, size, size), f"{key}.bias": (outputs,)}
+    for name, shape in wanted.items():
+        if name not in tensors:
+            raise UserError(f"{path} lacks '{name}': replace it, its tensors are missing or renamed")
+        if tuple(tensors[name].shape) != shape:
+            raise UserError(f"{path}: '{name}' is {tuple(tensors[name].shape)}, not {shape}: replace it")
+    with torch.device("meta"):  # no initial weights: drawing them would shift the seeds of the model built next
+        convolution = nn.Conv2d(inputs, outputs, size, padding=padding)
+    state = {"weight": tensors[f"{key}.weight"].float(), "bias": tensors[f"{key}.bias"].float()}
+    convolution.load_state_dict(state, assign=True)
+    return convolution

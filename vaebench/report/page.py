@@ -1,0 +1,213 @@
+"""``leaderboard.md``: one split and fingerprint of a dataset, as a reader of a pull request sees it."""
+
+from collections.abc import Mapping, Sequence
+
+from vaebench.report import comparisons, leaderboard
+from vaebench.report.collect import REAL, Measured
+from vaebench.report.published import Claim
+from vaebench.report.remarks import Remarks
+from vaebench.report.tables import p_text, short, to_markdown
+
+DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "target": "nearer to the originals is better"}
+WARNINGS_SHOWN = 6  # of a run; the file has them all
+
+
+def page(
+    measured: Measured,
+    ranked: Sequence[leaderboard.Row],
+    tested: Sequence[comparisons.Row],
+    held: Sequence[Claim],
+    captions: Mapping[str, str],
+    remarks: Remarks,
+) -> str:
+    """The whole page; ``captions`` and ``remarks`` by the figures' paths within the report."""
+    parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *_mixed(measured)]
+    parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(ranked)]
+    strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == "blur"})
+    if strata:
+        parts += ["## Laplacian variance by stratum\n", _strata_table(measured, ranked, strata)]
+    parts += ["## Is the difference real?\n", _comparison_table(tested)]
+    if held:
+        parts += ["## Beside what was published\n", _claims_table(held)]
+    if measured.records:
+        parts += ["## Training\n", _training_table(measured), _commands(measured), *_warnings(measured)]
+    parts += ["## Figures\n", *(_figure(name, text, remarks) for name, text in captions.items())]
+    return "\n".join(parts)
+
+
+def _figure(name: str, caption: str, remarks: Remarks) -> str:
+    remark = remarks.figures.get(name)
+    seen = f"\nSeen {remarks.date}: {remark}\n" if remark else ""
+    return f"{caption}\n\n![{caption}]({name})\n{seen}"
+
+
+def _provenance(measured: Measured) -> str:
+    newest = max(measured.results, key=lambda line: line.provenance.created)
+    source = newest.provenance
+    devices = "; ".join(sorted({line.provenance.device for line in measured.results}))
+    note = f"**{source.data_note[0].upper()}{source.data_note[1:]}.** " if source.data_note else ""
+    return (
+        f"{note}Split `{newest.split}`, data fingerprint {source.data_fingerprint[:12]}. "
+        f"Measured {source.created[:10]} on "
+        f"{devices}; vaebench {source.vaebench_version}, Python {source.versions['python']}. "
+        "Made by `vaebench report`; not edited by hand.\n"
+    )
+
+
+def _commands(measured: Measured) -> str:
+    """How each run was trained, as typed."""
+    typed = sorted({record.command for record in measured.records.values()})
+    return "Trained by:\n\n```sh\n" + "".join(f"{command}\n" for command in typed) + "```\n"
+
+
+def _warnings(measured: Measured) -> list[str]:
+    """What the trainer saw amiss in adversarial trainings."""
+    lines = [
+        f"- {recipe}/seed-{seed}, {line}"
+        for (recipe, seed), found in sorted(measured.warnings.items(), key=str)
+        for line in (
+            *found[:WARNINGS_SHOWN],
+            *([f"and {len(found) - WARNINGS_SHOWN} more"] * (len(found) > WARNINGS_SHOWN)),
+        )
+    ]
+    lead = "Warnings while training (reasons to look at the samples, no proof of failure; `warnings.log` of the run):"
+    return [f"{lead}\n\n" + "\n".join(lines) + "\n"] if lines else []
+
+
+def _mixed(measured: Measured) -> list[str]:
+    """A warning for each recipe whose seeds were not trained alike: its values then mix different models."""
+    lines = []
+    for name in measured.recipes():
+        records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
+        fields = sorted({field for record in records for field in records[0].conflicts(record)})
+        if fields:
+            lines.append(
+                f"**{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models.**\n"
+            )
+    return lines
+
+
+def _cells(ranked: Sequence[leaderboard.Row], stratum: str) -> dict[tuple[str, str], dict[str, leaderboard.Row]]:
+    """(metric, protocol) -> recipe -> row."""
+    cells: dict[tuple[str, str], dict[str, leaderboard.Row]] = {}
+    for row in ranked:
+        if row.stratum == stratum:
+            cells.setdefault((row.metric, row.protocol), {})[row.recipe] = row
+    return cells
+
+
+def _text(row: leaderboard.Row | None) -> str:
+    """Value, half-width of its interval, and rank."""
+    if row is None:
+        return ""
+    if row.value is None:
+        return "n/a"
+    half = f" ± {short(row.ci_high - row.value)}" if row.std_error and row.ci_high is not None else ""
+    if row.rank_low is None:
+        return short(row.value) + half
+    rank = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low} to {row.rank_high}"
+    return f"{short(row.value)}{half} ({rank})"
+
+
+def main_table(measured: Measured, ranked: Sequence[leaderboard.Row]) -> tuple[list[str], list[list[str]]]:
+    names = [name for name in measured.recipes() if any(row.recipe == name for row in ranked)]
+    body = []
+    for (metric, protocol), row_of in _cells(ranked, "all").items():
+        sample = next(iter(row_of.values()))
+        what = f"{metric} ({protocol}), {sample.unit}; {DIRECTIONS[sample.direction]}"
+        body.append([what, *(_text(row_of.get(name)) for name in names)])
+    return ["metric", *map(_title, names)], body
+
+
+def _legend(ranked: Sequence[leaderboard.Row]) -> str:
+    notes = sorted({f"{row.recipe}, {row.metric}: {row.note}" for row in ranked if row.value is None and row.note})
+    return (
+        "Value ± half of its 95 % interval (rank). The interval is over training seeds where a recipe has several, "
+        "else over images, and then speaks of that checkpoint only. Ranks count tests won after Holm's correction "
+        "at 0.05, over seeds where there are several; a range means that the data leave it open; no rank, that "
+        "nothing was tested.\n" + "".join(f"\n- n/a: {note}" for note in notes)
+    )
+
+
+def _title(name: str) -> str:
+    return "originals" if name == REAL else name
+
+
+def _strata_table(measured: Measured, ranked: Sequence[leaderboard.Row], strata: Sequence[str]) -> str:
+    names = measured.recipes()
+    body = []
+    for stratum in strata:
+        row_of = _cells(ranked, stratum).get(("blur", "recon"), {})
+        n = next((str(row.n) for row in row_of.values()), "")
+        body.append([stratum, n, *(_text(row_of.get(name)) for name in names)])
+    return to_markdown(["stratum", "images", *map(_title, names)], body)
+
+
+def _comparison_table(tested: Sequence[comparisons.Row]) -> str:
+    """Stratum ``all`` of every metric, and the two strata of the MNIST article; the rest is in the CSV."""
+    shown = [row for row in tested if row.stratum in ("all", "label!=1", "label=1") and _worth_a_line(row)]
+    body = [
+        [
+            f"{row.metric} ({row.protocol}), {row.stratum}",
+            f"{_title(row.a)} - {_title(row.b)}",
+            row.test,
+            str(row.n),
+            f"{short(row.mean_difference)} [{short(row.ci_low)}, {short(row.ci_high)}]",
+            short(row.effect_size),
+            f"{row.statistic:.2f}",
+            p_text(row.p_holm) if row.p_holm < 1e-300 else f"{row.p_holm:.2g}",
+            {"a": _title(row.a), "b": _title(row.b)}.get(row.verdict, row.verdict),
+        ]
+        for row in shown
+    ]
+    header = [
+        "metric, stratum",
+        "a - b",
+        "test",
+        "n",
+        "mean difference [95 %]",
+        "effect",
+        "statistic",
+        "p (Holm)",
+        "better",
+    ]
+    legend = (
+        "Tests over images take each recipe's values averaged over its seeds: they speak of these checkpoints. Tests "
+        "over seeds (`welch-t-seeds`, `one-sample-t-seeds`) speak of the recipes. Effect: Cohen's dz (paired-t) or "
+        "Hedges' g (the others). p-values are corrected (Holm) over the pairs of one metric, stratum and test, not "
+        "across metrics or strata. Where nearness to the originals counts, the better one must differ from the "
+        "other and from its mirror image about them. Wilcoxon's test and every other stratum: comparisons.csv.\n"
+    )
+    return to_markdown(header, body) + "\n" + legend
+
+
+def _worth_a_line(row: comparisons.Row) -> bool:
+    return row.test != "wilcoxon" and (row.stratum == "all" or row.metric == "blur")
+
+
+def _claims_table(held: Sequence[Claim]) -> str:
+    body = [[claim.says, claim.published, claim.ours, claim.agrees] for claim in held]
+    sources = ", ".join(sorted({claim.source for claim in held}))
+    return f"Source: {sources}.\n\n" + to_markdown(["statement", "published", "ours", "agrees"], body)
+
+
+def _training_table(measured: Measured) -> str:
+    header = ["run", "images", "batch", "steps", "seconds", "images/s", "precision", "threads", "begun", "machine"]
+    body = []
+    for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
+        compute, facts = record.compute, record.training_facts()
+        body.append(
+            [
+                f"{recipe}/seed-{seed}",
+                str(record.images),
+                str(record.batch_size),
+                str(record.steps),
+                f"{facts.seconds:.0f}",
+                f"{facts.images_per_second:.0f}",
+                str(compute["precision"]),
+                str(compute["threads"]),
+                record.created[:10],
+                f"{compute['device']}: {compute['machine']}",
+            ]
+        )
+    return to_markdown(header, body)
