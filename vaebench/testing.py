@@ -1,6 +1,6 @@
 """Conformance checks that a plugin author runs against a plugin.
 
-    from vaebench.testing import check_dataset, check_metric, check_recipe
+    from vaebench.testing import check_dataset, check_metric, check_perceptual, check_recipe
 
     def test_my_recipe():
         check_recipe(my_recipe())
@@ -23,6 +23,7 @@ from vaebench.compute import Compute
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.metric import EvalBatch, Metric, Need, TrainingFacts
 from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
+from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
 from vaebench.runs import build_model
 from vaebench.training import Plan, train
@@ -108,6 +109,25 @@ def check_dataset(source: DatasetSource) -> None:
         seen |= set(data.ids)
         shapes.add(data.image_shape)
     assert len(shapes) == 1, f"{source.name}: splits have images of different shapes {shapes}"
+
+
+def check_perceptual(network: Perceptual, side: int = 64) -> None:
+    """Frozen and in evaluation mode, whatever holds it; gradients reach its input; no image depends on another."""
+    holder = torch.nn.Module()
+    holder.network = network  # type: ignore[assignment]
+    holder.train().requires_grad_(True)
+    assert not holder.state_dict(), f"{network.name}: a model that holds it would save it"
+    for layer, stage in network.stages.items():
+        assert not any(part.training for part in stage.modules()), f"{network.name}: {layer} is in training mode"
+        assert not any(part.requires_grad for part in stage.parameters()), f"{network.name}: {layer} can be trained"
+    pixels = random_images((network.channels, side, side), 4).images
+    images = (pixels.float() / 255).requires_grad_()
+    for layer, features in zip(network.layers, network.features(images, network.layers), strict=True):
+        (gradient,) = torch.autograd.grad(features.float().square().sum(), images, retain_graph=True)
+        assert gradient.any(), f"{network.name}: no gradient passes from {layer} to the images"
+        (alone,) = network.features(images[:1], [layer])
+        close = torch.allclose(alone, features[:1], rtol=1e-3, atol=1e-4)
+        assert close, f"{network.name}: {layer}'s features depend on the other images of the batch"
 
 
 def check_metric(

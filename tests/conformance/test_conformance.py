@@ -1,24 +1,50 @@
 """Registration is enrolment: whatever the tables name is checked as a third party's plugin would be."""
 
+from pathlib import Path
+
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from vaebench.builtins import DATASETS, METRICS, MODELS, PERCEPTUAL, RECIPES
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, PerImage
+from vaebench.datasets import toyfaces
 from vaebench.models.vae import VAE
-from vaebench.testing import check_dataset, check_metric, check_recipe
+from vaebench.testing import check_dataset, check_metric, check_perceptual, check_recipe
+
+# torchvision's number of each convolution within `features`, and its channels
+VGG19_CONVOLUTIONS = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 16: 256, 19: 512, 21: 512, 23: 512}
+VGG19_CONVOLUTIONS |= {25: 512, 28: 512}
+
+
+@pytest.fixture(scope="session")
+def random_vgg19(tmp_path_factory) -> Path:
+    """A folder with a VGG-19 of random weights, down to relu5_1: what its losses do is the same."""
+    draw = torch.Generator().manual_seed(0)
+    tensors, inputs = {}, 3
+    for index, width in VGG19_CONVOLUTIONS.items():
+        scale = (2 / 9 / inputs) ** 0.5
+        tensors[f"features.{index}.weight"] = torch.randn(width, inputs, 3, 3, generator=draw) * scale
+        tensors[f"features.{index}.bias"] = torch.zeros(width)
+        inputs = width
+    folder = tmp_path_factory.mktemp("weights")
+    save_file(tensors, folder / "vgg19.safetensors")
+    return folder
 
 
 @pytest.mark.parametrize("name", RECIPES.names())
-def test_recipe(name):
+def test_recipe(name, random_vgg19, monkeypatch):
+    monkeypatch.setenv("VAEBENCH_WEIGHTS", str(random_vgg19))
     recipe = RECIPES.get(name)()
     assert recipe.name == name
     assert RECIPES.get(name).__doc__, f"{name} must name its source and its departures"
-    check_recipe(recipe)
+    check_recipe(recipe, (1, 28, 28) if recipe.dataset in ("digits", "mnist") else (3, 64, 64))
 
 
 @pytest.mark.parametrize("name", DATASETS.names())
-def test_dataset(name):
+def test_dataset(name, monkeypatch):
+    monkeypatch.setattr(toyfaces, "SIZES", {"train": 60, "valid": 20, "test": 20})  # drawing all takes half a minute
     source = DATASETS.get(name)()
     assert source.name == name
     try:
@@ -35,9 +61,14 @@ def test_metric(name):
 
 
 @pytest.mark.parametrize("name", PERCEPTUAL.names())
-def test_perceptual(name):
-    network = PERCEPTUAL.get(name)()
+def test_perceptual(name, random_vgg19, monkeypatch):
+    monkeypatch.setenv("VAEBENCH_WEIGHTS", str(random_vgg19))
+    try:
+        network = PERCEPTUAL.get(name)()
+    except UserError as missing:
+        pytest.skip(str(missing))
     assert network.name == name and len(network.sha256) == 64 and network.layers
+    check_perceptual(network, side=28 if network.channels == 1 else 64)
 
 
 @pytest.mark.parametrize("name", MODELS.names())
@@ -57,6 +88,10 @@ def test_the_checks_catch_what_they_are_for(monkeypatch):
         broken.setattr("vaebench.models.vae.reparameterise", lambda mean, log_variance, generator: mean)
         with pytest.raises(AssertionError, match="log_variance"):
             check_recipe(recipe)
+    network = PERCEPTUAL.get("mnist_cnn")()
+    network.stages["conv2"].train()
+    with pytest.raises(AssertionError, match="conv2 is in training mode"):
+        check_perceptual(network, side=28)
     with monkeypatch.context() as broken:
         broken.setattr(PerImage, "merge", lambda self, other: None)
         with pytest.raises(AssertionError, match="merged halves"):

@@ -227,6 +227,7 @@ def test_the_wasserstein_form_has_plain_scores_and_clips():
         (plain_face_vae, {"epochs_per_halving": 0}, "epochs_per_halving=0"),
         (DCGAN, {"image_shape": (3, 32, 32)}, "28 x 28 and 64 x 64"),
         (DCGAN, {"latent_dim": 0}, "latent_dim=0"),
+        (DCGAN, {"feature_maps": 0}, "feature_maps=0"),
         (vae_wgan_faces, {"image_shape": (3, 128, 128)}, "28 x 28 and 64 x 64"),
         (vae_wgan_faces, {"critic_steps": 0}, "critic_steps=0"),
         (vae_wgan_faces, {"clip": -1.0}, "clip=-1.0"),
