@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from vaebench import __version__
 from vaebench.core.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -33,9 +34,18 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        _say(f"vaebench {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version", is_eager=True, callback=_version)
+    ] = False,
 ) -> None:
     """Options that every command takes; main() has taken --debug out of the arguments already."""
 
@@ -165,7 +175,7 @@ def evaluate(
     if samples < 2:
         raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
     protocol = measurement.Protocol(
-        metrics=tuple(part for part in metrics.split(",") if part),
+        metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
         options=_metric_options(settings or []),
         samples=samples,
         device=device,

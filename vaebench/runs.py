@@ -54,6 +54,10 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
         raise UserError(f"{reference} fails ({reason}): mend it; --debug shows the traceback") from error
     if not isinstance(recipe, Recipe):
         raise UserError(f"{reference} returns {type(recipe).__name__}, no Recipe: return vaebench.core.recipe.Recipe")
+    if ".py:" in reference and recipe.name in RECIPES.names():
+        raise UserError(
+            f"{reference} calls itself '{recipe.name}', which vaebench or a plugin has: give it another name"
+        )
     return configure(recipe, settings, DATASETS.get(recipe.dataset)), reference
 
 

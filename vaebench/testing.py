@@ -8,7 +8,9 @@
 Each raises ``AssertionError`` that names what is broken. They need no GPU, no network and seconds.
 """
 
+import contextlib
 import copy
+import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +23,7 @@ from vaebench import evaluation
 from vaebench.checkpoints import RunFolder, load_weights, save_weights
 from vaebench.compute import Compute
 from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.errors import Interrupted
 from vaebench.core.metric import EvalBatch, Metric, Need, TrainingFacts
 from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
 from vaebench.core.perceptual import Perceptual
@@ -45,7 +48,7 @@ def random_images(image_shape: tuple[int, int, int], n: int = 32) -> ImageDatase
 
 
 def check_recipe(recipe: Recipe, image_shape: tuple[int, int, int] = (1, 28, 28), steps: int = 4) -> None:
-    """A few steps train every module of every phase; sampling, encoding, saving and seeding keep their contracts."""
+    """A few steps train every module of every phase; sampling, encoding, saving, seeding, resuming keep contracts."""
     data = random_images(image_shape)
     before = _parameters(build_model(recipe, image_shape, seed=0))
     model = _trained(recipe, data, steps)
@@ -53,18 +56,32 @@ def check_recipe(recipe: Recipe, image_shape: tuple[int, int, int] = (1, 28, 28)
     for name, parameter in _parameters(model).items():
         if name.startswith(tuple(f"{module}." for module in modules)):
             assert not torch.equal(parameter, before[name]), f"{recipe.name}: {steps} steps left {name} as it was"
-    twin = _parameters(_trained(recipe, data, steps))
+    twin = _parameters(_trained(recipe, data, steps, pause_at=steps // 2))
     changed = [name for name, value in _parameters(model).items() if not torch.equal(value, twin[name])]
-    assert not changed, f"{recipe.name}: the same seed gave other weights: {changed[0]} (draw from step.generator only)"
+    assert not changed, (
+        f"{recipe.name}: the same seed, stopped and resumed, gave other weights: {changed[0]} "
+        "(draw from step.generator only, and keep no state outside modules and optimisers)"
+    )
     _check_decoder(model.eval(), recipe, image_shape)
     _check_round_trip(model, recipe, image_shape)
 
 
-def _trained(recipe: Recipe, data: ImageDataset, steps: int) -> GenerativeModel:
-    model = build_model(replace(recipe, batch_size=8), data.image_shape, seed=0)
+def _trained(recipe: Recipe, data: ImageDataset, steps: int, pause_at: int = 0) -> GenerativeModel:
+    """Trained in one go, or stopped at a step and resumed in a model built anew."""
     plan = Plan(seed=0, batch_size=8, steps=steps, compute=_COMPUTE, save_every=float("inf"))
     with tempfile.TemporaryDirectory() as scratch:
-        train(model, data, plan, RunFolder(Path(scratch)), on_progress=lambda row: None, should_stop=lambda: False)
+        for last in (pause_at, steps) if pause_at else (steps,):
+            model = build_model(replace(recipe, batch_size=8), data.image_shape, seed=0)
+            asked = itertools.count(1)
+            with contextlib.suppress(Interrupted):
+                train(
+                    model,
+                    data,
+                    plan,
+                    RunFolder(Path(scratch)),
+                    on_progress=lambda row: None,
+                    should_stop=lambda last=last, asked=asked: next(asked) == last,  # type: ignore[misc]
+                )
     return model
 
 

@@ -302,11 +302,19 @@ def test_download(mirror, home):
 
 def test_download_of_something_else_is_refused(mirror, home):
     lay(home)
+    (home / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
+    kept = snapshot(home)
     (mirror / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"something else"))
     with pytest.raises(UserError, match=r"MNIST could not be downloaded \(.*\): .*--from FOLDER") as raised:
         Mnist().fetch(None)
     assert "\n" not in str(raised.value)
-    assert snapshot(home) == CONTENTS
+    assert snapshot(home) == kept
+
+
+def test_what_is_at_hand_is_not_downloaded(small, home):
+    """No mirror stands behind this: a download would fail."""
+    lay(home)
+    assert "at hand" in Mnist().fetch(None)
 
 
 def test_download_without_a_file_is_refused(mirror, home):

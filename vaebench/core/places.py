@@ -9,6 +9,8 @@ from tempfile import NamedTemporaryFile
 
 from vaebench.core.errors import UserError
 
+_ELSEWHERE = "choose another place (--out, VAEBENCH_RUNS, VAEBENCH_DATA, VAEBENCH_WEIGHTS or VAEBENCH_CACHE)"
+
 
 def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaebench"
@@ -50,9 +52,9 @@ def make_dir(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"cannot write to {path} ({reason}): choose another place, e.g. VAEBENCH_RUNS=DIR") from error
+        raise UserError(f"cannot write to {path} ({reason}): {_ELSEWHERE}") from error
     if not os.access(path, os.W_OK):
-        raise UserError(f"cannot write to {path} (permission denied): choose another place, e.g. VAEBENCH_RUNS=DIR")
+        raise UserError(f"cannot write to {path} (permission denied): {_ELSEWHERE}")
     return path
 
 

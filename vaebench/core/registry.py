@@ -40,6 +40,8 @@ class Entry:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?``, or the list of what there is where nothing comes near."""
     names = sorted(known)
+    if not names:
+        return "there is none yet"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names)}"
 

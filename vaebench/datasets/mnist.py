@@ -72,10 +72,12 @@ class Mnist(DatasetSource):
 
     def fetch(self, source: Path | None) -> str:
         """Copy the four files from a folder or zip, or download them through torchvision; verify, then place."""
+        target = data_dir() / "mnist"
+        if source is None and _whole(target):
+            return f"mnist: at hand and verified, in {target}"
         with tempfile.TemporaryDirectory() as scratch:
             folder = self._download(Path(scratch)) if source is None else _opened(source, Path(scratch))
             contents = {name: _read_verified(_find(folder, name), md5) for name, md5 in FILES.items()}
-        target = data_dir() / "mnist"
         for name, content in contents.items():
             write_atomic(target / name, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
         return f"mnist: 4 files verified, in {target}"
@@ -91,6 +93,13 @@ class Mnist(DatasetSource):
             advice = "copy the four idx files from elsewhere and run 'vaebench fetch mnist --from FOLDER'"
             raise UserError(f"MNIST could not be downloaded ({reason}): {advice}") from error
         return scratch / "MNIST" / "raw"
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        return all(_read_verified(_find(folder, name), md5) for name, md5 in FILES.items())
+    except UserError:
+        return False
 
 
 def _opened(source: Path, scratch: Path) -> Path:

@@ -184,7 +184,8 @@ def blend(
         )
     features = CHUNKS[-1][0] * chunk_sides(side)[-1][1] ** 2
     encoding = nn.Linear(features, latent_dim)
-    judging = [nn.Linear(features, 250), nn.ReLU(), nn.Linear(250, 80), nn.ReLU(), nn.Linear(80, 1), nn.Flatten(0)]
+    judging = [nn.Linear(features, 250), nn.ReLU(), nn.Linear(250, 80), nn.ReLU()]
+    judging += [nn.Linear(80, 1, bias=clip is None), nn.Flatten(0)]  # a critic's loss cancels its last bias
     rule = torch.optim.Adam if clip is None else torch.optim.RMSprop  # momentum makes clipped critics unstable
     return BlendingAutoencoder(
         encoder=nn.Sequential(feature_network(channels, side), encoding, GaussianHeads(latent_dim, latent_dim)),

@@ -100,19 +100,19 @@ def generator_network(channels: int, side: int, latent_dim: int, widths: Sequenc
     return nn.Sequential(*layers, nn.Tanh())
 
 
-def discriminator_network(channels: int, side: int, widths: Sequence[int], *, normalised: bool = True) -> nn.Sequential:
+def discriminator_network(channels: int, side: int, widths: Sequence[int], *, critic: bool = False) -> nn.Sequential:
     """Images (n, channels, side, side) -> logits (n,): the generator mirrored, through ``widths``.
 
-    4 x 4 convolutions of stride 2 with LeakyReLU 0.2; batch normalisation but for the first layer, or none at all,
-    as a critic with a gradient penalty wants it.
+    4 x 4 convolutions of stride 2 with LeakyReLU 0.2, batch normalisation but for the first layer. A Wasserstein
+    ``critic`` has no normalisation, which a gradient penalty forbids, and no last bias, which its loss cancels.
     """
     last, _ = WIDTHS[side]
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise((channels, *widths)):
-        norm = normalised and inputs != channels
+        norm = not critic and inputs != channels
         layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not norm))
         layers += [nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)] if norm else [nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, last), nn.Flatten(0))
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, last, bias=not critic), nn.Flatten(0))
 
 
 def initialise_normal(module: nn.Module) -> None:

@@ -166,7 +166,7 @@ def _judged(
         raise UserError(f"VAE-WGAN is built for 28 x 28 and 64 x 64 images, not {image_shape}: choose another recipe")
     if critic_steps < 1 or (clip is not None and clip <= 0):
         raise UserError(f"critic_steps={critic_steps}, clip={clip}: the first must be 1 or more, the second above 0")
-    critic = discriminator_network(channels, side, CRITIC_WIDTHS[side], normalised=False)
+    critic = discriminator_network(channels, side, CRITIC_WIDTHS[side], critic=True)
     critic.apply(initialise_normal)
     return VAEWGAN(
         vae=vae,
