@@ -21,9 +21,10 @@ from vaebench.compute import Compute
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
+from vaebench.feed import Feed
 from vaebench.history import read as read_history
 from vaebench.runs import build_model, find_recipe
-from vaebench.training import Plan, _Feed, check_optimisers, train
+from vaebench.training import Plan, check_optimisers, train
 
 PLAIN = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
 
@@ -236,7 +237,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_name_and_keeps_the_las
 
 
 def test_an_epoch_is_a_permutation_less_the_partial_batch():
-    feed = _Feed(images(43), plan())
+    feed = Feed(images(43), seed=0, batch_size=8, compute=PLAIN)
     assert feed.per_epoch == 5
     seen = [feed.batch(index).images for index in range(10)]
     whole = {tuple(image.flatten()[:8].tolist()) for batch in seen[:5] for image in batch}
@@ -247,7 +248,7 @@ def test_an_epoch_is_a_permutation_less_the_partial_batch():
 
 def test_each_repeat_has_a_permutation_of_its_own(tmp_path):
     """Critic steps see fresh images (Arjovsky et al. 2017, algorithm 1), and the first ones the step's batch."""
-    feed = _Feed(images(40), plan())
+    feed = Feed(images(40), seed=0, batch_size=8, compute=PLAIN)
     first, second = ([feed.batch(index, repeat).images for index in range(5)] for repeat in (0, 1))
     assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     ordered = [torch.cat(part).flatten(1).sum(1).sort().values for part in (first, second)]

@@ -1,7 +1,6 @@
 """The command line: parse, call, print. Engines are imported by the command that runs, so --help is instant."""
 
 import json
-import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from vaebench import __version__
 from vaebench.core.errors import Interrupted, UserError
+from vaebench.progress import show_messages
 
 if TYPE_CHECKING:
     from vaebench.checkpoints import RunFolder
@@ -251,21 +251,6 @@ def explain(
         _say(line)
 
 
-class _Messages(logging.Handler):
-    """What datasets and engines have to say while they work: progress as it is, warnings marked."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        warns = record.levelno >= logging.WARNING
-        text = f"warning: {record.getMessage()}" if warns else record.getMessage()
-        err.print(text, style="yellow" if warns else "", highlight=False, markup=False, soft_wrap=True)
-
-
-def _show_messages() -> None:
-    logger = logging.getLogger("vaebench")
-    logger.handlers = [_Messages()]
-    logger.setLevel(logging.INFO)
-
-
 # typer's own usage errors, whichever click it builds on (newer ones carry their own)
 UsageError: Any = typer.BadParameter.__mro__[1]
 
@@ -273,7 +258,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit codes as INTERFACE.md fixes them."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    _show_messages()
+    show_messages(err)
     debug = "--debug" in given
     code, problem = 0, ""
     try:

@@ -1,5 +1,6 @@
-"""How training is shown: a live line with losses, rate and time left on a terminal, plain lines elsewhere."""
+"""What is shown while work goes on: a live line of a training (plain lines off a terminal), and what modules log."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -67,3 +68,23 @@ def _plain(console: Console, title: str) -> Callable[["TrainingProgress"], None]
         )
 
     return update
+
+
+class _Messages(logging.Handler):
+    """Progress as it is, warnings marked."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warns = record.levelno >= logging.WARNING
+        text = f"warning: {record.getMessage()}" if warns else record.getMessage()
+        self._console.print(text, style="yellow" if warns else "", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_messages(console: Console) -> None:
+    """From now on, what vaebench's modules log goes to ``console``."""
+    logger = logging.getLogger("vaebench")
+    logger.handlers = [_Messages(console)]
+    logger.setLevel(logging.INFO)

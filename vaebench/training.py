@@ -5,8 +5,8 @@ Per phase: unfreeze exactly its modules, sum its terms, check that they are fini
 A batch normalisation layer in a frozen phase keeps updating its running statistics, as in the reference
 implementations of DCGAN and WGAN: the whole model stays in training mode throughout.
 
-The dataset lies on the device as uint8; a batch is gathered there by index. Order and noise are functions of
-(seed, position), so the position is all that a checkpoint adds to weights and optimisers.
+Order and noise are functions of (seed, position), so the position is all that a checkpoint adds to weights and
+optimisers.
 """
 
 import time
@@ -22,11 +22,12 @@ from vaebench import history, vitals
 from vaebench.checkpoints import RunFolder, count_parameters, load_state, save_state
 from vaebench.compute import Compute, keep_freed_memory
 from vaebench.core import seeding
-from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.metric import TrainingFacts
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
 from vaebench.core.places import write_text
+from vaebench.feed import Feed
 from vaebench.history import Progress
 
 SHOW_EVERY = 1.0  # seconds between signs of life, for those who watch
@@ -69,7 +70,7 @@ def train(
     """
     torch.set_num_threads(plan.compute.threads)
     keep_freed_memory()
-    feed = _Feed(data, plan)
+    feed = Feed(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute)
     model.to(feed.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
     workers = [_PhaseRunner(phase) for phase in model.phases()]
@@ -93,7 +94,7 @@ def train(
 
     saved_at = time.monotonic()
     for done in range(start + 1, plan.steps + 1):
-        step = feed.step(done - 1)
+        step = feed.step(done - 1, plan.steps)
         for worker in workers:
             for repeat in range(worker.phase.repeats):
                 meter.add(worker.run(feed.batch(done - 1, repeat), step, plan.compute))
@@ -118,51 +119,10 @@ def train(
     )
 
 
-class _Feed:
-    """The dataset on the device, and the batches and randomness of any step: a function of (seed, step) alone.
-
-    Every epoch is a permutation of the images; the rows after its last full batch are left out of it. A phase's
-    repeats each go through permutations of their own.
-    """
-
-    def __init__(self, data: ImageDataset, plan: Plan) -> None:
-        if len(data) < plan.batch_size:
-            raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={plan.batch_size}")
-        self.device = torch.device(plan.compute.device)
-        self.per_epoch = len(data) // plan.batch_size
-        self.seed = plan.seed
-        self._plan = plan
-        self._images = data.images.to(self.device)
-        self._labels = None if data.labels is None else data.labels.to(self.device)
-        self._orders: dict[int, tuple[int, Tensor]] = {}  # repeat -> epoch and its permutation
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def step(self, index: int) -> Step:
-        noise = seeding.generator(self.seed, "noise", index, self.device)
-        return Step(index=index, total=self._plan.steps, generator=noise)
-
-    def batch(self, index: int, repeat: int = 0) -> Batch:
-        epoch, position = divmod(index, self.per_epoch)
-        rows = self._order(epoch, repeat)[position * self._plan.batch_size :][: self._plan.batch_size]
-        return Batch(images=self.pixels(rows), labels=None if self._labels is None else self._labels[rows])
-
-    def pixels(self, rows: Tensor) -> Tensor:
-        return to_float(self._images[rows]).contiguous(memory_format=self._plan.compute.memory_format)
-
-    def _order(self, epoch: int, repeat: int) -> Tensor:
-        if self._orders.get(repeat, (-1,))[0] != epoch:
-            stream = f"order/repeat-{repeat}" if repeat else "order"
-            shuffled = torch.randperm(len(self._images), generator=seeding.generator(self.seed, stream, epoch))
-            self._orders[repeat] = epoch, shuffled.to(self.device)
-        return self._orders[repeat][1]
-
-
 class _Observer:
     """The state of the samples in numbers: the same latents and real images all through a training."""
 
-    def __init__(self, model: GenerativeModel, feed: _Feed) -> None:
+    def __init__(self, model: GenerativeModel, feed: Feed) -> None:
         self._model = model
         draw = seeding.generator(feed.seed, "vitals")
         self._latents = torch.randn(vitals.SAMPLES, model.latent_dim, generator=draw).to(feed.device)

@@ -99,7 +99,7 @@ def dfcvae_mnist() -> Recipe:
 
 def dfcvae_digits() -> Recipe:
     """The MNIST article's DFC-VAE on scikit-learn's digits; departures as ``vae-digits`` and ``dfcvae-mnist``."""
-    return Recipe(name="dfcvae-digits", model=dfc_vae, dataset="digits", batch_size=32, epochs=60)
+    return Recipe(name="dfcvae-digits", model=dfc_vae, dataset="digits", batch_size=32, epochs=40)
 
 
 def dfcvae_celeba() -> Recipe:
