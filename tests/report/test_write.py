@@ -4,8 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
-from handmade import drawn, result, write_real, write_run
+from handmade import drawn, provenance, result, write_real, write_run
 
+from vaebench.checkpoints import RunFolder
 from vaebench.core import results
 from vaebench.core.places import runs_dir
 from vaebench.report import write
@@ -114,6 +115,32 @@ def test_the_page_shows_every_figure(figures, report):
     drawn_files = sorted(path.name for path in (report / "figures").iterdir())
     assert drawn_files == ["blur_histogram_label_1.png", "blur_histogram_label_not_1.png", "blur_per_class.png"]
     assert all(f"(figures/{name})" in text for name in drawn_files)
+
+
+def test_a_person_s_remarks_stand_under_their_figure(figures, report, tmp_path):
+    (report / "remarks.toml").write_text(
+        'date = "2026-02-03"\n[figures]\n"figures/blur_per_class.png" = "Twos blur."\n'
+    )
+    write_report("toy", tmp_path / "reports", Path("none"))
+    text = (report / "leaderboard.md").read_text()
+    assert "(figures/blur_per_class.png)\n\nSeen 2026-02-03: Twos blur.\n" in text
+    assert text.count("Seen 2026-02-03") == 1
+
+
+def test_what_the_data_are_stands_first(tmp_path):
+    note = "subset: 40 of the 19,962 test images"
+    lines = [result("vae", 0, "fid", 1.0, provenance=provenance(data_note=note))]
+    results.append(RunFolder(runs_dir() / "vae" / "seed-0").results, lines)
+    folder, _ = write_report("toy", tmp_path / "reports", Path("none"))
+    assert "\n**Subset: 40 of the 19,962 test images.** Split `test`" in (folder / "leaderboard.md").read_text()
+
+
+def test_warnings_while_training_are_shown_and_many_are_counted(report, tmp_path):
+    (runs_dir() / "vae" / "seed-1" / "warnings.log").write_text("".join(f"step {i}00: alas\n" for i in range(9)))
+    write_report("toy", tmp_path / "reports", Path("none"))
+    text = (report / "leaderboard.md").read_text()
+    shown = [line for line in text.splitlines() if line.startswith("- vae/seed-1, ")]
+    assert len(shown) == 7 and shown[0].endswith("step 000: alas") and shown[-1].endswith("and 3 more")
 
 
 def test_files_of_others_are_left_alone(report, tmp_path):

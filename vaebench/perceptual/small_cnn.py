@@ -8,14 +8,10 @@ of the features of its first and second convolution (Keras layers ``conv2d_6`` a
 from collections import OrderedDict
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
-from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import sha256_of
+from vaebench.perceptual.shipped import shipped
 
 WEIGHTS = Path(__file__).with_name("mnist_cnn.safetensors")
 SHA256 = "cb91b679638254216206c3d0659bc5691cc8bbce52d35a88177e5727785c8279"
@@ -40,14 +36,4 @@ def mnist_cnn(weights: Path = WEIGHTS, sha256: str = SHA256) -> Perceptual:
 
     Raises :class:`UserError` where the file is missing, damaged or another than the one described in its card.
     """
-    try:
-        found = sha256_of(weights)
-        with torch.device("meta"):  # no initial weights: drawing them would shift the seeds of the model built next
-            network = nn.Sequential(classifier_stages())
-        network.load_state_dict(load_file(weights), assign=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{weights} cannot be read ({reason}): reinstall vaebench to restore it") from error
-    if found != sha256:
-        raise UserError(f"{weights} is not the file vaebench ships (sha256 differs): reinstall vaebench to restore it")
-    return Perceptual("mnist_cnn", dict(network.named_children()), channels=1, sha256=found)
+    return shipped("mnist_cnn", classifier_stages, 1, weights, sha256)

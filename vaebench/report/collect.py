@@ -122,8 +122,8 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         places[subject] = folder.path
         if record is not None:
             records[subject] = record
-            if folder.warnings.exists():
-                warned[subject] = folder.warnings.read_text(encoding="utf-8").splitlines()
+        if folder.warnings.exists():
+            warned[subject] = folder.warnings.read_text(encoding="utf-8").splitlines()
     for fingerprint in sorted({line.provenance.data_fingerprint for line in kept}):
         # by name: where no metric asked was one of the real images, their folder has labels but no results
         for path in [path for path in originals if path.name.endswith(fingerprint[:12])]:

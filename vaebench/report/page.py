@@ -30,7 +30,8 @@ def page(
     if held:
         parts += ["## Beside what was published\n", _claims_table(held)]
     if measured.records:
-        parts += ["## Training\n", _training_table(measured), _commands(measured), *_warnings(measured)]
+        parts += ["## Training\n", _training_table(measured), _commands(measured)]
+    parts += _warnings(measured)
     parts += ["## Figures\n", *(_figure(name, text, remarks) for name, text in captions.items())]
     return "\n".join(parts)
 

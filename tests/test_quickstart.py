@@ -1,0 +1,23 @@
+"""The quickstart ranks the four families; here with a few steps each, since what counts is the way."""
+
+from functools import partial
+
+from vaebench import runs, workflow
+
+
+def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "DIGITS", workflow.Quickstart(dataset="digits", data="d", test="t", samples=60))
+    monkeypatch.setattr(runs, "Job", partial(runs.Job, steps=3))
+    first = cli(["quickstart", "--out", tmp_path / "reports"])
+    assert first.code == 0, first.err
+    header = next(line for line in first.out.splitlines() if line.startswith("metric "))
+    assert header.split() == ["metric", "originals", "dcgan-digits", "dfcvae-digits", "vae-digits", "vaewgan-digits"]
+    page = (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
+    assert "dcgan-digits, mse: needs reconstructions" in page  # it cannot encode: n/a with the reason
+    assert "Trained by:" in page
+    again = cli(["quickstart", "--out", tmp_path / "reports"])
+    assert again.code == 0 and again.out.count("already trained, left as it is") == 4
+
+
+def test_faces_has_the_same_families():
+    assert workflow.FACES.recipes == ["vae-toyfaces", "dfcvae-toyfaces", "dcgan-toyfaces", "vaewgan-toyfaces"]

@@ -1,0 +1,266 @@
+"""CelebA (Liu, Luo, Wang and Tang 2015): aligned and cropped faces, 178 x 218, with 40 attributes.
+
+From the published ``img_align_celeba.zip``, or the folder unpacked from it, whole or any subset of its images,
+with ``list_attr_celeba.txt`` and ``list_eval_partition.txt``, all under ``VAEBENCH_DATA/celeba``. The split is
+the published one: 162,770 to train, 19,867 to validate, 19,962 to test.
+"""
+
+import logging
+import re
+import shutil
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.errors import UserError
+from vaebench.core.places import data_dir, make_dir, write_atomic
+from vaebench.datasets.image_files import digest_of, files_under, first_line
+from vaebench.datasets.prepared import Pictures, prepare
+
+PUBLISHED = {"train": 162_770, "valid": 19_867, "test": 19_962}
+SPLITS = {"0": "train", "1": "valid", "2": "test"}
+ARCHIVE, FOLDER = "img_align_celeba.zip", "img_align_celeba"
+ATTRIBUTES, PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
+SOURCE_SIZE, SIZE = (178, 218), 64  # (width, height) as published; side of what is made of it
+_IMAGE = re.compile(r"\d{6}\.jpg")
+_ADVICE = f"get {ARCHIVE}, {ATTRIBUTES} and {PARTITION} elsewhere, then 'vaebench fetch celeba --from FOLDER'"
+Files = tuple[Callable[[str], bytes], dict[str, object]]  # name -> bytes, from any thread; name -> the file's state
+log = logging.getLogger(__name__)
+
+# (left, top, right, bottom) in the published picture. FIDs of different crops do not compare.
+CROPS = {
+    "celeba": (30, 40, 168, 178),  # 138 x 138: the DFC-VAE and DCGAN authors'
+    "celeba-crop108": (35, 55, 143, 163),  # centred: DCGAN's TensorFlow form
+    "celeba-crop140": (19, 39, 159, 179),  # centred: Wasserstein autoencoders
+    "celeba-crop148": (15, 35, 163, 183),  # centred: ALI, PyTorch VAEs
+    "celeba-crop178": (0, 20, 178, 198),  # centred: the widest square
+}
+
+
+class CelebA(DatasetSource):
+    """One crop of CelebA, scaled to 64 x 64 by Pillow's bicubic filter, which is antialiased."""
+
+    splits = tuple(PUBLISHED)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def load(self, split: str) -> ImageDataset:
+        """Images with attributes; ids are the published file names. Prepared once into the cache."""
+        folder = data_dir() / "celeba"
+        found = _find(folder)
+        if found is None:
+            raise UserError(f"CelebA is not in {folder} ({ARCHIVE} or {FOLDER}/): {_ADVICE}, or set VAEBENCH_DATA")
+        read, states = found
+        partition = _partition(folder / PARTITION)
+        rows, names, values = _attributes(folder / ATTRIBUTES)
+        known = partition.keys() & rows.keys()
+        strays = [name for name in states if name not in known]
+        if strays:
+            counted = f"{len(strays):,} images have no line in {ATTRIBUTES} or {PARTITION} and are left out"
+            log.warning("%s: %s: %s%s", self.name, counted, ", ".join(strays[:3]), " …" if len(strays) > 3 else "")
+        wanted = [name for name in sorted(states) if name in known and partition[name] == split]
+        if not wanted:
+            raise UserError(f"{folder} holds no image of CelebA's {split} split: add some of them")
+        box = CROPS[self.name]
+        made = prepare(
+            Pictures(
+                name=f"{self.name}/{split}",
+                names=wanted,
+                identity=f"celeba bicubic {box} {digest_of(wanted, states)}",
+                size=(SIZE, SIZE),
+                read=read,
+                fit=partial(_cropped, box=box),
+            )
+        )
+        return ImageDataset(
+            name=self.name,
+            split=split,
+            images=made.images,
+            ids=made.names,
+            attributes=torch.from_numpy(values[[rows[name] for name in made.names]]),
+            attribute_names=names,
+            note=_note(split, len(made.names), len(states)),
+        )
+
+    def fetch(self, source: Path | None) -> str:
+        """Import an archive or folder with its two lists, or download them where none are there; then prepare."""
+        target = data_dir() / "celeba"
+        lists_here = all((target / name).is_file() for name in (ATTRIBUTES, PARTITION))
+        if source is not None:
+            _import(source, target)
+        elif not lists_here or _find(target) is None:
+            _download(target)
+        counts = ", ".join(f"{len(self.load(split)):,} {split}" for split in self.splits)
+        return f"{self.name}: {counts} images prepared, from {target}"
+
+
+def celeba() -> CelebA:
+    """CelebA in the 138 x 138 crop of the DFC-VAE and DCGAN authors."""
+    return CelebA("celeba")
+
+
+def celeba_crop108() -> CelebA:
+    """CelebA in the centred 108 x 108 crop."""
+    return CelebA("celeba-crop108")
+
+
+def celeba_crop140() -> CelebA:
+    """CelebA in the centred 140 x 140 crop."""
+    return CelebA("celeba-crop140")
+
+
+def celeba_crop148() -> CelebA:
+    """CelebA in the centred 148 x 148 crop."""
+    return CelebA("celeba-crop148")
+
+
+def celeba_crop178() -> CelebA:
+    """CelebA in the centred 178 x 178 crop."""
+    return CelebA("celeba-crop178")
+
+
+def _cropped(picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    if picture.size != SOURCE_SIZE:
+        raise ValueError(f"{picture.width} x {picture.height} pixels, not 178 x 218: no aligned CelebA image")
+    return picture.crop(box).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+
+
+def _note(split: str, here: int, images: int) -> str:
+    if here == PUBLISHED[split]:
+        return ""
+    total = sum(PUBLISHED.values())
+    return f"subset: {here:,} of the {PUBLISHED[split]:,} {split} images, from {images:,} of CelebA's {total:,}"
+
+
+def _find(folder: Path) -> Files | None:
+    """The images in a folder's archive, or else in the folder unpacked from it, at whatever depth."""
+    archive, unpacked = folder / ARCHIVE, folder / FOLDER
+    if archive.is_file():
+        return _in_archive(archive)
+    if not unpacked.is_dir():
+        return None
+    files = {path.rpartition("/")[2]: (path, state) for path, state in files_under(unpacked).items()}
+    files = {name: file for name, file in files.items() if _IMAGE.fullmatch(name)}
+    states: dict[str, object] = {name: (state.st_size, state.st_mtime_ns) for name, (_, state) in files.items()}
+    return lambda name: (unpacked / files[name][0]).read_bytes(), states
+
+
+def _in_archive(archive: Path) -> Files:
+    try:
+        opened = ZipFile(archive)
+    except (OSError, BadZipFile) as error:
+        raise UserError(f"{archive} is no readable zip ({first_line(error)}): replace it; {_ADVICE}") from error
+    members = {info.filename.rpartition("/")[2]: info for info in opened.infolist()}
+    members = {name: info for name, info in members.items() if _IMAGE.fullmatch(name)}
+    lock = threading.Lock()  # reading holds the interpreter anyway; decoding, which does not, lies outside
+
+    def read(name: str) -> bytes:
+        try:
+            with lock:
+                content: bytes = opened.read(members[name])
+        except (BadZipFile, EOFError, zlib.error, RuntimeError) as error:  # RuntimeError: encrypted
+            raise OSError(f"damaged in the archive: {first_line(error)}") from error
+        return content
+
+    return read, {name: info.CRC for name, info in members.items()}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}): {_ADVICE}") from error
+
+
+def _partition(path: Path) -> dict[str, str]:
+    """The split of each image."""
+    found = {}
+    for number, line in enumerate(_lines(path), 1):
+        name, _, part = line.partition(" ")
+        if part in SPLITS:
+            found[name] = SPLITS[part]
+        elif line:
+            raise UserError(f"{path}, line {number} is not 'NAME 0', 'NAME 1' or 'NAME 2': replace the file")
+    return found
+
+
+def _attributes(path: Path) -> tuple[dict[str, int], list[str], NDArray[np.bool_]]:
+    """Row of each image, attribute names, and the values as bool (rows, attributes)."""
+    lines = _lines(path)
+    names = lines[1].split() if len(lines) > 1 else []
+    body = [(number, *line.partition(" ")[::2]) for number, line in enumerate(lines[2:], 3) if line]
+    wrong = next((number for number, _, values in body if values.count("1") != len(names)), None)
+    if names and wrong is not None:
+        raise UserError(f"{path}, line {wrong} has no {len(names)} values of -1 or 1: replace the file")
+    text = f" {' '.join(values for _, _, values in body)} ".encode()
+    flat = np.frombuffer(text, np.uint8)
+    ones = np.flatnonzero(flat == ord("1"))
+    whole = (flat[ones + 1] == ord(" ")).all() and text.count(b"-") == text.count(b"-1")
+    if not (names and body and whole) or text.translate(None, b" 1-"):
+        raise UserError(f"{path} is not laid out as published (a count, names, then -1 or 1): replace the file")
+    signs = flat[ones - 1] != ord("-")  # 8 million numbers, which no parser reads in a tenth of a second
+    return {name: row for row, (_, name, _) in enumerate(body)}, names, signs.reshape(-1, len(names))
+
+
+def _import(source: Path, target: Path) -> None:
+    """Read everything, then place it: an archive as it is, a folder's images as an archive."""
+    if not source.exists():
+        raise UserError(f"{source} does not exist: give {ARCHIVE} or the folder that holds it")
+    folder = source.parent if source.is_file() or source.name == FOLDER else source
+    if source.is_dir() and (folder / "celeba").is_dir():
+        folder = folder / "celeba"
+    if folder.resolve() == target.resolve() and (source.is_dir() or source.name == ARCHIVE):
+        return
+    found = _in_archive(source) if source.is_file() else _find(folder)
+    if found is None or not found[1]:
+        raise UserError(f"{source} holds no image of CelebA, in neither {ARCHIVE} nor {FOLDER}/: give what does")
+    lists = {}
+    for name, parse in ((ATTRIBUTES, _attributes), (PARTITION, _partition)):
+        lists[name] = next((place / name for place in (folder, target) if (place / name).is_file()), folder / name)
+        if not lists[name].is_file():
+            raise UserError(f"{name} is not in {folder}: put it there, beside the images")
+        parse(lists[name])
+    archive = source if source.is_file() else folder / ARCHIVE
+    if archive.is_file():
+        write_atomic(target / ARCHIVE, partial(shutil.copyfile, archive))
+    else:
+        write_atomic(target / ARCHIVE, partial(_pack, *found))
+    for name, path in lists.items():
+        write_atomic(target / name, partial(shutil.copyfile, path))
+
+
+def _pack(read: Callable[[str], bytes], states: Mapping[str, object], archive: Path) -> None:
+    with ZipFile(archive, "w") as out:  # stored: JPEGs do not shrink
+        for name in sorted(states):
+            try:
+                content = read(name)
+            except OSError as error:
+                raise UserError(f"{name} cannot be read ({error.strerror}): make it readable") from error
+            out.writestr(f"{FOLDER}/{name}", content)
+
+
+def _download(target: Path) -> None:
+    """Through torchvision, which asks Google Drive; its quota for this file is usually spent.
+
+    What it got before it failed is kept, and a later call goes on from there.
+    """
+    from torchvision.datasets import CelebA as Published  # noqa: PLC0415  (a second's import)
+
+    scratch = make_dir(target / "download")
+    try:
+        Published(str(scratch), split="all", download=True)
+    except Exception as error:  # torchvision, gdown and urllib each raise their own
+        raise UserError(f"CelebA could not be downloaded ({first_line(error)}): {_ADVICE}") from error
+    for name in (ARCHIVE, ATTRIBUTES, PARTITION):
+        (scratch / "celeba" / name).replace(target / name)
+    shutil.rmtree(scratch)

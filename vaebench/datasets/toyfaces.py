@@ -1,0 +1,133 @@
+"""16,000 faces drawn by vaebench, with CelebA's 40 attributes: face models without a download."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from numpy.typing import NDArray
+
+from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.errors import UserError
+from vaebench.core.places import cache_dir, write_atomic, write_text
+from vaebench.datasets.toyface.attributes import attribute_names, draw_attributes
+from vaebench.datasets.toyface.drawing import draw_face
+
+SIZES = {"train": 12_000, "valid": 2_000, "test": 2_000}
+NOTE = "synthetic faces drawn by vaebench, not photographs"
+
+_log = logging.getLogger(__name__)
+
+
+class ToyFaces(DatasetSource):
+    """Portraits of 64 x 64 pixels, drawn from polygons: 12,000 to train, 2,000 to validate, 2,000 to test.
+
+    Attributes are drawn first, by a Gaussian copula that has CelebA's shares and correlations
+    (``toyface/attributes.py``); then a face that shows them, all else left to chance (``toyface/drawing.py``). Both are
+    functions of the image's index, 0 to 15,999 over all splits. Drawn once, in less than a minute, and kept under
+    ``VAEBENCH_CACHE/toyfaces`` (197 MB).
+    """
+
+    name = "toyfaces"
+    splits = ("train", "valid", "test")
+
+    def load(self, split: str) -> ImageDataset:
+        """Images with attributes; ids are ``toyfaces/00000`` to ``toyfaces/15999``."""
+        indices = _indices(split)
+        attributes = draw_attributes(indices)
+        return ImageDataset(
+            name=self.name,
+            split=split,
+            images=torch.from_numpy(_images(split, attributes)),
+            ids=[f"toyfaces/{index:05d}" for index in indices],
+            attributes=torch.from_numpy(attributes),
+            attribute_names=attribute_names(),
+            showcase=varied(attributes),
+            note=NOTE,
+        )
+
+    def fetch(self, source: Path | None) -> str:
+        """Draw all splits that are not kept yet."""
+        if source is not None:
+            raise UserError("toyfaces are drawn by vaebench: there is nothing to import; leave --from away")
+        for split in self.splits:
+            _images(split, draw_attributes(_indices(split)))
+        return f"toyfaces: {sum(SIZES.values()):,} faces drawn, in {cache_dir() / 'toyfaces'}"
+
+
+def varied(attributes: NDArray[np.bool_], count: int = 10) -> list[int]:
+    """Rows of sharp pictures, among the first 200, each of which differs most from those before."""
+    sharp = np.flatnonzero(~attributes[:200, attribute_names().index("Blurry")])
+    nearest = np.full(len(sharp), attributes.shape[1])
+    chosen: list[int] = []
+    for _ in range(min(count, len(sharp))):
+        chosen.append(int(sharp[nearest.argmax()]))
+        nearest = np.minimum(nearest, (attributes[sharp] != attributes[chosen[-1]]).sum(1))
+    return chosen
+
+
+def _indices(split: str) -> range:
+    """The split's images, by their index over all splits."""
+    start = 0
+    for name, size in SIZES.items():
+        if name == split:
+            break
+        start += size
+    return range(start, start + SIZES[split])
+
+
+def _images(split: str, attributes: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The split's pictures, uint8, (n, 3, 64, 64): kept ones, or new ones, which are then kept where that can be."""
+    file = cache_dir() / "toyfaces" / f"{split}.npy"
+    images = _kept(file, len(attributes))
+    if images is not None:
+        return images
+    _log.info("toyfaces: drawing %s faces (%s), once; they are kept in %s", f"{len(attributes):,}", split, file)
+    images = np.stack(list(_drawn(_indices(split), attributes)))
+    try:
+        write_atomic(file, lambda temporary: _save(temporary, images))
+        write_text(file.with_suffix(".key"), f"{_key()} {_sha256(images)}\n")
+    except UserError as unwritable:
+        _log.info("toyfaces: the faces are drawn but not kept: %s", unwritable)
+    return images
+
+
+def _drawn(indices: range, attributes: NDArray[np.bool_]) -> Iterator[NDArray[np.uint8]]:
+    for row, index in enumerate(indices):
+        if row and row % 3000 == 0:
+            _log.info("toyfaces: %s of %s drawn", f"{row:,}", f"{len(indices):,}")
+        yield draw_face(attributes[row], index).transpose(2, 0, 1)
+
+
+def _kept(file: Path, count: int) -> NDArray[np.uint8] | None:
+    """What is kept, or nothing where it is missing, damaged or of another version."""
+    try:
+        with file.open("rb") as handle:
+            images: NDArray[np.uint8] = np.load(handle, allow_pickle=False)
+        said = file.with_suffix(".key").read_text(encoding="utf-8").split()
+    except (OSError, ValueError, EOFError):
+        return None
+    if images.shape != (count, 3, 64, 64) or said != [_key(), _sha256(images)]:
+        _log.info("toyfaces: %s is damaged or of another version", file)
+        return None
+    return images
+
+
+def _save(temporary: Path, images: NDArray[np.uint8]) -> None:
+    with temporary.open("wb") as handle:
+        np.save(handle, images, allow_pickle=False)
+
+
+def _key() -> str:
+    """Names what pictures depend on: the code that draws, the measured attributes, Pillow's and NumPy's versions."""
+    folder = Path(__file__).with_name("toyface")
+    files = [*sorted(folder.glob("*.py")), folder / "celeba_attribute_statistics.csv"]
+    parts = [*(file.read_bytes() for file in files), PIL.__version__.encode(), np.__version__.encode()]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()
+
+
+def _sha256(images: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
