@@ -6,11 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from vaebench.datasets.toyface import beard as beard
-from vaebench.datasets.toyface import features as features
-from vaebench.datasets.toyface import hair as hair
-from vaebench.datasets.toyface import head as head
-from vaebench.datasets.toyface import wear as wear
+from vaebench.datasets.toyface import beard, features, hair, head, wear
 from vaebench.datasets.toyface.attributes import attribute_names
 from vaebench.datasets.toyface.canvas import SIZE, Canvas
 from vaebench.datasets.toyface.person import Person, chances
