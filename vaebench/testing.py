@@ -117,15 +117,18 @@ def _check_round_trip(model: GenerativeModel, recipe: Recipe, image_shape: tuple
 def check_dataset(source: DatasetSource) -> None:
     """Every split loads, twice alike, with ids of its own and images of one shape."""
     seen: set[str] = set()
-    shapes = set()
+    shapes, attributes = set(), set()
     for split in source.splits:
         data = source.load(split)
         assert data.split == split, f"{source.name}: split {split} calls itself {data.split}"
+        assert data.name == source.name, f"{source.name}: {split} calls itself {data.name}"
         assert data.fingerprint == source.load(split).fingerprint, f"{source.name}: {split} differs from load to load"
         assert not seen & set(data.ids), f"{source.name}: image ids of {split} stand in another split too"
         seen |= set(data.ids)
         shapes.add(data.image_shape)
+        attributes.add(tuple(data.attribute_names))
     assert len(shapes) == 1, f"{source.name}: splits have images of different shapes {shapes}"
+    assert len(attributes) == 1, f"{source.name}: splits have different attributes"
 
 
 def check_perceptual(network: Perceptual, side: int = 64) -> None:

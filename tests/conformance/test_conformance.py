@@ -54,10 +54,11 @@ def test_dataset(name, monkeypatch):
     check_dataset(source)
 
 
+@pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 64, 64)])
 @pytest.mark.parametrize("name", METRICS.names())
-def test_metric(name):
+def test_metric(name, image_shape):
     assert {metric.name for metric in METRICS.get(name)()} == {name}
-    check_metric(METRICS.get(name))
+    check_metric(METRICS.get(name), image_shape)
 
 
 @pytest.mark.parametrize("name", PERCEPTUAL.names())
