@@ -193,16 +193,17 @@ def vae_celeba() -> Recipe:
 def vae_toyfaces() -> Recipe:
     """As ``vae-celeba`` on the built-in toy faces.
 
-    Departures: 12 epochs, the rate halved every third, since an epoch has 187 steps here against 2,543 on CelebA.
+    Departures, for a CPU's sake: batch 32 and 2 epochs, which is 750 steps.
     """
-    return replace(
-        vae_celeba(), name="vae-toyfaces", dataset="toyfaces", epochs=12, hyperparameters={"epochs_per_halving": 3}
-    )
+    return replace(vae_celeba(), name="vae-toyfaces", dataset="toyfaces", batch_size=32, epochs=2)
 
 
 def vae_lfw() -> Recipe:
-    """As ``vae-celeba`` on Labeled Faces in the Wild; departures as ``vae-toyfaces``, for the same reason."""
-    return replace(vae_toyfaces(), name="vae-lfw", dataset="lfw")
+    """As ``vae-celeba`` on Labeled Faces in the Wild.
+
+    Departures: 12 epochs, the rate halved every third, since an epoch has some 165 steps here against 2,543.
+    """
+    return replace(vae_celeba(), name="vae-lfw", dataset="lfw", epochs=12, hyperparameters={"epochs_per_halving": 3})
 
 
 def vae_folder() -> Recipe:
