@@ -36,6 +36,12 @@ def test_a_cast_is_one_channel_s_and_brightness_is_none():
     assert vitals.COLOUR_CAST not in vitals.of_samples(faces(channels=1), faces(channels=1))
 
 
+def test_few_images_will_do():
+    found = vitals.of_samples(faces(32), faces(3, seed=2))
+    assert 0.5 < found[vitals.DIVERSITY] < 2 and abs(found[vitals.COLOUR_CAST]) < 0.1
+    assert vitals.of_samples(faces(1), faces(1))[vitals.DIVERSITY] == 0
+
+
 def history(**terms: list[float]) -> list[Progress]:
     length = max(map(len, terms.values()))
     named = {name.replace("__", "/"): values for name, values in terms.items()}

@@ -68,10 +68,10 @@ def check_recipe(recipe: Recipe, image_shape: tuple[int, int, int] = (1, 28, 28)
 
 def _trained(recipe: Recipe, data: ImageDataset, steps: int, pause_at: int = 0) -> GenerativeModel:
     """Trained in one go, or stopped at a step and resumed in a model built anew."""
-    plan = Plan(seed=0, batch_size=8, steps=steps, compute=_COMPUTE, save_every=float("inf"))
+    plan = Plan(seed=0, batch_size=4, steps=steps, compute=_COMPUTE, save_every=float("inf"))
     with tempfile.TemporaryDirectory() as scratch:
         for last in (pause_at, steps) if pause_at else (steps,):
-            model = build_model(replace(recipe, batch_size=8), data.image_shape, seed=0)
+            model = build_model(replace(recipe, batch_size=4), data.image_shape, seed=0)
             asked = itertools.count(1)
             with contextlib.suppress(Interrupted):
                 train(

@@ -24,7 +24,7 @@ SWING, ANTIPHASE = 1.0, -0.5
 
 
 def of_samples(samples: Tensor, real: Tensor) -> dict[str, float]:
-    """Diversity and, of colour images, colour cast; both (n, c, h, w) float in [0, 1].
+    """Diversity and, of colour images, colour cast; each (n, c, h, w) float in [0, 1], n may differ.
 
     Diversity is the mean distance between two samples divided by that between two real images: 1 where they vary as
     much, near 0 where all samples are one. The cast is how far the samples' mean of a channel strays from the real
@@ -37,11 +37,11 @@ def of_samples(samples: Tensor, real: Tensor) -> dict[str, float]:
 
 
 def _spread(images: Tensor) -> float:
-    return torch.pdist(images.float().flatten(1)).mean().item()
+    return torch.pdist(images.float().flatten(1)).mean().item() if len(images) > 1 else 0.0
 
 
 def _cast(samples: Tensor, real: Tensor) -> tuple[int, float]:
-    shift = (samples.float() - real.float()).mean((0, 2, 3))
+    shift = samples.float().mean((0, 2, 3)) - real.float().mean((0, 2, 3))
     shift = shift - shift.mean()
     channel = int(shift.abs().argmax())
     return channel, shift[channel].item()
