@@ -295,3 +295,17 @@ def test_an_unfinished_run_is_passed_over_by_all_and_refused_by_name(mine, cli, 
     assert "not finished" in cli(["evaluate", "vae-digits"]).err
     answer = cli(["evaluate", "--all"])
     assert (answer.code, "nothing to measure" in answer.err, "passed over" in answer.out) == (2, True, True)
+
+
+def test_images_that_may_not_be_republished_stay_out_of_the_report(tmp_path, cli, monkeypatch):
+    """Reports are made to be published; the run's own sheet, which is not, has the originals above."""
+    from dataclasses import replace
+
+    load = Digits.load
+    monkeypatch.setattr(Digits, "load", lambda self, split: replace(load(self, split), redistributable=False))
+    assert cli(["train", "vae-digits", "--steps", "2", "--threads", "1"]).code == 0
+    assert cli(["evaluate", "vae-digits", "--samples", "20", "--out", tmp_path / "reports"]).code == 0
+    assert not list((tmp_path / "runs" / "real").rglob("gallery-*.npz"))
+    page = (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
+    assert "may not be republished" in page and "Test images (first row)" not in page
+    assert (tmp_path / "runs" / "vae-digits" / "seed-0" / "reconstructions.png").exists()

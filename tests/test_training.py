@@ -274,12 +274,13 @@ class Watched(Duel):
 
 def test_the_log_has_means_over_repeats_and_the_samples_vitals(tmp_path):
     model = Watched(repeats=3)
-    run(model, tmp_path, steps=8)
+    run(model, tmp_path, steps=24)
     assert len({batch.sum().item() for batch in model.shown[:3]}) == 3
     rows = read_history(tmp_path / "history.csv")
-    assert [row.step for row in rows] == [4, 8]
+    assert [row.step for row in rows] == [4, 8, 12, 16, 20, 24]
     assert all(0 < row.terms["samples/diversity"] < 2 for row in rows)
-    assert "mode collapse" in (tmp_path / "warnings.log").read_text()  # untrained, against noise: hardly any variety
+    # hardly trained, against noise: still little variety when the first rows are over
+    assert (tmp_path / "warnings.log").read_text().startswith("step 24: mode collapse?")
 
 
 def test_no_adversary_no_vitals(tmp_path):

@@ -172,6 +172,7 @@ PERCEPTUAL: "Registry[Callable[[], Perceptual]]" = Registry(
             summary="VGG-19, filters scaled to a mean activation of 1, relu1_1 to relu3_1",
             files=("vgg19_normalised_relu3_1.safetensors",),
             fetch="vaebench.perceptual.vgg19:fetch_vgg19_normalised",
+            mend="vaebench fetch vgg19-normalised --from FILE",
         ),
         "mnist_cnn": Entry(
             target="vaebench.perceptual.small_cnn:mnist_cnn",

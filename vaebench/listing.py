@@ -54,7 +54,7 @@ def _obstacle(kind: str, name: str, claims: Sequence[Entry], tables: Tables) -> 
     for file in entry.files:
         names = [spelling for one in file.split("|") for spelling in (one, f"{one}.gz")]
         if not any((place / spelling).exists() for place in places for spelling in names):
-            return f"{missing} missing: vaebench fetch {name}"
+            return f"{missing} missing: {entry.mend or f'vaebench fetch {name}'}"
     for need in entry.needs:
         needed_kind, _, needed = need.partition(":")
         obstacle = _obstacle(needed_kind, needed, tables[needed_kind][needed], tables)

@@ -145,8 +145,9 @@ def measure_real(data: ImageDataset, protocol: Protocol) -> None:
     source = Source("real", None, "", "cpu", time.monotonic() - began)
     per_image.write_labels(folder.path / "images.parquet", data.ids, label_columns(data))
     store(folder, source, data, scores, paired=True)
-    shown = pictures.to_pixels(data.images[data.showcase_indices()])
-    pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown})
+    if data.redistributable:
+        shown = pictures.to_pixels(data.images[data.showcase_indices()])
+        pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown})
 
 
 def real_folder(data: ImageDataset) -> RunFolder:

@@ -56,8 +56,8 @@ def check_recipe(recipe: Recipe, image_shape: tuple[int, int, int] = (1, 28, 28)
     for name, parameter in _parameters(model).items():
         if name.startswith(tuple(f"{module}." for module in modules)):
             assert not torch.equal(parameter, before[name]), f"{recipe.name}: {steps} steps left {name} as it was"
-    twin = _parameters(_trained(recipe, data, steps, pause_at=steps // 2))
-    changed = [name for name, value in _parameters(model).items() if not torch.equal(value, twin[name])]
+    twin = _trained(recipe, data, steps, pause_at=steps // 2).state_dict()
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, twin[name])]
     assert not changed, (
         f"{recipe.name}: the same seed, stopped and resumed, gave other weights: {changed[0]} "
         "(draw from step.generator only, and keep no state outside modules and optimisers)"

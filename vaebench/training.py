@@ -79,8 +79,12 @@ def train(
     observe = _Observer(model, feed) if adversaries else None
     start, spent, log = _restore(folder, modules, workers)
     if plan.compute.compile:
+        critics = [
+            module for worker in workers if worker.phase.adversary == "critic" for module in worker.phase.modules
+        ]
         for module in modules.values():
-            module.compile()
+            if module not in critics:  # a gradient penalty differentiates twice, which compiled modules refuse
+                module.compile()
     meter = _Meter(plan, feed.per_epoch, spent, start)
 
     def save(step: int) -> float:
@@ -103,7 +107,7 @@ def train(
         if done % plan.log_every == 0 or done == plan.steps:
             log.append(meter.read(done, observe() if observe else {}))
             meter.begin(done)
-            on_progress(replace(log[-1], warnings=tuple(vitals.warnings(log[-vitals.WINDOW - 1 :], adversaries))))
+            on_progress(replace(log[-1], warnings=tuple(vitals.warnings(log, adversaries))))
         elif meter.is_due():
             on_progress(meter.read(done))
         if should_stop() and done < plan.steps:
@@ -145,10 +149,13 @@ class _PhaseRunner:
         self._schedule: LRScheduler | None = phase.schedule(self.optimizer) if phase.schedule else None
 
     def run(self, batch: Batch, step: Step, compute: Compute) -> dict[str, Tensor]:
-        """One optimiser step; its terms, detached, as ``phase/term``."""
+        """One optimiser step; its terms, detached, as ``phase/term``. None where the phase sits the step out."""
         self._free(True)
         with compute.autocast():
             terms = self.phase.loss(batch, step)
+        if not terms:
+            self._free(False)
+            return {}
         total = torch.stack([term.float() for term in terms.values()]).sum()
         if not torch.isfinite(total):
             raise UserError(_not_finite(self.phase, terms, step))

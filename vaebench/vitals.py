@@ -5,7 +5,7 @@ outright so that the generator's gradient vanishes (Arjovsky and Bottou 2017), a
 (004, figure 5). None proves a failure; each is a reason to look at the samples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from torch import Tensor
 from vaebench.history import Progress
 
 SAMPLES = 64  # of the prior and of the data, the same ones all through a training
-WINDOW = 20  # rows of the history over which losses are judged
+WINDOW = 10  # rows of the history over which losses are judged; a row is 100 steps
+SETTLED = 5  # rows after which samples should vary, and over which a discriminator must have won
 DIVERSITY, COLOUR_CAST = "samples/diversity", "samples/colour_cast"
-LITTLE_DIVERSITY = 0.6  # of the real images'
+LITTLE_DIVERSITY = 0.6  # of the real images', or of what the samples have had
 STRONG_CAST = 0.06  # of the intensity range
 SATURATED = 0.1  # nats, discriminator's two terms together; 2 log 2 where it cannot tell
-SWING, ANTIPHASE = 1.0, -0.5
+SWING, ANTIPHASE = 1.0, -0.7
 
 
 def of_samples(samples: Tensor, real: Tensor) -> dict[str, float]:
@@ -32,7 +33,7 @@ def of_samples(samples: Tensor, real: Tensor) -> dict[str, float]:
     """
     found = {DIVERSITY: _spread(samples) / max(_spread(real), 1e-12)}
     if samples.shape[1] == 3:
-        found[COLOUR_CAST] = _cast(samples, real)[1]
+        found[COLOUR_CAST] = _cast(samples, real)
     return found
 
 
@@ -40,11 +41,10 @@ def _spread(images: Tensor) -> float:
     return torch.pdist(images.float().flatten(1)).mean().item() if len(images) > 1 else 0.0
 
 
-def _cast(samples: Tensor, real: Tensor) -> tuple[int, float]:
+def _cast(samples: Tensor, real: Tensor) -> float:
     shift = samples.float().mean((0, 2, 3)) - real.float().mean((0, 2, 3))
     shift = shift - shift.mean()
-    channel = int(shift.abs().argmax())
-    return channel, shift[channel].item()
+    return shift[shift.abs().argmax()].item()
 
 
 def warnings(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> list[str]:
@@ -52,35 +52,52 @@ def warnings(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> list[s
 
     ``adversaries`` maps the name of an adversary's phase to its kind, ``discriminator`` or ``critic``.
     """
-    before = _conditions(rows[:-1], adversaries) if len(rows) > 1 else {}
-    now = _conditions(rows, adversaries) if rows else {}
-    return [f"step {rows[-1].step}: {text}" for kind, text in now.items() if kind not in before]
+    return [text for row, text in _events(rows, adversaries) if row is rows[-1]]
 
 
 def log_text(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> str:
     """Every warning of a history, a line each, as ``warnings.log`` has them."""
-    found = [line for end in range(1, len(rows) + 1) for line in warnings(rows[:end][-WINDOW - 1 :], adversaries)]
-    return "".join(f"{line}\n" for line in found)
+    return "".join(f"{text}\n" for _, text in _events(rows, adversaries))
 
 
-def _conditions(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong at the newest row: kind -> words with numbers."""
-    terms = rows[-1].terms
+def _events(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> Iterator[tuple[Progress, str]]:
+    """Each row at which something begins to be wrong, and the words for it."""
+    before: Mapping[str, str] = {}
+    best = 0.0
+    for end, row in enumerate(rows, start=1):
+        best = max(best, row.terms.get(DIVERSITY, 0.0))
+        now = {
+            **_of_row(row, best, settled=end > SETTLED),
+            **_of_losses(rows[max(0, end - WINDOW) : end], adversaries),
+        }
+        yield from ((row, f"step {row.step}: {text}") for kind, text in now.items() if kind not in before)
+        before = now
+
+
+def _of_row(row: Progress, best: float, *, settled: bool) -> dict[str, str]:
+    """What the samples at a row give cause for: kind -> words with numbers."""
     found = {}
-    diversity = terms.get(DIVERSITY)
-    if diversity is not None and diversity < LITTLE_DIVERSITY:
-        found["collapse"] = f"mode collapse? samples vary {diversity:.2f} as much as real images do"
-    cast = terms.get(COLOUR_CAST)
+    diversity, cast = row.terms.get(DIVERSITY), row.terms.get(COLOUR_CAST)
+    if diversity is not None and diversity < LITTLE_DIVERSITY * (1.0 if settled else min(1.0, best)):
+        found["collapse"] = (
+            f"mode collapse? samples vary {diversity:.2f} as much as real images do (at best {best:.2f} so far)"
+        )
     if cast is not None and abs(cast) > STRONG_CAST:
         found["cast"] = f"colour cast: one channel of the samples strays by {cast:+.2f} of the intensity range"
+    return found
+
+
+def _of_losses(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> dict[str, str]:
+    """What the last rows' losses give cause for: kind -> words with numbers."""
+    found = {}
     for phase, kind in adversaries.items():
-        losses = np.array([_total(row, phase) for row in rows[-WINDOW:]])
-        if kind == "discriminator" and len(losses) >= 5 and max(losses[-5:]) < SATURATED:
+        losses = np.array([_total(row, phase) for row in rows])
+        if kind == "discriminator" and len(losses) >= SETTLED and max(losses[-SETTLED:]) < SATURATED:
             found[f"{phase} saturated"] = (
                 f"{phase} wins outright: its loss is {losses[-1]:.3f} (2 log 2 = 1.386 where it cannot tell), "
                 "little is left for the other side to learn from"
             )
-        swing, together = _chase(losses, [_opposed(row, phase) for row in rows[-WINDOW:]])
+        swing, together = _chase(losses, [_opposed(row, phase) for row in rows])
         if swing > SWING and together < ANTIPHASE:
             found[f"{phase} oscillates"] = (
                 f"losses chase each other: over {WINDOW} rows {phase}'s swings by {swing:.1f} of its median, "
@@ -96,7 +113,7 @@ def _total(row: Progress, phase: str) -> float:
 def _opposed(row: Progress, phase: str) -> float:
     """What the other phases lose in the game."""
     return sum(
-        value for name, value in row.terms.items() if name.endswith("/adversarial") and not name.startswith(phase)
+        value for name, value in row.terms.items() if name.endswith("/adversarial") and not name.startswith(f"{phase}/")
     )
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from vaebench.builtins import DATASETS, METRICS, MODELS, PERCEPTUAL, RECIPES
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, PerImage
+from vaebench.core.metric import PerImage
 from vaebench.datasets import toyfaces
 from vaebench.models.vae import VAE
 from vaebench.testing import check_dataset, check_metric, check_perceptual, check_recipe
@@ -97,4 +97,3 @@ def test_the_checks_catch_what_they_are_for(monkeypatch):
         broken.setattr(PerImage, "merge", lambda self, other: None)
         with pytest.raises(AssertionError, match="merged halves"):
             check_metric(METRICS.get("mse"))
-    assert EvalBatch().real is None

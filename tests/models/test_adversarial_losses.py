@@ -73,6 +73,9 @@ def test_clipping_leaves_what_is_inside_and_bounds_the_rest():
     clip_weights(module, 0.01)
     assert module.weight.tolist() == [[pytest.approx(0.01), pytest.approx(-0.01), pytest.approx(0.004)]]
     assert module.bias.item() == pytest.approx(-0.003)
+    norm = nn.BatchNorm2d(2)
+    clip_weights(nn.Sequential(norm), 0.01)
+    assert norm.weight.tolist() == [1, 1]  # a gain of 0.01 would shrink a critic's scores to nothing
 
 
 def test_mean_squared_distance_and_its_gradient():

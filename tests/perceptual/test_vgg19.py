@@ -96,7 +96,7 @@ def test_it_is_never_trained_and_gradients_reach_its_input():
     assert not any(part.training for part in parts)
     picture = images().requires_grad_()
     network.features(picture, ["relu2_1"])[0].square().sum().backward()
-    assert picture.grad.abs().min() >= 0 and picture.grad.any()
+    assert picture.grad.any()
     assert all(parameter.grad is None for stage in network.stages.values() for parameter in stage.parameters())
 
 
@@ -129,6 +129,28 @@ def test_renamed_tensors_are_refused_on_import_and_what_was_there_stays(tmp_path
     with pytest.raises(UserError, match="not named as torchvision names"):
         fetch_vgg19(tmp_path / "other.safetensors")
     assert (weights_dir() / STORED).read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    ("fetch", "name", "bad"),
+    [
+        (fetch_vgg19, STORED, {name: value for name, value in tensors(2).items() if name != "features.0.bias"}),
+        (fetch_vgg19_normalised, NORMALISED, {"foo": torch.zeros(1)}),
+    ],
+)
+def test_an_import_that_fails_leaves_what_was_there_and_blames_the_given_file(fetch, name, bad, tmp_path):
+    kept = store({"kept": torch.ones(1)}, name).read_bytes()
+    save_file(bad, tmp_path / "bad.safetensors")
+    with pytest.raises(UserError, match=r"bad\.safetensors lacks"):
+        fetch(tmp_path / "bad.safetensors")
+    assert (weights_dir() / name).read_bytes() == kept
+    with pytest.raises(UserError, match="is no file"):
+        fetch(tmp_path)
+
+
+def test_a_truncated_pth_of_one_s_own_is_imported(tmp_path):
+    torch.save(tensors(2), tmp_path / "mine.pth")
+    assert "layers up to relu1_2" in fetch_vgg19(tmp_path / "mine.pth")
 
 
 def test_no_weights_says_how_to_get_them(monkeypatch, tmp_path):
@@ -179,12 +201,7 @@ class _Bomb:
 def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"features.0.weight": _Bomb()}, tmp_path / "evil.pth")
-    with pytest.raises(UserError, match="sha256 is not that of"):
-        fetch_vgg19(tmp_path / "evil.pth")
-    from vaebench.core.places import sha256_of
-
-    monkeypatch.setattr(module, "PUBLISHED", f"vgg19-{sha256_of(tmp_path / 'evil.pth')[:8]}.pth")
-    with pytest.raises(UserError, match="cannot be read as weights"):  # even under its published hash
+    with pytest.raises(UserError, match="holds more than tensors"):
         fetch_vgg19(tmp_path / "evil.pth")
     assert not (tmp_path / "bomb-went-off").exists()
 

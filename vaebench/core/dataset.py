@@ -25,6 +25,7 @@ class ImageDataset:
         labels: int64, (n,), or ``None``.
         attributes: bool, (n, len(attribute_names)), or ``None``.
         showcase: indices of images worth showing in a figure; empty means the first of each label.
+        redistributable: whether its images may be shown in a report, which is made to be published.
         note: what a reader of any number must know of these images, e.g. ``synthetic``, or that they are a subset.
     """
 
@@ -37,6 +38,7 @@ class ImageDataset:
     attribute_names: Sequence[str] = field(default=())
     showcase: Sequence[int] = field(default=())
     note: str = ""
+    redistributable: bool = True
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):

@@ -41,7 +41,8 @@ class Phase:
     Attributes:
         name: prefixes its terms in the log.
         modules: exactly what it updates; everything else is frozen while it runs.
-        loss: weighted scalar terms by name; the trainer sums them, checks that they are finite, logs them.
+        loss: weighted scalar terms by name; the trainer sums them, checks that they are finite, logs them. No terms:
+            the phase sits this step out.
         optimizer: called with the parameters of ``modules``.
         schedule: stepped by the trainer once an epoch.
         repeats: how often the phase runs per training step (critic steps). The first time on the step's batch, then

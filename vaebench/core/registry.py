@@ -27,6 +27,7 @@ class Entry:
         files: files it reads: a dataset's relative to ``VAEBENCH_DATA`` (a ``.gz`` beside the name serves too), a
             network's in ``VAEBENCH_WEIGHTS`` or torch hub's checkpoint directory; ``a|b`` where either serves.
         fetch: ``module:attribute`` of a function that gets a network's weights: called with a path or ``None``.
+        mend: what gets missing files; empty for ``vaebench fetch NAME``.
     """
 
     target: str
@@ -35,6 +36,7 @@ class Entry:
     needs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     fetch: str = ""
+    mend: str = ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

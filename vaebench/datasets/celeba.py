@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaebench.core.dataset import DatasetSource, ImageDataset
-from vaebench.core.errors import UserError
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import data_dir, make_dir, write_atomic
-from vaebench.datasets.image_files import digest_of, files_under, first_line
+from vaebench.datasets.image_files import digest_of, files_under
 from vaebench.datasets.prepared import Pictures, prepare
 
 PUBLISHED = {"train": 162_770, "valid": 19_867, "test": 19_962}
@@ -90,6 +90,7 @@ class CelebA(DatasetSource):
             attributes=torch.from_numpy(values[[rows[name] for name in made.names]]),
             attribute_names=names,
             note=_note(split, len(made.names), len(states)),
+            redistributable=False,  # for non-commercial research only, not to be republished
         )
 
     def fetch(self, source: Path | None) -> str:

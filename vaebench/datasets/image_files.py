@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from vaebench.core.errors import UserError
+from vaebench.core.errors import UserError, first_line
 
 
 def decode(content: bytes) -> Image.Image:
@@ -69,8 +69,3 @@ def split_of(digest: str) -> str:
     """``train`` (80%), ``valid`` or ``test`` (10% each), a function of a hexadecimal hash alone."""
     tenth = int(digest[:15], 16) % 10
     return "test" if tenth == 9 else "valid" if tenth == 8 else "train"
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, to stand in a sentence, or its kind."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".: ")

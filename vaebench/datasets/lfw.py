@@ -17,9 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 from vaebench.core.dataset import DatasetSource, ImageDataset
-from vaebench.core.errors import UserError
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import data_dir, make_dir
-from vaebench.datasets.image_files import digest_of, files_under, first_line, split_of
+from vaebench.datasets.image_files import digest_of, files_under, split_of
 from vaebench.datasets.prepared import Pictures, prepare
 
 PUBLISHED, SIDE = 13_233, 250

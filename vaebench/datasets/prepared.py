@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaebench.core.errors import UserError
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import cache_dir, exclusive, make_dir, sha256_of, write_text
-from vaebench.datasets.image_files import decode, first_line
+from vaebench.datasets.image_files import decode
 
 if TYPE_CHECKING:
     from hashlib import _Hash

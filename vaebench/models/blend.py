@@ -3,7 +3,6 @@
 An autoencoder whose decoded mean of two latents must pass for real, before a discriminator or a Wasserstein critic.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,18 +15,16 @@ from vaebench.blocks import GaussianHeads, bce_fake, bce_real, clip_weights, kl_
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
 from vaebench.core.recipe import Recipe
-
-# three chunks of the encoder: (channels, side of the kernels)
-CHUNKS = ((8, 7), (16, 9), (32, 9))
-SMALL = 128  # images smaller than this are padded: six kernels of 7 and 9 would use them up
+from vaebench.models.chunks import CHUNKS, chunk_sides, feature_inverse, feature_network
 
 
 class BlendingAutoencoder(Autoencoder):
     """Odd updates (the first, third, …) reconstruct, even ones blend; the adversary judges what the update made.
 
     Reconstruction: (1 - adversarial_weight) * mean squared error + adversarial_weight * adversarial loss + KL.
-    Blending: the posterior means of two images are averaged and decoded; the adversarial loss alone counts.
-    Without ``clip`` the adversary is a discriminator with binary cross-entropy; with it, a critic whose every
+    Blending: the posterior means of two images are averaged and decoded; the adversarial loss alone counts. The two
+    are phases with optimisers of their own: in one Adam the larger gradients of the one would set the step of the
+    other. Without ``clip`` the adversary is a discriminator with binary cross-entropy; with it, a critic whose every
     weight is clipped into [-clip, clip] (Arjovsky et al. 2017).
     """
 
@@ -71,13 +68,12 @@ class BlendingAutoencoder(Autoencoder):
                 after_step=None if self._clip is None else partial(clip_weights, self.adversary, self._clip),
                 adversary="discriminator" if self._clip is None else "critic",
             ),
-            Phase(
-                name="autoencoder",
-                modules=[self.encoder, self.decoder],
-                loss=self._autoencoder_loss,
-                optimizer=self._optimizer,
-            ),
+            self._phase("autoencoder", self._reconstruction_loss),
+            self._phase("blending", self._blending_loss),
         ]
+
+    def _phase(self, name: str, loss: Callable[[Batch, Step], Mapping[str, Tensor]]) -> Phase:
+        return Phase(name=name, modules=[self.encoder, self.decoder], loss=loss, optimizer=self._optimizer)
 
     def _adversary_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         with torch.no_grad():
@@ -88,10 +84,16 @@ class BlendingAutoencoder(Autoencoder):
             return {"real": bce_real(real), "fake": bce_fake(fake)}
         return {"real": -real.float().mean(), "fake": fake.float().mean()}
 
-    def _autoencoder_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
-        mean, log_variance = self.posterior(batch.images)
+    def _blending_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
+        if not _blends(step):
+            return {}
+        mean, _ = self.posterior(batch.images)
+        return {"adversarial": self._passing(self.decode(_blended(mean)))}
+
+    def _reconstruction_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         if _blends(step):
-            return {"blend_adversarial": self._passing(self.decode(_blended(mean)))}
+            return {}
+        mean, log_variance = self.posterior(batch.images)
         made = self.decode(reparameterise(mean, log_variance, step.generator))
         squared = (made - batch.images).square().mean()
         return {
@@ -115,53 +117,6 @@ def _blended(mean: Tensor) -> Tensor:
     return (mean + mean.roll(1, 0)) / 2
 
 
-def chunk_sides(side: int) -> list[tuple[int, int]]:
-    """Sides of each chunk's maps before and after its pooling; 250 gives 18 at the end, and so 10,368 features."""
-    shrinks = side >= SMALL
-    found = []
-    for _, kernel in CHUNKS:
-        before = side - 2 * (kernel - 1) * shrinks
-        side = math.ceil(before / 2)
-        found.append((before, side))
-    return found
-
-
-def feature_network(channels: int, side: int) -> nn.Sequential:
-    """Images (n, channels, side, side) -> features (n, 32 * last side^2): the chunks of source 004's table.
-
-    Each chunk: two convolutions, batch normalisation, ReLU, 2 x 2 max pooling, which rounds odd sides up.
-    """
-    layers: list[nn.Module] = []
-    for width, kernel in CHUNKS:
-        padding = 0 if side >= SMALL else kernel // 2
-        layers += [
-            nn.Conv2d(channels, width, kernel, padding=padding),
-            nn.Conv2d(width, width, kernel, padding=padding, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.MaxPool2d(2, ceil_mode=True),
-        ]
-        channels = width
-    return nn.Sequential(*layers, nn.Flatten())
-
-
-def feature_inverse(channels: int, side: int) -> nn.Sequential:
-    """Features -> logits (n, channels, side, side): the mirror image, upsampling for pooling, deconvolutions."""
-    last = chunk_sides(side)[-1][1]
-    layers: list[nn.Module] = [nn.Unflatten(1, (CHUNKS[-1][0], last, last))]
-    outputs = (channels, *(width for width, _ in CHUNKS[:-1]))
-    for (width, kernel), (before, _), following in reversed(list(zip(CHUNKS, chunk_sides(side), outputs, strict=True))):
-        padding = 0 if side >= SMALL else kernel // 2
-        layers += [
-            nn.Upsample(size=(before, before)),
-            nn.ConvTranspose2d(width, width, kernel, padding=padding),
-            nn.ConvTranspose2d(width, following, kernel, padding=padding, bias=following == channels),
-        ]
-        if following != channels:
-            layers += [nn.BatchNorm2d(following), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
 def blend(
     *,
     image_shape: tuple[int, int, int],
@@ -177,6 +132,8 @@ def blend(
     channels, side, width = image_shape
     if side != width or side < 16:
         raise UserError(f"blending wants square images of 16 pixels or more, not {image_shape}: choose others")
+    if clip is not None and clip <= 0:
+        raise UserError(f"clip={clip} leaves a critic no weights: give more than 0, or None for a discriminator")
     if not 0 <= adversarial_weight <= 1 or latent_dim < 1 or adversary_steps < 1:
         raise UserError(
             f"adversarial_weight={adversarial_weight} must lie in 0 to 1, latent_dim={latent_dim} and "
@@ -210,7 +167,9 @@ def blend_lfw() -> Recipe:
     Their pages call the data Toronto Face Dataset and cite Labeled Faces in the Wild, whose 13,233 images of
     250 x 250 they describe. Departures: their decoder pools after the deconvolutions, which cannot end at 250; here
     each mirrored chunk upsamples first, which does. KL, which they leave open, is weighed by 1e-5 a nat against the
-    mean squared error. Batch 32, 50 epochs (theirs: collapse "after about 50"). Their published code keeps the
+    mean squared error. They average two batches' latents; here each image of a batch meets the next, and posterior
+    means are averaged. The two kinds of update have an Adam each. Batch 32, 50 epochs (theirs: collapse "after about
+    50"). Their published code keeps the
     adversarial gradient from the generator (it detaches the image); here it reaches it, as their text says.
     """
     settings = {"latent_dim": 2000, "learning_rate": 1e-5, "adversary_learning_rate": 1e-5}
@@ -263,7 +222,8 @@ def blendw_lfw() -> Recipe:
     """``blend-lfw`` against a Wasserstein critic: the discriminator without its sigmoid.
 
     Clipping to 0.01, five critic steps and RMSprop 5e-5 are Arjovsky et al. 2017's, whom the source follows. Its
-    published code sets every critic weight to one constant; here each is clipped into [-0.01, 0.01].
+    published code sets every critic weight to one constant; here each is clipped into [-0.01, 0.01], but batch
+    normalisation's gains and shifts are not, since they would shrink the scores to nothing.
     """
     return _wasserstein(blend_lfw())
 

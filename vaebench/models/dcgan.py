@@ -108,8 +108,8 @@ def discriminator_network(channels: int, side: int, widths: Sequence[int], *, cr
     """
     last, _ = WIDTHS[side]
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise((channels, *widths)):
-        norm = not critic and inputs != channels
+    for position, (inputs, outputs) in enumerate(pairwise((channels, *widths))):
+        norm = not critic and position > 0
         layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not norm))
         layers += [nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)] if norm else [nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, last, bias=not critic), nn.Flatten(0))

@@ -117,11 +117,16 @@ def hou_vae(
     learning_rate: float,
     epochs_per_halving: int,
 ) -> VAE:
-    """The networks and optimiser of Hou et al. 2016 around an objective: Adam, its rate halved as epochs pass."""
+    """The networks and optimiser of Hou et al. 2016 around an objective: Adam, its rate halved as epochs pass.
+
+    ``epochs_per_halving`` 0 never halves it.
+    """
     if image_shape[1] % 16 or image_shape[2] % 16:
         raise UserError(f"this VAE halves its images four times, and {image_shape} does not allow it: choose 64 x 64")
-    if latent_dim < 1 or epochs_per_halving < 1:
-        raise UserError(f"latent_dim={latent_dim}, epochs_per_halving={epochs_per_halving}: both must be 1 or more")
+    if latent_dim < 1 or epochs_per_halving < 0:
+        raise UserError(
+            f"latent_dim={latent_dim} must be 1 or more, epochs_per_halving={epochs_per_halving} 0 (never) or more"
+        )
     return VAE(
         encoder=face_encoder(image_shape, latent_dim),
         decoder=face_decoder(image_shape, latent_dim),
@@ -129,7 +134,7 @@ def hou_vae(
         objective=objective,
         kl_weight=kl_weight,
         optimizer=partial(torch.optim.Adam, lr=learning_rate),
-        schedule=partial(StepLR, step_size=epochs_per_halving, gamma=0.5),
+        schedule=partial(StepLR, step_size=epochs_per_halving, gamma=0.5) if epochs_per_halving else None,
     )
 
 
@@ -183,8 +188,9 @@ def vae_celeba() -> Recipe:
     """Source: Hou et al. 2016, section 4.2, the plain VAE beside DFC-VAE; the same networks and optimiser.
 
     100 latents, Adam 5e-4 halved each epoch, batch 64, 5 epochs. The paper leaves the pixel loss open (it names L2
-    and logistic regression as usual); here it is the logistic one, the Bernoulli likelihood that ``nll`` measures.
-    Departures: none known. A subset of CelebA wants more epochs for as many steps: then raise
+    and logistic regression as usual). Departure: here it is the logistic one, the Bernoulli likelihood that ``nll``
+    measures, where the authors' code sums squared errors; and those of ``dfcvae-celeba`` in optimiser and networks. A
+    subset of CelebA wants more epochs for as many steps: then raise
     ``epochs_per_halving`` with ``--epochs``.
     """
     return Recipe(name="vae-celeba", model=plain_face_vae, dataset="celeba", batch_size=64, epochs=5)

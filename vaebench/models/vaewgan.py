@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vaebench.blocks import clip_weights, gradient_penalty
+from vaebench.blocks import clip_weights, gradient_penalty, reparameterise
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
 from vaebench.core.recipe import Recipe
@@ -74,22 +74,28 @@ class VAEWGAN(Autoencoder):
         scores = {"real": -self.critic(batch.images).float().mean(), "fake": self.critic(made).float().mean()}
         if self._clip is not None:
             return scores
-        penalty = gradient_penalty(self.critic, batch.images, made, step.generator)
+        # each image against another's: the algorithm draws the two independently
+        penalty = gradient_penalty(self.critic, batch.images, made.roll(1, 0), step.generator)
         return {**scores, "gradient_penalty": self._penalty_weight * penalty}
 
     def _made(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """As many images: reconstructions of the first half, then decoded prior draws."""
-        mean, log_variance = self.posterior(images[: len(images) // 2])
-        drawn = torch.randn((len(images), self.latent_dim), generator=generator, device=images.device)
-        encoded = mean + drawn[: len(mean)] * torch.exp(0.5 * log_variance)
-        return self.decode(torch.cat([encoded, drawn[len(mean) :]]))
+        """As many images: reconstructions of the first half, then decoded prior draws.
+
+        Decoded apart, as in the VAE's loss: batch normalisation would tell a mixed batch from the two.
+        """
+        half = len(images) // 2
+        mean, log_variance = self.posterior(images[:half])
+        reconstructions = self.decode(reparameterise(mean, log_variance, generator))
+        return torch.cat([reconstructions, self._sampled(len(images) - half, images.device, generator)])
+
+    def _sampled(self, count: int, device: torch.device, generator: torch.Generator) -> Tensor:
+        return self.decode(torch.randn((count, self.latent_dim), generator=generator, device=device))
 
     def _vae_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         terms, reconstructions = self.vae.terms(batch.images, step.generator)
         half = len(reconstructions) // 2
-        shape = len(reconstructions) - half, self.latent_dim
-        drawn = torch.randn(shape, generator=step.generator, device=batch.images.device)
-        made = torch.cat([reconstructions[:half], self.decode(drawn)])
+        sampled = self._sampled(len(reconstructions) - half, batch.images.device, step.generator)
+        made = torch.cat([reconstructions[:half], sampled])
         return {**terms, "adversarial": -self._adversarial_weight * self.critic(made).float().mean()}
 
 
@@ -161,8 +167,8 @@ def _judged(
     clip: float | None,
 ) -> VAEWGAN:
     """The VAE with a critic of its encoder's widths."""
-    channels, side, _ = image_shape
-    if side not in CRITIC_WIDTHS:
+    channels, side, width = image_shape
+    if side not in CRITIC_WIDTHS or width != side:
         raise UserError(f"VAE-WGAN is built for 28 x 28 and 64 x 64 images, not {image_shape}: choose another recipe")
     if critic_steps < 1 or (clip is not None and clip <= 0):
         raise UserError(f"critic_steps={critic_steps}, clip={clip}: the first must be 1 or more, the second above 0")

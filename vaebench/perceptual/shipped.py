@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from vaebench.core.errors import UserError
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.places import sha256_of
 
@@ -27,8 +27,7 @@ def shipped(
             network = nn.Sequential(stages())
         network.load_state_dict(load_file(weights), assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{weights} cannot be read ({reason}): reinstall vaebench to restore it") from error
+        raise UserError(f"{weights} cannot be read ({first_line(error)}): reinstall vaebench to restore it") from error
     if found != sha256:
         raise UserError(f"{weights} is not the file vaebench ships (sha256 differs): reinstall vaebench to restore it")
     return Perceptual(name, dict(network.named_children()), channels=channels, sha256=found)

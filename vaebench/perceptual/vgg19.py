@@ -7,6 +7,7 @@ work: every filter scaled so that its mean activation is about 1, behind reflect
 
 import os
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Final
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vaebench.core.errors import UserError
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.places import hub_dir, sha256_of, weights_dir, write_atomic
 
@@ -60,7 +61,22 @@ def vgg19() -> Perceptual:
             f"VGG-19's weights are neither in {weights_dir()} nor in torch hub's cache: run 'vaebench fetch vgg19', "
             "or choose another network with --set perceptual=NAME (vaebench list perceptual)"
         )
-    tensors = read_tensors(path)
+    return _published(read_tensors(path), path)
+
+
+def vgg19_normalised() -> Perceptual:
+    """The activation-normalised VGG-19 up to ``relu3_1``; its first convolution turns RGB in [0, 1] into BGR."""
+    path = find_weights(NORMALISED)
+    if path is None:
+        raise UserError(
+            f"{NORMALISED} is not in {weights_dir()}: set VAEBENCH_WEIGHTS to its folder, "
+            "or run 'vaebench fetch vgg19-normalised --from FILE'"
+        )
+    return _normalised(read_tensors(path), path)
+
+
+def _published(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
+    """The network of tensors named as torchvision names them, from ``path``."""
     stages: dict[str, nn.Module] = {}
     opening: list[nn.Module] = [Standardise()]
     index = 0  # torchvision's number of the convolution within `features`
@@ -76,18 +92,10 @@ def vgg19() -> Perceptual:
     return _complete("vgg19", stages, tensors, index, path)
 
 
-def vgg19_normalised() -> Perceptual:
-    """The activation-normalised VGG-19 up to ``relu3_1``; its first convolution turns RGB in [0, 1] into BGR."""
-    path = find_weights(NORMALISED)
-    if path is None:
-        raise UserError(
-            f"{NORMALISED} is not in {weights_dir()}: set VAEBENCH_WEIGHTS to its folder, "
-            "or run 'vaebench fetch vgg19-normalised --from FILE'"
-        )
-    tensors = read_tensors(path)
-    colours = _convolution(tensors, "0", 3, 3, path, size=1)
+def _normalised(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
+    """The network of tensors named by their place in the published sequence, from ``path``."""
     stages: dict[str, nn.Module] = {}
-    opening: list[nn.Module] = [colours]
+    opening: list[nn.Module] = [_convolution(tensors, "0", 3, 3, path, size=1)]
     for name, key in (("relu1_1", "2"), ("relu1_2", "5"), ("relu2_1", "9"), ("relu2_2", "12"), ("relu3_1", "16")):
         inputs, outputs = BLOCKS[int(name[4]) - 1][int(name[6]) - 1]
         convolution = _convolution(tensors, key, inputs, outputs, path)
@@ -105,46 +113,50 @@ def find_weights(*names: str) -> Path | None:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, or of torchvision's ``.pth``; :class:`UserError` where it cannot be read.
 
-    The ``.pth`` is read by torch's restricted loader, which makes tensors and runs nothing, and only if its
-    sha256 begins as its published name says.
+    The ``.pth`` is read by torch's restricted loader, which makes tensors and runs nothing.
     """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        if not sha256_of(path).startswith(PUBLISHED.removesuffix(".pth").rpartition("-")[2]):
-            raise ValueError(f"its sha256 is not that of {PUBLISHED}")
         tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:  # its own message advises to trust the file
         raise UserError(f"{path} cannot be read as weights (it holds more than tensors): replace it") from error
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as weights ({reason}): replace it") from error
+        raise UserError(f"{path} cannot be read as weights ({first_line(error)}): replace it") from error
     return tensors
 
 
 def fetch_vgg19(source: Path | None) -> str:
-    """Import a file (safetensors, or torchvision's .pth), or download torchvision's; keep it as safetensors."""
+    """Import a file (safetensors, or a .pth), or download torchvision's; keep what is read of it as safetensors.
+
+    What was there stays unless the network can be built from the new tensors.
+    """
     if source is None:
         source = find_weights(PUBLISHED) or _download()
-    if not source.is_file():
-        raise UserError(f"{source} is no file: give {PUBLISHED} or a safetensors file with its tensors")
-    tensors = read_tensors(source)
-    target = weights_dir() / STORED
+    tensors = _given(source)
     kept = {name: tensor.contiguous() for name, tensor in tensors.items() if name.startswith("features.")}
-    if "features.0.weight" not in kept:
+    if not kept:
         raise UserError(f"{source} holds no 'features.0.weight': its tensors are not named as torchvision names VGG-19")
+    network, target = _published(kept, source), weights_dir() / STORED
     write_atomic(target, lambda temporary: save_file(kept, temporary))
-    return f"vgg19: layers up to {vgg19().layers[-1]}, in {target}"
+    return f"vgg19: layers up to {network.layers[-1]}, in {target}"
 
 
 def fetch_vgg19_normalised(source: Path | None) -> str:
-    """Import the file; it has no publisher to download from."""
+    """Import the file, once the network can be built from it; it has no publisher to download from."""
     if source is None:
         vgg19_normalised()
         return f"vgg19-normalised: at hand, in {find_weights(NORMALISED)}"
-    tensors = read_tensors(source)
-    write_atomic(weights_dir() / NORMALISED, lambda temporary: save_file(tensors, temporary))
-    return f"vgg19-normalised: layers up to {vgg19_normalised().layers[-1]}, in {weights_dir() / NORMALISED}"
+    tensors, target = _given(source), weights_dir() / NORMALISED
+    network = _normalised(tensors, source)
+    write_atomic(target, lambda temporary: save_file(dict(tensors), temporary))
+    return f"vgg19-normalised: layers up to {network.layers[-1]}, in {target}"
+
+
+def _given(source: Path) -> dict[str, Tensor]:
+    if not source.is_file():
+        raise UserError(f"{source} is no file: give a safetensors file, or torchvision's .pth")
+    return read_tensors(source)
 
 
 def _download() -> Path:
@@ -152,10 +164,9 @@ def _download() -> Path:
 
     try:
         VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=os.isatty(2), check_hash=True)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, RuntimeError, HTTPException) as error:
         advice = f"copy {PUBLISHED} from elsewhere and run 'vaebench fetch vgg19 --from FILE'"
-        raise UserError(f"VGG-19's weights could not be downloaded ({reason}): {advice}") from error
+        raise UserError(f"VGG-19's weights could not be downloaded ({first_line(error)}): {advice}") from error
     return hub_dir() / PUBLISHED
 
 

@@ -63,7 +63,7 @@ def _label(subject: Subject) -> str:
 
 def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
     rows = _first_seeds(measured, "reconstructions")
-    if len(rows) < 2:
+    if all(subject[0] == REAL for subject, _ in rows):
         return None, ""
     columns = max(len(images) for _, images in rows)
     figure = Figure(figsize=(1.0 + 0.62 * columns, 0.66 * len(rows)), layout="constrained")
@@ -75,7 +75,12 @@ def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
     for axes in grid.flat:
         axes.set_xticks([])
         axes.set_yticks([])
-    return figure, "Test images (first row) and their reconstructions from the posterior mean, one row a recipe."
+    if rows[0][0][0] == REAL:
+        return figure, "Test images (first row) and their reconstructions from the posterior mean, one row a recipe."
+    return figure, (
+        "Reconstructions of test images from the posterior mean, one row a recipe. The images themselves may not be "
+        "republished; `reconstructions.png` of each run has them above."
+    )
 
 
 def _sample_grids(measured: Measured) -> tuple[Figure | None, str]:

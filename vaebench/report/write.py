@@ -1,5 +1,6 @@
 """Write one dataset's report: leaderboard, comparisons, figures; the same results give the same bytes."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from vaebench.report.page import main_table, page
 from vaebench.report.published import claims, default_folder
 from vaebench.report.remarks import read_remarks
 from vaebench.report.tables import to_csv, to_text
+
+log = logging.getLogger(__name__)
 
 
 def write_report(
@@ -31,6 +34,7 @@ def write_report(
     tests: list[comparisons.Row] = []
     pages: list[str] = []
     tables: list[list[str]] = []
+    shown: set[str] = set()
     for position, part in enumerate(parts):
         tested = comparisons.all_pairs(part)
         ranked = leaderboard.leaderboard(part, tested)
@@ -39,8 +43,11 @@ def write_report(
         captions = {(figures / name).as_posix(): text for name, text in drawn.items()}
         held = claims(published or default_folder(), part, tested)
         pages.append(page(part, ranked, tested, held, captions, remarks))
+        shown |= captions.keys()
         tables.append(to_text(*main_table(part, ranked)))
         boards, tests = boards + ranked, tests + tested
+    for name in sorted(remarks.figures.keys() - shown):
+        log.warning("%s: the report has no figure '%s' for its remark", folder / "remarks.toml", name)
     write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, boards))
     write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tests))
     write_text(folder / "leaderboard.md", "\n".join(pages))
