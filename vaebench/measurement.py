@@ -11,7 +11,7 @@ import torch
 from vaebench import __version__, evaluation, per_image, pictures
 from vaebench.builtins import DATASETS, METRICS
 from vaebench.checkpoints import RunFolder, RunRecord, package_versions
-from vaebench.compute import machine, pick_device
+from vaebench.compute import keep_freed_memory, machine, pick_device
 from vaebench.core import results, seeding
 from vaebench.core.dataset import ImageDataset, strata, to_float
 from vaebench.core.errors import UserError
@@ -92,6 +92,7 @@ def evaluate_runs(
         raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
     for message in protocol.passed_over():
         say(f"passed over: {message}")
+    keep_freed_memory()
     loaded: dict[str, ImageDataset] = {}
     measured: dict[str, list[RunFolder]] = {}
     for folder, record in work:

@@ -126,7 +126,7 @@ def _legend(ranked: Sequence[leaderboard.Row]) -> str:
         "Value ± half of its 95 % interval (rank). The interval is over training seeds where a recipe has several, "
         "else over images, and then speaks of that checkpoint only. Ranks count tests won after Holm's correction "
         "at 0.05, over seeds where there are several; a range means that the data leave it open; no rank, that "
-        "nothing was tested.\n" + "".join(f"\n- n/a: {note}" for note in notes)
+        "nothing was tested.\n" + "".join(f"\n- n/a: {note}" for note in notes) + "\n"
     )
 
 
