@@ -19,31 +19,22 @@ _MNIST_FILES = (
     "mnist/t10k-labels-idx1-ubyte",
 )
 
-_SOURCES = {  # model -> its module, and what it is, for `vaebench list`
-    "vae": ("vae", "plain VAE"),
-    "dfcvae": ("dfcvae", "deep-feature-consistent VAE"),
-    "dfcvae345": ("dfcvae", "deep-feature-consistent VAE, deeper layers (VAE-345)"),
-    "dcgan": ("dcgan", "deep convolutional GAN"),
-    "vaewgan": ("vaewgan", "DFC-VAE with a Wasserstein critic"),
-    "blend": ("blend", "adversarial autoencoder for feature blending"),
-    "blendw": ("blend", "adversarial autoencoder for feature blending, Wasserstein critic,"),
-}
 _GREY, _FACES = ("digits", "mnist"), ("toyfaces", "celeba", "lfw", "folder")
-_PAIRS = {
-    "vae": _GREY + _FACES,
-    "dfcvae": _GREY + _FACES,
-    "dfcvae345": ("celeba", "lfw", "folder"),
-    "dcgan": _GREY + _FACES,
-    "vaewgan": _GREY + _FACES,
-    "blend": _GREY + _FACES,
-    "blendw": _GREY + _FACES,
+_FAMILIES = {  # model -> its module, what it is, and the datasets of its recipes
+    "vae": ("vae", "plain VAE", _GREY + _FACES),
+    "dfcvae": ("dfcvae", "deep-feature-consistent VAE", _GREY + _FACES),
+    "dfcvae345": ("dfcvae", "deep-feature-consistent VAE, deeper layers (VAE-345)", ("celeba", "lfw", "folder")),
+    "dcgan": ("dcgan", "deep convolutional GAN", _GREY + _FACES),
+    "vaewgan": ("vaewgan", "DFC-VAE with a Wasserstein critic", _GREY + _FACES),
+    "blend": ("blend", "adversarial autoencoder for feature blending", _GREY + _FACES),
+    "blendw": ("blend", "adversarial autoencoder for feature blending, Wasserstein critic,", _GREY + _FACES),
 }
 _NETWORKS = {"digits": "mnist_cnn", "mnist": "mnist_cnn", "toyfaces": "toyfaces_cnn"}  # otherwise VGG-19
 
 
 def _recipe(model: str, dataset: str, note: str = "") -> Entry:
     """The line of a pair: its function is ``<model>_<dataset>`` in the model's module."""
-    module, words = _SOURCES[model]
+    module, words, _ = _FAMILIES[model]
     network = (f"perceptual:{_NETWORKS.get(dataset, 'vgg19')}",) if model.startswith(("dfcvae", "vaewgan")) else ()
     return Entry(
         target=f"vaebench.models.{module}:{model}_{dataset}",
@@ -54,7 +45,7 @@ def _recipe(model: str, dataset: str, note: str = "") -> Entry:
 
 RECIPES: "Registry[Callable[[], Recipe]]" = Registry(
     "recipes",
-    {f"{model}-{dataset}": _recipe(model, dataset) for model, datasets in _PAIRS.items() for dataset in datasets}
+    {f"{name}-{data}": _recipe(name, data) for name, (_, _, datasets) in _FAMILIES.items() for data in datasets}
     | {
         "dfcvae-celeba-eteke": replace(
             _recipe("dfcvae", "celeba", " with the settings of its replication"),
