@@ -183,9 +183,9 @@ def test_nothing_measured_is_exit_code_2(cli, arguments, tmp_path):
     assert not (tmp_path / "reports").exists()
 
 
-def test_the_summary_is_the_main_table():
+def test_the_summary_is_the_main_table(tmp_path):
     runs_on_disk()
-    _, (head, *lines) = write_report("toy", Path("reports"), Path("none"))
+    _, (head, *lines) = write_report("toy", tmp_path / "reports", Path("none"))
     assert head.split() == ["metric", "originals", "gan|wide", "vae"]
     assert [line.split()[0] for line in lines] == ["blur", "fid", "mse", "ssim"]
 
