@@ -39,7 +39,7 @@ FACES = Quickstart(
     dataset="toyfaces",
     data="12,000 drawn (synthetic) faces with CelebA's 40 attributes",
     test="the 2,000 faces of the test split",
-    samples=2_000,
+    samples=1_000,
 )
 
 
