@@ -171,7 +171,8 @@ def mean_squared_distance(made: Tensor, real: Tensor) -> Tensor:
     """Mean over channels and positions of (made - real)^2: features (n, …) twice -> (n,), at least float32.
 
     The gradient goes to ``made`` alone. Written out, since autograd's chain of casts, squares and means moves
-    several times the memory: a perceptual term takes 0.55 of the time so in bfloat16 (benchmarks/speed/perceptual_loss.py).
+    several times the memory: in bfloat16 a perceptual term takes 0.55 of the time so
+    (benchmarks/speed/perceptual_loss.py).
     """
     distance: Tensor = _MeanSquaredDistance.apply(made, real.detach())
     return distance
