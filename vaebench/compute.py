@@ -7,13 +7,12 @@ it; deleting the file measures anew.
 
 import ctypes
 import json
-import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ import torch
 from vaebench.blocks import digit_encoder
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, write_text
+from vaebench.core.processors import cores
 
 MARGIN = 1.15  # how much faster bf16 must be before it is the default
 
@@ -111,9 +111,31 @@ def _rates(device: str, precision: str, threads: int | None) -> dict[tuple[str, 
     return {(name.partition("/")[0], int(name.partition("/")[2])): rate for name, rate in measured(device).items()}
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+def forget_peak_memory(device: torch.device | str) -> None:
+    """Start :func:`peak_memory` anew, where the system can: a process trains several runs."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # Linux only; elsewhere the peak is the process's
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory(device: torch.device | str) -> int:
+    """Bytes held at most since :func:`forget_peak_memory`: on a GPU by tensors, on a CPU by the whole process.
+
+    The process is the interpreter and its libraries too (about 0.4 GB), and the images, which lie in its memory.
+    """
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, StopIteration):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return 1024 * int(next(line for line in status if line.startswith("VmHWM:")).split()[1])
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:  # Windows
+        return 0
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else 1024 * largest
 
 
 def keep_freed_memory() -> bool:

@@ -13,6 +13,7 @@ import torch
 from vaebench import compute
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, data_dir, runs_dir, weights_dir
+from vaebench.core.processors import cores
 from vaebench.listing import Line, listing
 
 PACKAGES = ("vaebench", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas")
@@ -47,7 +48,7 @@ def diagnose() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    yield Finding(topic="device", what=f"cpu: {compute.processor()}, {compute.cores()} cores")
+    yield Finding(topic="device", what=f"cpu: {compute.processor()}, {cores()} cores")
     for index in range(torch.cuda.device_count()):
         yield Finding(topic="device", what=f"cuda:{index}: {torch.cuda.get_device_name(index)}")
     if not torch.cuda.is_available():

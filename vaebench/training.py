@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vaebench import history, vitals
 from vaebench.checkpoints import RunFolder, count_parameters, load_state, save_state
-from vaebench.compute import Compute, keep_freed_memory
+from vaebench.compute import Compute, forget_peak_memory, keep_freed_memory, peak_memory
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
@@ -73,24 +73,21 @@ def train(
     feed = Feed(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute)
     model.to(feed.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
+    forget_peak_memory(feed.device)
     workers = [_PhaseRunner(phase) for phase in model.phases()]
     modules = trained_modules(model, [worker.phase for worker in workers])
     adversaries = {worker.phase.name: worker.phase.adversary for worker in workers if worker.phase.adversary}
     observe = _Observer(model, feed) if adversaries else None
     start, spent, log = _restore(folder, modules, workers)
+    warned = vitals.log_text(log, adversaries)
     if plan.compute.compile:
-        critics = [
-            module for worker in workers if worker.phase.adversary == "critic" for module in worker.phase.modules
-        ]
-        for module in modules.values():
-            if module not in critics:  # a gradient penalty differentiates twice, which compiled modules refuse
-                module.compile()
+        _compile(modules, workers)
     meter = _Meter(plan, feed.per_epoch, spent, start)
 
     def save(step: int) -> float:
         write_text(folder.history, history.to_text(log))
         if adversaries:
-            write_text(folder.warnings, vitals.log_text(log, adversaries))
+            write_text(folder.warnings, warned)
         schedules = [worker.schedule_state() for worker in workers]
         position = {"step": step, "seconds": meter.seconds, "schedules": schedules}
         save_state(folder.state, modules, [worker.optimizer for worker in workers], position)
@@ -107,7 +104,9 @@ def train(
         if done % plan.log_every == 0 or done == plan.steps:
             log.append(meter.read(done, observe() if observe else {}))
             meter.begin(done)
-            on_progress(replace(log[-1], warnings=tuple(vitals.warnings(log, adversaries))))
+            new = vitals.warnings(log, adversaries)
+            warned += "".join(f"{text}\n" for text in new)
+            on_progress(replace(log[-1], warnings=tuple(new)))
         elif meter.is_due():
             on_progress(meter.read(done))
         if should_stop() and done < plan.steps:
@@ -120,7 +119,16 @@ def train(
         images_per_second=plan.steps * plan.batch_size / max(meter.seconds, 1e-9),
         seconds=meter.seconds,
         steps=plan.steps,
+        peak_memory=peak_memory(feed.device),
     )
+
+
+def _compile(modules: Mapping[str, nn.Module], workers: "Sequence[_PhaseRunner]") -> None:
+    """torch.compile all but critics: a gradient penalty differentiates twice, which compiled modules refuse."""
+    critics = [module for worker in workers if worker.phase.adversary == "critic" for module in worker.phase.modules]
+    for module in modules.values():
+        if module not in critics:
+            module.compile()
 
 
 class _Observer:

@@ -6,6 +6,7 @@ outright so that the generator's gradient vanishes (Arjovsky and Bottou 2017), a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -52,25 +53,28 @@ def warnings(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> list[s
 
     ``adversaries`` maps the name of an adversary's phase to its kind, ``discriminator`` or ``critic``.
     """
-    return [text for row, text in _events(rows, adversaries) if row is rows[-1]]
+    return list(_events(rows, adversaries, len(rows) - 1))
 
 
 def log_text(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> str:
     """Every warning of a history, a line each, as ``warnings.log`` has them."""
-    return "".join(f"{text}\n" for _, text in _events(rows, adversaries))
+    return "".join(f"{text}\n" for text in _events(rows, adversaries, 0))
 
 
-def _events(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> Iterator[tuple[Progress, str]]:
-    """Each row at which something begins to be wrong, and the words for it."""
-    before: Mapping[str, str] = {}
-    best = 0.0
-    for end, row in enumerate(rows, start=1):
-        best = max(best, row.terms.get(DIVERSITY, 0.0))
-        now = {
-            **_of_row(row, best, settled=end > SETTLED),
-            **_of_losses(rows[max(0, end - WINDOW) : end], adversaries),
+def _events(rows: Sequence[Progress], adversaries: Mapping[str, str], start: int) -> Iterator[str]:
+    """What begins to be wrong at each row from the ``start``-th on, in words."""
+    best = list(accumulate((row.terms.get(DIVERSITY, 0.0) for row in rows), max))
+
+    def wrong(at: int) -> dict[str, str]:
+        return {
+            **_of_row(rows[at], best[at], settled=at >= SETTLED),
+            **_of_losses(rows[max(0, at + 1 - WINDOW) : at + 1], adversaries),
         }
-        yield from ((row, f"step {row.step}: {text}") for kind, text in now.items() if kind not in before)
+
+    before = wrong(start - 1) if start else {}
+    for at in range(start, len(rows)):
+        now = wrong(at)
+        yield from (f"step {rows[at].step}: {text}" for kind, text in now.items() if kind not in before)
         before = now
 
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import struct
+import sys
 import threading
 import time
 import warnings
@@ -440,8 +441,8 @@ def test_waiting_for_one_that_fails():
 
 def test_decoding_is_spread_over_the_processors_we_may_use(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3, 5}, raising=False)
-    monkeypatch.setattr(module.sys, "platform", "linux")
-    assert module.workers() == 3
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert module.cores() == 3
     meeting, seen = threading.Barrier(3), Counter()
 
     def read(name):
@@ -452,9 +453,9 @@ def test_decoding_is_spread_over_the_processors_we_may_use(monkeypatch):
 
     assert np.array_equal(prepare(pictures(read)).images.numpy(), EXPECTED)
     assert len(seen) == 3
-    monkeypatch.setattr(module.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert module.workers() == 1
+    assert module.cores() == 1
 
 
 def test_large_images_are_held_few_at_a_time(monkeypatch):

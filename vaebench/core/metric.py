@@ -54,6 +54,7 @@ class TrainingFacts:
     seconds: float
     steps: int
     setting: str = ""  # device, precision and threads: speeds of different ones do not compare
+    peak_memory: int = 0  # bytes; 0 where it was not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,9 @@ from torch import Tensor
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, sha256_of, write_text
+from vaebench.core.processors import cores
 from vaebench.datasets.image_files import digest_of, files_under, split_of
-from vaebench.datasets.prepared import Pictures, prepare, workers
+from vaebench.datasets.prepared import Pictures, prepare
 
 SMALLEST = 16
 ENOUGH = 60  # distinct images, of which some fall into each split almost surely: 0.9**60 = 0.2%
@@ -132,7 +133,7 @@ def _hashes(folder: Path, files: Mapping[str, os.stat_result]) -> dict[str, str]
     changed = [name for name in files if known.get(name, [])[:2] != [*states[name]]]
     if changed:
         log.info("%s: hashing %s, once", folder, _count(len(changed), "image"))
-    with ThreadPoolExecutor(workers()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         fresh = dict(zip(changed, pool.map(partial(_hash, folder), changed), strict=True))
     hashes = {name: fresh[name] if name in fresh else known[name][2] for name in files}
     if changed or known.keys() - files.keys():

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import cache_dir, exclusive, make_dir, sha256_of, write_text
+from vaebench.core.processors import cores
 from vaebench.datasets.image_files import decode
 
 if TYPE_CHECKING:
@@ -97,11 +97,6 @@ def prepare(pictures: Pictures) -> Prepared:
     return found
 
 
-def workers() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def _left_out(unreadable: Mapping[str, str], total: int) -> str:
     shown = ", ".join(f"{name} ({reason})" for name, reason in list(unreadable.items())[:NAMED])
     more = f" and {len(unreadable) - NAMED:,} more" if len(unreadable) > NAMED else ""
@@ -161,7 +156,7 @@ def _fill(pictures: Pictures, folder: Path) -> dict[str, Any]:
     _require_space(folder, (total - done) * pictures.bytes_each)
     log.info("%s: preparing %s images, once; they are kept in %s", pictures.name, f"{total - done:,}", folder)
     Image.init()  # readers that register while another thread looks for one would be overlooked
-    with pixels.open("ab") as out, ThreadPoolExecutor(workers()) as pool:
+    with pixels.open("ab") as out, ThreadPoolExecutor(cores()) as pool:
         for start in range(done, total, each):
             chunk = pictures.names[start : start + each]
             for name, made in zip(chunk, pool.map(lambda name: _decoded(pictures, name), chunk), strict=True):

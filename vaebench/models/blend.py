@@ -6,6 +6,7 @@ An autoencoder whose decoded mean of two latents must pass for real, before a di
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class BlendingAutoencoder(Autoencoder):
         return torch.sigmoid(self.decoder(z).float())
 
     def phases(self) -> Sequence[Phase]:
-        kind = "discriminator" if self._clip is None else "critic"
+        kind: Literal["discriminator", "critic"] = "discriminator" if self._clip is None else "critic"
         return [
             Phase(
                 name=kind,
@@ -66,7 +67,7 @@ class BlendingAutoencoder(Autoencoder):
                 optimizer=self._adversary_optimizer,
                 repeats=self._adversary_steps,
                 after_step=None if self._clip is None else partial(clip_weights, self.adversary, self._clip),
-                adversary="discriminator" if self._clip is None else "critic",
+                adversary=kind,
             ),
             self._phase("autoencoder", self._reconstruction_loss),
             self._phase("blending", self._blending_loss),

@@ -71,12 +71,12 @@ class VAE(Autoencoder):
         )
 
     def terms(self, images: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-        """The loss's weighted scalar terms by name, and the reconstructions (n, c, h, w) they judge."""
+        """The loss's weighted scalar terms by name, and the reconstructions' logits (n, c, h, w)."""
         mean, log_variance = self.posterior(images)
         logits = self.decoder(reparameterise(mean, log_variance, generator)).float()
         terms = {name: values.mean() for name, values in self._objective(logits, images).items()}
         terms["kl"] = self.kl_weight * kl_to_standard_normal(mean, log_variance).mean()
-        return terms, torch.sigmoid(logits)
+        return terms, logits
 
     def _loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         return self.terms(batch.images, step.generator)[0]

@@ -92,10 +92,10 @@ class VAEWGAN(Autoencoder):
         return self.decode(torch.randn((count, self.latent_dim), generator=generator, device=device))
 
     def _vae_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
-        terms, reconstructions = self.vae.terms(batch.images, step.generator)
-        half = len(reconstructions) // 2
-        sampled = self._sampled(len(reconstructions) - half, batch.images.device, step.generator)
-        made = torch.cat([reconstructions[:half], sampled])
+        terms, logits = self.vae.terms(batch.images, step.generator)
+        half = len(logits) // 2
+        sampled = self._sampled(len(logits) - half, batch.images.device, step.generator)
+        made = torch.cat([torch.sigmoid(logits[:half]), sampled])
         return {**terms, "adversarial": -self._adversarial_weight * self.critic(made).float().mean()}
 
 

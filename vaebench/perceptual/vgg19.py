@@ -84,12 +84,12 @@ def _published(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
         for position, (inputs, outputs) in enumerate(convolutions, start=1):
             key = f"features.{index}"
             if f"{key}.weight" not in tensors:
-                return _complete("vgg19", stages, tensors, index, path)
+                return _complete(stages, tensors, index, path)
             convolution = _convolution(tensors, key, inputs, outputs, path, padding=1)
             stages[f"relu{block}_{position}"] = nn.Sequential(*opening, convolution, nn.ReLU())
             index, opening = index + 2, []
         index, opening = index + 1, [nn.MaxPool2d(2)]
-    return _complete("vgg19", stages, tensors, index, path)
+    return _complete(stages, tensors, index, path)
 
 
 def _normalised(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
@@ -170,9 +170,7 @@ def _download() -> Path:
     return hub_dir() / PUBLISHED
 
 
-def _complete(
-    name: str, stages: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], index: int, path: Path
-) -> Perceptual:
+def _complete(stages: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], index: int, path: Path) -> Perceptual:
     """The network, unless tensors are missing before others that are there."""
     numbers = (key.split(".")[1] for key in tensors if key.startswith("features."))
     later = [f"features.{number}" for number in numbers if number.isdigit() and int(number) > index]
@@ -181,7 +179,7 @@ def _complete(
         raise UserError(
             f"{path} {found}lacks 'features.{index}.weight': replace it ('vaebench fetch vgg19 --from FILE')"
         )
-    return Perceptual(name, stages, channels=3, sha256=sha256_of(path))
+    return Perceptual("vgg19", stages, channels=3, sha256=sha256_of(path))
 
 
 def _convolution(
