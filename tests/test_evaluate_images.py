@@ -21,6 +21,9 @@ def real():
     return Digits().load("test").images[:, 0].numpy()
 
 
+METRICS = "blur,kl,mse,psnr,ssim"
+
+
 @pytest.fixture(scope="module")
 def given(real):
     """Float32 images near the test digits, in [0, 1]."""
@@ -43,7 +46,8 @@ def evaluate(cli, tmp_path):
         if isinstance(images, np.ndarray):
             path = tmp_path / f"{name}.npz"
             np.savez(path, images=images)
-        return cli(["evaluate", "--images", path, "--name", name, "--out", tmp_path / "reports", *options])
+        chosen = () if "--metrics" in options else ("--metrics", METRICS)
+        return cli(["evaluate", "--images", path, "--name", name, "--out", tmp_path / "reports", *chosen, *options])
 
     return call
 

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from vaebench import evaluation
+from vaebench import evaluation, subjects
+from vaebench.core.context import Context, TrainingFacts
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Metric, Need, PerImage, Score, TrainingFacts
+from vaebench.core.metric import Metric, Need, PerImage, Score
 from vaebench.core.model import Autoencoder, GenerativeModel
 from vaebench.measurement import Protocol
 
@@ -69,8 +70,8 @@ def subject_of(model, metrics, *, data=None, seed=0):
     needs = Need(0)
     for metric in metrics:
         needs |= metric.needs
-    return evaluation.of_model(
-        model, data or dataset(), needs=needs, samples=SAMPLES, seed=seed, device="cpu", facts=FACTS
+    return subjects.of_model(
+        model, data or dataset(), needs=needs, samples=SAMPLES, seed=seed, device="cpu", context=Context(training=FACTS)
     )
 
 
@@ -100,12 +101,12 @@ class Witness(Metric):
     def merge(self, other):
         raise AssertionError("not asked for here")
 
-    def score(self, facts):
+    def score(self, context):
         return Score(value=0.0, n=1)
 
 
 def test_every_model_call_serves_all_metrics(monkeypatch):
-    monkeypatch.setattr(evaluation, "BATCH", 16)
+    monkeypatch.setattr(subjects, "BATCH", 16)
     model = Coder()
     scores = scores_of(model)
     assert all(score.value is not None for score in scores.values())
@@ -136,7 +137,7 @@ def test_nothing_is_computed_that_no_metric_needs(needs, encoded, decoded):
 def test_a_decoder_alone_has_samples_and_reasons():
     scores = scores_of(Decoder())
     known = {key for key, score in scores.items() if score.value is not None}
-    assert known == {("blur", "samples"), ("parameters", "trained"), ("throughput", "training/")}
+    assert known == {("blur", "samples"), ("parameters", "trained"), ("throughput", "training")}
     assert scores["blur", "samples"].n == SAMPLES
     assert scores["blur", "recon"] == Score(value=None, n=0, note="needs reconstructions")
     assert scores["kl", "posterior"].note == "needs a posterior"
@@ -152,7 +153,7 @@ def test_attributes_of_a_dataset_without_any_are_missing():
 @pytest.mark.parametrize("size", [1, 7, 500])
 def test_scores_do_not_depend_on_batch_size(monkeypatch, size):
     expected = scores_of(Coder())
-    monkeypatch.setattr(evaluation, "BATCH", size)
+    monkeypatch.setattr(subjects, "BATCH", size)
     found = scores_of(Coder())
     assert found.keys() == expected.keys()
     for key, score in found.items():
@@ -214,7 +215,7 @@ def test_a_refusing_metric_is_left_out_and_the_others_go_on():
 
 
 def test_a_metric_may_refuse_on_a_later_batch(monkeypatch):
-    monkeypatch.setattr(evaluation, "BATCH", 15)
+    monkeypatch.setattr(subjects, "BATCH", 15)
     sizes = []
 
     def refuse_last(batch):
@@ -229,7 +230,7 @@ def test_a_metric_may_refuse_on_a_later_batch(monkeypatch):
 
 def test_a_metric_may_refuse_when_it_is_asked_for_its_score():
     class Late(Witness):
-        def score(self, facts):
+        def score(self, context):
             raise UserError("needs 2048 images")
 
     scores = scores_of(Coder(), [Late(Need.REAL), *Protocol(metrics=("kl",)).build()])
@@ -271,7 +272,7 @@ def test_errors_that_are_no_refusals_are_not_swallowed():
     ],
 )
 def test_a_metric_is_fed_the_batches_it_needs(monkeypatch, needs, rows):
-    monkeypatch.setattr(evaluation, "BATCH", 16)
+    monkeypatch.setattr(subjects, "BATCH", 16)
     witness, everything = Witness(needs), Witness(Need.REAL | Need.SAMPLE | Need.DRAW)
     evaluation.measure([witness, everything], subject_of(Coder(), [witness, everything]))
     assert {name: witness.rows[name] for name in rows} == rows
@@ -281,7 +282,7 @@ def test_images_made_elsewhere_as_pairs():
     data = dataset()
     images = to_float(data.images).flip(0)
     measured = evaluation.measure(
-        Protocol(metrics=NAMES).build(), evaluation.of_images(images, data, kind=Need.RECONSTRUCTION, paired=True)
+        Protocol(metrics=NAMES).build(), subjects.of_images(images, data, kind=Need.RECONSTRUCTION, paired=True)
     )
     scores = {(metric.name, metric.protocol): score for metric, score in measured}
     known = {name for (name, _), score in scores.items() if score.value is not None}
@@ -296,7 +297,7 @@ def test_images_made_elsewhere_as_pairs():
 )
 def test_images_made_elsewhere_without_pairs(kind, protocol):
     measured = evaluation.measure(
-        Protocol(metrics=NAMES).build(), evaluation.of_images(dataset().images, dataset(), kind=kind, paired=False)
+        Protocol(metrics=NAMES).build(), subjects.of_images(dataset().images, dataset(), kind=kind, paired=False)
     )
     assert [(m.name, m.protocol) for m, score in measured if score.value is not None] == [("blur", protocol)]
     notes = {metric.name: score.note for metric, score in measured}
@@ -318,11 +319,11 @@ def test_samples_made_elsewhere_are_measured_against_the_real_images_as_a_whole(
         def merge(self, other):
             raise NotImplementedError
 
-        def score(self, facts):
+        def score(self, context):
             return Score(value=1.0, n=sum(seen.values()))
 
     images = dataset().images
-    evaluation.measure([Both()], evaluation.of_images(images[:3], dataset(), kind=Need.SAMPLE, paired=False))
+    evaluation.measure([Both()], subjects.of_images(images[:3], dataset(), kind=Need.SAMPLE, paired=False))
     assert seen == {"real": len(images), "sample": 3}
 
 
@@ -330,7 +331,7 @@ def test_bytes_and_floats_measure_the_same():
     data = dataset()
     scores = [
         evaluation.measure(
-            Protocol(metrics=("blur",)).build()[:1], evaluation.of_images(images, data, kind=kind, paired=False)
+            Protocol(metrics=("blur",)).build()[:1], subjects.of_images(images, data, kind=kind, paired=False)
         )[0][1]
         for images in (data.images, to_float(data.images))
         for kind in [Need.RECONSTRUCTION]
@@ -339,7 +340,7 @@ def test_bytes_and_floats_measure_the_same():
 
 
 def test_real_images_stand_in_for_both_kinds():
-    measured = evaluation.measure(Protocol(metrics=("blur",)).build(), evaluation.of_real(dataset()))
+    measured = evaluation.measure(Protocol(metrics=("blur",)).build(), subjects.of_real(dataset()))
     (_, recon), (_, samples) = measured
     assert torch.equal(recon.per_image, samples.per_image)
     assert recon.n == N

@@ -10,6 +10,7 @@ from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.datasets.digits import Digits
 from vaebench.external import External, evaluate_external, load_images
+from vaebench.features import Networks
 from vaebench.measurement import Protocol
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
@@ -185,7 +186,7 @@ def test_folder_of_colour(folder):
 
 
 def test_folder_as_reference_has_file_names_as_ids(folder):
-    data = external.reference(str(folder))
+    data = external.reference(str(folder), Networks()).data
     assert (data.name, data.split, data.ids) == ("folder-made", "all", ["a.bmp", "b.png", "c.TIF"])
 
 

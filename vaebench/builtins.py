@@ -124,6 +124,25 @@ DATASETS: "Registry[Callable[..., DatasetSource]]" = Registry(
     },
 )
 
+_FIDELITY = {
+    "fid": "Fréchet Inception distance",
+    "kid": "kernel Inception distance",
+    "precision": "share of generated images within the real ones' manifold",
+    "recall": "share of real images within the generated ones' manifold",
+    "density": "real neighbourhoods a generated image lies in, over k",
+    "coverage": "share of real images with a generated one nearby",
+}
+_PROBES = {
+    "svm_accuracy": "accuracy of linear SVMs on latents: 40 attributes, or digit classes",
+    "svm_balanced_accuracy": "the same, classes weighted alike",
+    "svm_lift": "the same, above naming the majority class",
+}
+
+
+def _inception_metric(name: str, words: str) -> Entry:
+    return Entry(target=f"vaebench.metrics.fidelity:{name}", summary=words, needs=("perceptual:inception",))
+
+
 METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
     "metrics",
     {
@@ -144,8 +163,38 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
             target="vaebench.metrics.latent:active_units",
             summary="latent dimensions whose posterior mean varies over images",
         ),
+        "posterior_mismatch": Entry(
+            target="vaebench.metrics.latent:posterior_mismatch",
+            summary="distance of encoded images' latents from the prior (MMD)",
+        ),
+        "interpolation_smoothness": Entry(
+            target="vaebench.metrics.latent:interpolation_smoothness",
+            summary="largest step over mean step between two samples' latents",
+        ),
+        **{name: _inception_metric(name, words) for name, words in _FIDELITY.items()},
+        "fcd": Entry(
+            target="vaebench.metrics.fidelity:fcd",
+            summary="Fréchet distance in the features of the data's own classifier",
+        ),
+        "lpips": Entry(
+            target="vaebench.metrics.perceptual_distance:lpips",
+            summary="learned perceptual distance (AlexNet, v0.1) of reconstructions",
+            needs=("perceptual:alexnet",),
+        ),
+        **{name: Entry(target=f"vaebench.metrics.attributes:{name}", summary=words) for name, words in _PROBES.items()},
+        "diversity": Entry(
+            target="vaebench.metrics.diversity:diversity",
+            summary="spread of samples: Vendi score, mean distance; flags collapse",
+        ),
+        "memorisation": Entry(
+            target="vaebench.metrics.diversity:memorisation",
+            summary="share of samples nearer to a training image than its neighbours are",
+        ),
         "parameters": Entry(target="vaebench.metrics.cost:parameters", summary="trained parameters"),
         "throughput": Entry(target="vaebench.metrics.cost:throughput", summary="training images per second"),
+        "training_seconds": Entry(target="vaebench.metrics.cost:training_seconds", summary="seconds of training"),
+        "training_steps": Entry(target="vaebench.metrics.cost:training_steps", summary="steps trained"),
+        "peak_memory": Entry(target="vaebench.metrics.cost:peak_memory", summary="largest memory of the training"),
     },
 )
 
@@ -164,6 +213,27 @@ PERCEPTUAL: "Registry[Callable[[], Perceptual]]" = Registry(
             files=("vgg19_normalised_relu3_1.safetensors",),
             fetch="vaebench.perceptual.vgg19:fetch_vgg19_normalised",
             mend="vaebench fetch vgg19-normalised --from FILE",
+        ),
+        "vgg19-fc": Entry(
+            target="vaebench.perceptual.vgg19:vgg19_fc",
+            summary="VGG-19's fully connected features fc6 and fc7 of images resized to 224 x 224",
+            files=("vgg19-dcbb9e9d.pth",),
+            fetch="vaebench.perceptual.vgg19:fetch_vgg19_fc",
+        ),
+        "alexnet": Entry(
+            target="vaebench.perceptual.alexnet:alexnet",
+            summary="AlexNet's convolutions with torchvision's ImageNet weights, relu1 to relu5",
+            files=("alexnet_features.safetensors|alexnet-owt-7be5be79.pth",),
+            fetch="vaebench.perceptual.alexnet:fetch_alexnet",
+        ),
+        "inception": Entry(
+            target="vaebench.perceptual.inception:inception",
+            summary="Inception-v3 of 2015-12-05, on which FID is defined; 64, 192, 768, 2048",
+            files=(
+                "inception_2015_12_05.safetensors|weights-inception-2015-12-05-6726825d.pth|"
+                "inception_2015_12_05_to768.safetensors",
+            ),
+            fetch="vaebench.perceptual.inception:fetch_inception",
         ),
         "mnist_cnn": Entry(
             target="vaebench.perceptual.small_cnn:mnist_cnn",

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from vaebench.core.context import TrainingFacts
 from vaebench.core.errors import UserError
-from vaebench.core.metric import TrainingFacts
 from vaebench.core.places import sha256_of, write_atomic, write_text
 
 FORMAT = 1

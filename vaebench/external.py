@@ -5,7 +5,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -14,16 +14,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaebench import evaluation, pictures
+from vaebench import evaluation, pictures, subjects
 from vaebench.builtins import DATASETS
 from vaebench.checkpoints import RunFolder
+from vaebench.compute import pick_device
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.places import runs_dir
 from vaebench.core.registry import did_you_mean
-from vaebench.measurement import GALLERY_SAMPLES, Protocol, Source, measure_real, store
-from vaebench.runs import load_split, open_dataset
+from vaebench.features import Networks
+from vaebench.measurement import GALLERY_SAMPLES, Protocol, measure_real, wanted
+from vaebench.runs import open_dataset
+from vaebench.storage import Source, store
+from vaebench.surroundings import Surroundings
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -129,46 +133,50 @@ def evaluate_external(
         raise UserError("--paired images are reconstructions: leave --kind samples away")
     if not given.reference:
         raise UserError("--images needs --reference: a DATASET[:SPLIT] or a folder they are measured against")
-    images, data = load_images(path), reference(given.reference)
-    measure_external(images, given.name, data, protocol, paired=given.paired, reconstructions=kind == "reconstructions")
-    measure_real(data, protocol)
+    images, surroundings = load_images(path), reference(given.reference, Networks(pick_device(protocol.device)))
+    data = surroundings.data
+    reconstructions = kind == "reconstructions"
+    measure_external(images, given.name, surroundings, protocol, paired=given.paired, reconstructions=reconstructions)
+    measure_real(surroundings, protocol)
     say(f"external/{given.name}: {len(images)} images measured against {data.name}:{data.split}")
     return {data.name: []}
 
 
-def reference(text: str) -> ImageDataset:
+def reference(text: str, networks: Networks) -> Surroundings:
     """``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
     name, _, split = text.partition(":")
     if name not in DATASETS.names() and Path(text).is_dir():
-        return folder_dataset(Path(text))
-    return load_split(open_dataset(name), split or "test")
+        return Surroundings(folder_dataset(Path(text)), None, networks)
+    return Surroundings.of_split(open_dataset(name), split or "test", networks)
 
 
 def measure_external(
     images: Tensor,
     name: str,
-    data: ImageDataset,
+    surroundings: Surroundings,
     protocol: Protocol,
     *,
     paired: bool,
     reconstructions: bool,
 ) -> None:
-    """Measure checked images as run ``external/NAME``; :class:`UserError` where they do not fit ``data``."""
+    """Measure checked images as run ``external/NAME``; :class:`UserError` where they do not fit the data."""
+    data = surroundings.data
     if images.shape[1:] != data.images.shape[1:]:
-        found, wanted = tuple(images.shape[1:]), tuple(data.images.shape[1:])
-        raise UserError(f"images are {found} (channels, height, width), {data.name}'s are {wanted}: resize them")
+        found, fitting = tuple(images.shape[1:]), tuple(data.images.shape[1:])
+        raise UserError(f"images are {found} (channels, height, width), {data.name}'s are {fitting}: resize them")
     if paired and len(images) != len(data):
         reason = f"{len(images)} images cannot be paired with the {len(data)} of {data.name}:{data.split}"
         raise UserError(f"{reason}: give one for each, in order, or leave --paired away")
     kind = Need.RECONSTRUCTION if reconstructions else Need.SAMPLE
-    began = time.monotonic()
-    subject = evaluation.of_images(images, data, kind=kind, paired=paired)
-    scores = evaluation.measure(protocol.build(), subject)
-    # the images' own hash stands where a run has its weights': other images under this name replace these
-    content = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-    source = Source(f"external/{name}", None, content, "cpu", time.monotonic() - began)
     folder = RunFolder(runs_dir() / "external" / name)
-    store(folder, source, data, scores, paired=paired)
+    # the images' own hash stands where a run has its weights': other images under this name replace these
+    source = Source(f"external/{name}", None, hashlib.sha256(images.numpy().tobytes()).hexdigest(), "cpu")
+    metrics = wanted(folder, source, surroundings, protocol, protocol.build(data))
+    began = time.monotonic()
+    subject = subjects.of_images(images, data, kind=kind, paired=paired, context=surroundings.context())
+    scores = evaluation.measure(metrics, subject, surroundings.networks)
+    source = replace(source, seconds=time.monotonic() - began)
+    store(folder, source, data, scores, paired=paired, samples=len(images))
     gallery: dict[str, pictures.Pixels] = {}
     if paired:
         gallery["reconstructions"] = pictures.to_pixels(images[data.showcase_indices()])

@@ -2,26 +2,29 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from vaebench import __version__, evaluation, per_image, pictures
+from vaebench import evaluation, per_image, pictures, subjects
+from vaebench.baselines import baselines
 from vaebench.builtins import DATASETS, METRICS
-from vaebench.checkpoints import RunFolder, RunRecord, package_versions
-from vaebench.compute import keep_freed_memory, machine, pick_device
+from vaebench.checkpoints import RunFolder, RunRecord
+from vaebench.compute import keep_freed_memory, pick_device
 from vaebench.core import results, seeding
-from vaebench.core.dataset import ImageDataset, strata, to_float
+from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Metric, Need, Score
+from vaebench.core.metric import Metric, Need
 from vaebench.core.model import Autoencoder, GenerativeModel
-from vaebench.core.places import exclusive, make_dir, runs_dir
-from vaebench.core.recipe import parse_options
+from vaebench.core.places import runs_dir
+from vaebench.core.recipe import hyperparameters_of, parse_options
 from vaebench.core.registry import did_you_mean
-from vaebench.core.results import Provenance, Result
-from vaebench.runs import command_line, find_runs, load_split, now, open_dataset, open_run, unfinished
+from vaebench.features import Networks
+from vaebench.runs import find_runs, open_dataset, open_run, unfinished
+from vaebench.storage import Source, label_columns, pending, store
+from vaebench.surroundings import Surroundings
 
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
 GALLERY_SAMPLES = 60
@@ -33,11 +36,17 @@ class Protocol:
 
     metrics: tuple[str, ...] = ()  # empty: all
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # metric -> option -> text
+    given: Mapping[str, str] = field(default_factory=dict)  # option -> text, for every metric that has it
     samples: int = 10_000
+    again: bool = False  # measure what was measured already, too
     device: str = "auto"
 
-    def build(self) -> list[Metric]:
-        """Fresh accumulators; :class:`UserError` for unknown metrics or options."""
+    def build(self, data: ImageDataset | None = None) -> list[Metric]:
+        """Fresh accumulators; :class:`UserError` for unknown metrics or options.
+
+        A factory with a parameter named as one of ``given`` takes it from there, and with one named as a fact of
+        ``data`` (:func:`_facts_of`) from the data, unless an option of its own says otherwise.
+        """
         names = self.metrics or tuple(METRICS.names())
         for owner in self.options:
             if owner not in names:
@@ -46,7 +55,10 @@ class Protocol:
         broken = self._broken()
         for name in [name for name in names if name not in broken]:
             factory = METRICS.get(name)
-            built.extend(factory(**parse_options(name, self.options.get(name, {}), factory)))
+            known = hyperparameters_of(factory)
+            shared = {key: text for key, text in self.given.items() if key in known}
+            facts = {key: fact for key, fact in _facts_of(data).items() if key in known}
+            built.extend(factory(**{**facts, **parse_options(name, {**shared, **self.options.get(name, {})}, factory)}))
         return built
 
     def passed_over(self) -> list[str]:
@@ -61,6 +73,11 @@ class Protocol:
             except UserError as error:
                 found[name] = str(error)
         return found
+
+
+def _facts_of(data: ImageDataset | None) -> dict[str, object]:
+    """What metrics choose their defaults by."""
+    return {} if data is None else {"classifier": data.classifier, "attributes": data.attributes is not None}
 
 
 def evaluate_runs(
@@ -93,151 +110,124 @@ def evaluate_runs(
     for message in protocol.passed_over():
         say(f"passed over: {message}")
     keep_freed_memory()
-    loaded: dict[str, ImageDataset] = {}
+    networks = Networks(pick_device(protocol.device))
+    opened: dict[str, Surroundings] = {}
     measured: dict[str, list[RunFolder]] = {}
     for folder, record in work:
-        key = json.dumps([record.dataset, record.dataset_options], sort_keys=True)
-        if key not in loaded:
-            loaded[key] = load_split(open_dataset(record.dataset, record.dataset_options), "test")
-            measure_real(loaded[key], protocol)
+        key = _key(record)
+        if key not in opened:
+            source = open_dataset(record.dataset, record.dataset_options)
+            opened[key] = Surroundings.of_split(source, "test", networks)
+            measure_real(opened[key], protocol)
         began = time.monotonic()
-        measure_run(folder, loaded[key], protocol)
-        measured.setdefault(loaded[key].name, []).append(folder)
-        say(f"{record.recipe}/seed-{record.seed}: measured in {time.monotonic() - began:.0f} s")
+        fresh = measure_run(folder, opened[key], protocol)
+        measured.setdefault(opened[key].data.name, []).append(folder)
+        done = f"measured in {time.monotonic() - began:.0f} s" if fresh else "nothing new to measure"
+        say(f"{record.recipe}/seed-{record.seed}: {done}")
+    for key, surroundings in opened.items():
+        sizes = {size for folder, record in work if _key(record) == key for size in _probed(folder, record)}
+        for name in measure_baselines(surroundings, protocol, sizes):
+            say(f"{name}: measured")
     return measured
+
+
+def _key(record: RunRecord) -> str:
+    return json.dumps([record.dataset, record.dataset_options], sort_keys=True)
+
+
+def _probed(folder: RunFolder, record: RunRecord) -> list[int]:
+    """The run's latent size, where something was read off its latents that baselines can stand beside."""
+    lines = results.read(folder.results)
+    size = record.hyperparameters.get("latent_dim")
+    read = any(line.metric.startswith("svm_") and line.value is not None for line in lines)
+    return [int(size)] if read and size else []
 
 
 def _records() -> list[Path]:
     return sorted(runs_dir().glob("*/seed-*/run.json"))
 
 
-def measure_run(folder: RunFolder, data: ImageDataset, protocol: Protocol) -> None:
-    """A trained run: results, per-image values and pictures, into its folder."""
-    device = pick_device(protocol.device)
-    record, model = open_run(folder, device)
+def measure_run(folder: RunFolder, surroundings: Surroundings, protocol: Protocol) -> bool:
+    """A trained run: results, per-image values and pictures, into its folder; ``False`` where all was there."""
+    device, data = pick_device(protocol.device), surroundings.data
+    record = folder.read_record()
     if tuple(record.image_shape) != data.image_shape:
         raise UserError(f"{folder.path} makes {record.image_shape} images, {data.name} has {data.image_shape}")
-    metrics = protocol.build()
+    source = Source(record.recipe, record.seed, record.weights_sha256, device)
+    metrics = wanted(folder, source, surroundings, protocol, protocol.build(data))
+    if not metrics:
+        return False
+    record, model = open_run(folder, device)
     needs = Need(0)
     for metric in metrics:
         needs |= metric.needs
     began = time.monotonic()
-    subject = evaluation.of_model(
+    subject = subjects.of_model(
         model,
         data,
         needs=needs,
         samples=protocol.samples,
         seed=SEED,
         device=device,
-        facts=record.training_facts(),
+        context=replace(surroundings.context(), training=record.training_facts()),
     )
-    scores = evaluation.measure(metrics, subject)
-    source = Source(record.recipe, record.seed, record.weights_sha256, device, time.monotonic() - began)
-    store(folder, source, data, scores, paired=True)
+    scores = evaluation.measure(metrics, subject, surroundings.networks)
+    source = replace(source, seconds=time.monotonic() - began)
+    store(folder, source, data, scores, paired=True, samples=protocol.samples)
     _draw(folder, record, model, data, device)
+    return True
 
 
-def measure_real(data: ImageDataset, protocol: Protocol) -> None:
+def wanted(
+    folder: RunFolder, source: Source, surroundings: Surroundings, protocol: Protocol, metrics: Sequence[Metric]
+) -> list[Metric]:
+    """Those of the metrics that have no answer yet, with their extractor's hash; all with ``protocol.again``."""
+    evaluation.name_extractors(metrics, surroundings.networks)
+    return list(metrics) if protocol.again else pending(folder, source, surroundings.data, metrics, protocol.samples)
+
+
+def measure_real(surroundings: Surroundings, protocol: Protocol) -> None:
     """The real images, wherever a metric can be taken of them; and the labels that strata are cut by."""
-    folder = real_folder(data)
-    metrics = [metric for metric in protocol.build() if metric.of_real]
-    began = time.monotonic()
-    scores = evaluation.measure(metrics, evaluation.of_real(data))
-    source = Source("real", None, "", "cpu", time.monotonic() - began)
+    data = surroundings.data
+    folder, source = real_folder(data), Source("real", None, "", "cpu")
     per_image.write_labels(folder.path / "images.parquet", data.ids, label_columns(data))
-    store(folder, source, data, scores, paired=True)
+    built = [metric for metric in protocol.build(data) if metric.of_real]
+    metrics = wanted(folder, source, surroundings, protocol, built)
+    if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found
+        began = time.monotonic()
+        scores = evaluation.measure(metrics, subjects.of_real(data, surroundings.context()), surroundings.networks)
+        source = replace(source, seconds=time.monotonic() - began)
+        store(folder, source, data, scores, paired=True, samples=protocol.samples)
     if data.redistributable:
         shown = pictures.to_pixels(data.images[data.showcase_indices()])
         pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown})
 
 
+def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Iterable[int]) -> list[str]:
+    """What can be read off features that no model learnt, beside latents of ``sizes``; names of those measured now."""
+    data, context = surroundings.data, surroundings.context()
+    done = []
+    for name, subject in baselines(data, context, sizes) if sizes else ():
+        folder = RunFolder(runs_dir() / f"{name}-{_place(data)}")
+        source = Source(name, None, "", "cpu")
+        built = [metric for metric in protocol.build(data) if metric.of_features]
+        metrics = wanted(folder, source, surroundings, protocol, built)
+        if metrics:
+            began = time.monotonic()
+            scores = evaluation.measure(metrics, subject, surroundings.networks)
+            source = replace(source, seconds=time.monotonic() - began)
+            store(folder, source, data, scores, paired=True, samples=protocol.samples)
+            done.append(name)
+    return done
+
+
+def _place(data: ImageDataset) -> str:
+    return f"{data.name}-{data.split}-{data.fingerprint[:12]}"
+
+
 def real_folder(data: ImageDataset) -> RunFolder:
     """Where the values of a split's real images lie, by content: a subset is another set of images."""
-    return RunFolder(runs_dir() / "real" / f"{data.name}-{data.split}-{data.fingerprint[:12]}")
-
-
-def label_columns(data: ImageDataset) -> dict[str, list[int]]:
-    """``label`` and attributes by name, as :func:`vaebench.core.dataset.strata` cuts them."""
-    columns: dict[str, list[int]] = {}
-    if data.labels is not None:
-        columns["label"] = data.labels.tolist()
-    if data.attributes is not None:
-        for position, attribute in enumerate(data.attribute_names):
-            columns[attribute] = data.attributes[:, position].int().tolist()
-    return columns
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Who made what is measured, where it was measured, and how long that took."""
-
-    recipe: str
-    seed: int | None
-    weights_sha256: str
-    device: str
-    seconds: float
-
-
-def store(
-    folder: RunFolder,
-    source: Source,
-    data: ImageDataset,
-    scores: Sequence[tuple[Metric, Score]],
-    *,
-    paired: bool,
-) -> None:
-    """Per-image values first, then the results that speak of them."""
-    subsets = {name: torch.tensor(rows) for name, rows in strata(label_columns(data)).items()}
-    provenance = Provenance(
-        data_fingerprint=data.fingerprint,
-        weights_sha256=source.weights_sha256,
-        extractor_sha256="",
-        vaebench_version=__version__,
-        versions=package_versions(),
-        device=machine(source.device),
-        command=command_line(),
-        created=now(),
-        seconds=round(source.seconds, 3),
-        data_note=data.note,
-    )
-    kept: dict[per_image.Series, per_image.PerImageValues] = {}
-    lines: list[Result] = []
-    for metric, score in scores:
-        cut = {"all": score}
-        if score.per_image is not None:
-            belongs = paired and len(score.per_image) == len(data) and Need.SAMPLE not in metric.needs
-            ids = data.ids if belongs else [f"{source.recipe}/{i:06d}" for i in range(len(score.per_image))]
-            series = per_image.Series(data.name, data.split, data.fingerprint, metric.name, metric.protocol)
-            kept[series] = per_image.PerImageValues(tuple(ids), score.per_image.numpy())
-            if metric.stratified and belongs:
-                cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
-        marked = replace(provenance, extractor_sha256=metric.extractor_sha256)
-        lines.extend(_result(metric, part, stratum, source, data, marked) for stratum, part in cut.items())
-    make_dir(folder.path)
-    with exclusive(folder.path, wait=True):
-        per_image.write(folder.per_image, kept)
-        results.append(folder.results, lines)
-
-
-def _result(
-    metric: Metric, score: Score, stratum: str, source: Source, data: ImageDataset, provenance: Provenance
-) -> Result:
-    return Result(
-        recipe=source.recipe,
-        seed=source.seed,
-        dataset=data.name,
-        split=data.split,
-        stratum=stratum,
-        metric=metric.name,
-        protocol=metric.protocol,
-        unit=metric.unit,
-        direction=metric.direction,
-        value=score.value,
-        std_error=score.std_error,
-        n=score.n,
-        note=score.note,
-        provenance=provenance,
-    )
+    return RunFolder(runs_dir() / "real" / _place(data))
 
 
 @torch.inference_mode()

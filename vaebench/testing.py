@@ -12,19 +12,21 @@ import contextlib
 import copy
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaebench import evaluation
+from vaebench import subjects
 from vaebench.checkpoints import RunFolder, load_weights, save_weights
 from vaebench.compute import Compute
+from vaebench.core.context import Context, FeatureSpace, Reference, TrainingFacts
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import Interrupted
-from vaebench.core.metric import EvalBatch, Metric, Need, TrainingFacts
+from vaebench.core.metric import EvalBatch, Metric, Need
 from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
@@ -32,7 +34,7 @@ from vaebench.runs import build_model
 from vaebench.training import Plan, train
 
 _COMPUTE = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
-_FACTS = TrainingFacts(parameters=1, images_per_second=1.0, seconds=1.0, steps=1)
+FEATURES = 6  # dimensions of made-up features
 
 
 def random_images(image_shape: tuple[int, int, int], n: int = 32) -> ImageDataset:
@@ -158,25 +160,57 @@ def check_metric(
     for position, metric in enumerate(build()):
         assert metric.name and metric.unit and metric.protocol, f"{metric}: name, unit and protocol must be declared"
         assert metric.direction in ("higher", "lower", "target"), f"{metric.name}: direction {metric.direction!r}"
-        batches = list(evaluation.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches)
-        batches = [replace(batch, sample=batch.real, draw=batch.real, **_latents(n)) for batch in batches]
+        (batch,) = subjects.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
+        batch = replace(batch, **_more(batch.real, n))
         whole, first, second = (build()[position] for _ in range(3))
-        whole.update(batches[0])
-        first.update(_rows(batches[0], slice(0, n // 3)))
-        second.update(_rows(batches[0], slice(n // 3, n)))
+        whole.update(batch)
+        first.update(_rows(batch, slice(0, n // 3)))
+        second.update(_rows(batch, slice(n // 3, n)))
         first.merge(copy.deepcopy(second))
-        one, two = whole.score(_FACTS), first.score(_FACTS)
+        one, two = (part.score(_surroundings(data)) for part in (whole, first))
         assert one.n == two.n, f"{metric.name}: merged halves count {two.n} images, one pass {one.n}"
         if one.value is not None and two.value is not None:
             close = abs(one.value - two.value) <= 1e-5 * max(abs(one.value), 1e-12)
             assert close, f"{metric.name}: merged halves score {two.value}, one pass {one.value}"
 
 
-def _latents(n: int) -> dict[str, Tensor]:
+class _Noise(Reference):
+    """Final: random features of as many real images as there are, nothing kept."""
+
+    def __init__(self, data: ImageDataset) -> None:
+        self._data = data
+
+    @property
+    def features(self) -> Tensor:
+        return torch.randn(len(self._data), FEATURES, generator=torch.Generator().manual_seed(2))
+
+    def statistic(self, name: str, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        return compute(self.features)
+
+
+def _surroundings(data: ImageDataset) -> Context:
+    def reference(space: FeatureSpace, split: str) -> Reference:
+        return _Noise(data)
+
+    def latents(split: str, view: str) -> Tensor:
+        return torch.randn(len(data), 5, generator=torch.Generator().manual_seed(3))
+
+    splits = ("train", "valid", "test")
+    facts = TrainingFacts(parameters=1, images_per_second=1.0, seconds=1.0, steps=1)
+    return Context(training=facts, splits=splits, data=lambda split: data, reference=reference, latents=latents)
+
+
+def _more(real: Tensor | None, n: int) -> dict[str, Any]:
+    """What the images of a batch do not bring: samples, paths, latents and features, all noise."""
+    assert real is not None
     generator = torch.Generator().manual_seed(1)
-    return {name: torch.randn(n, 5, generator=generator) for name in ("mean", "log_variance")}
+    features = {name: torch.randn(n, FEATURES, generator=generator) for name in ("reconstruction", "sample")}
+    latents = {name: torch.randn(n, 5, generator=generator) for name in ("mean", "log_variance")}
+    path = torch.rand(n, 3, *real.shape[1:], generator=generator)
+    return {"sample": real, "draw": real, "path": path, "features": features, **latents}
 
 
 def _rows(batch: EvalBatch, rows: slice) -> EvalBatch:
-    filled = {name: getattr(batch, name) for name in type(batch).__slots__}
-    return type(batch)(**{name: None if value is None else value[rows] for name, value in filled.items()})
+    filled = {name: getattr(batch, name) for name in type(batch).__slots__ if name != "features"}
+    cut: dict[str, Any] = {name: None if value is None else value[rows] for name, value in filled.items()}
+    return EvalBatch(**cut, features={name: value[rows] for name, value in batch.features.items()})

@@ -22,9 +22,9 @@ from vaebench import history, vitals
 from vaebench.checkpoints import RunFolder, count_parameters, load_state, save_state
 from vaebench.compute import Compute, forget_peak_memory, keep_freed_memory, peak_memory
 from vaebench.core import seeding
+from vaebench.core.context import TrainingFacts
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
-from vaebench.core.metric import TrainingFacts
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
 from vaebench.core.places import write_text
 from vaebench.feed import Feed

@@ -5,7 +5,8 @@ import pickle
 import pytest
 import torch
 
-from vaebench.core.metric import EvalBatch, Need, TrainingFacts
+from vaebench.core.context import Context, TrainingFacts
+from vaebench.core.metric import EvalBatch, Need
 from vaebench.metrics.cost import parameters, throughput
 
 FACTS = TrainingFacts(parameters=93_322, images_per_second=1234.5, seconds=60.0, steps=1000)
@@ -23,7 +24,7 @@ def test_value_comes_from_the_record(factory, value, unit, direction, protocol):
     assert metric.name == factory.__name__
     assert metric.needs == Need.TRAINING
     assert (metric.unit, metric.direction, metric.protocol) == (unit, direction, protocol)
-    score = metric.score(FACTS)
+    score = metric.score(Context(training=FACTS))
     assert (score.value, score.n, score.per_image) == (value, 1, None)
     assert score.std_error == (0.0 if factory is parameters else None)  # a count is exact, one timing is not
 
@@ -31,14 +32,14 @@ def test_value_comes_from_the_record(factory, value, unit, direction, protocol):
 @pytest.mark.parametrize("factory", [parameters, throughput])
 def test_without_a_record_there_is_no_value(factory):
     (metric,) = factory()
-    score = metric.score(None)
+    score = metric.score(Context())
     assert (score.value, score.n, score.note) == (None, 0, "no training record")
 
 
 @pytest.mark.parametrize("factory", [parameters, throughput])
 def test_images_and_merging_change_nothing(factory):
     (metric,), (other,) = factory(), factory()
-    before = metric.score(FACTS)
+    before = metric.score(Context(training=FACTS))
     metric.update(EvalBatch(real=torch.zeros(2, 1, 4, 4)))
     metric.merge(pickle.loads(pickle.dumps(other)))  # noqa: S301 our own bytes: how processes exchange it
-    assert metric.score(FACTS) == before
+    assert metric.score(Context(training=FACTS)) == before

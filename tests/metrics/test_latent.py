@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
+from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.metrics.latent import active_units, bernoulli_nll, elbo, kl, kl_to_standard_normal, nll
@@ -32,7 +33,7 @@ def scored(factory, *batches):
     (metric,) = factory()
     for batch in batches:
         metric.update(batch)
-    return metric.score(None)
+    return metric.score(Context())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -92,7 +93,7 @@ def test_batch_size_and_merging_do_not_matter(factory):
     first.update(batch_of(4, slice(0, 7)))
     second.update(batch_of(4, slice(7, 12)))
     first.merge(pickle.loads(pickle.dumps(second)))  # noqa: S301 our own bytes: how processes exchange it
-    torch.testing.assert_close(first.score(None).per_image, whole.per_image, rtol=1e-12, atol=0)
+    torch.testing.assert_close(first.score(Context()).per_image, whole.per_image, rtol=1e-12, atol=0)
     assert whole.n == 12
     assert scored(factory, batch_of(4, slice(0, 0))).n == 0
 
@@ -144,18 +145,18 @@ def units(*parts, threshold=0.01):
 def test_active_units_equal_numpy(threshold, pieces):
     means = means_of(6)
     expected = (means.double().numpy().var(axis=0) > threshold).sum()
-    score = units(*means.tensor_split(pieces), threshold=threshold).score(None)
+    score = units(*means.tensor_split(pieces), threshold=threshold).score(Context())
     assert (score.value, score.n) == (expected, 101)
 
 
 def test_active_units_take_the_population_variance():
     means = torch.tensor([[0.0], [1.0]])  # population variance 0.25, sample variance 0.5
-    assert units(means, threshold=0.24).score(None).value == 1
-    assert units(means, threshold=0.26).score(None).value == 0
+    assert units(means, threshold=0.24).score(Context()).value == 1
+    assert units(means, threshold=0.26).score(Context()).value == 0
 
 
 def test_active_units_pinned():
-    assert units(means_of(7)).score(None).value == 3
+    assert units(means_of(7)).score(Context()).value == 3
 
 
 @pytest.mark.parametrize("cuts", [(30, 70), (0, 50), (50, 50), (101, 101)])
@@ -166,26 +167,26 @@ def test_active_units_moments_merge_exactly(cuts):
         parts[0].merge(pickle.loads(pickle.dumps(part)))  # noqa: S301 our own bytes
     variances = parts[0]._squares / parts[0]._n
     np.testing.assert_allclose(variances.numpy(), means.double().numpy().var(axis=0), rtol=1e-10, atol=1e-15)
-    assert parts[0].score(None) == units(means).score(None)
+    assert parts[0].score(Context()) == units(means).score(Context())
 
 
 def test_merging_leaves_the_other_accumulator_alone():
     first, second = units(means_of(9)[:0]), units(means_of(9)[:50])
     first.merge(second)
     first.update(EvalBatch(mean=means_of(9)[50:]))
-    assert (first.score(None).n, second.score(None).n) == (101, 50)
+    assert (first.score(Context()).n, second.score(Context()).n) == (101, 50)
     assert torch.equal(second._squares, units(means_of(9)[:50])._squares)
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_active_units_need_two_images(n):
-    score = units(torch.zeros(n, 3)).score(None)
+    score = units(torch.zeros(n, 3)).score(Context())
     assert (score.value, score.n) == (None, n)
     assert "2 images" in score.note
 
 
 def test_active_units_do_not_take_a_broken_dimension_for_a_dead_one():
-    score = units(torch.tensor([[0.0, 1.0], [1.0, float("nan")]])).score(None)
+    score = units(torch.tensor([[0.0, 1.0], [1.0, float("nan")]])).score(Context())
     assert score.value is None
     assert "not finite" in score.note
 

@@ -8,6 +8,7 @@ import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio as reference_psnr
 from torchmetrics.functional.image import structural_similarity_index_measure as reference_ssim
 
+from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.metrics.reconstruction import (
@@ -138,7 +139,7 @@ def test_merge_equals_one_pass(factory, function):
     first.update(EvalBatch(real=real[:4], reconstruction=other[:4]))
     second.update(EvalBatch(real=real[4:], reconstruction=other[4:]))
     first.merge(pickle.loads(pickle.dumps(second)))  # noqa: S301 our own bytes: how processes exchange it
-    score, expected = first.score(None), function(real, other)
+    score, expected = first.score(Context()), function(real, other)
     torch.testing.assert_close(score.per_image, expected, rtol=1e-12, atol=0)
     assert (score.n, score.value) == (9, pytest.approx(expected.mean().item(), rel=1e-12))
 
@@ -147,6 +148,6 @@ def test_mean_psnr_is_not_the_psnr_of_the_mean():
     real = torch.zeros(2, 1, 4, 4)
     (metric,) = psnr()
     metric.update(EvalBatch(real=real, reconstruction=real + torch.tensor([0.1, 1.0])[:, None, None, None]))
-    value = metric.score(None).value
+    value = metric.score(Context()).value
     assert value == pytest.approx(10.0, abs=1e-5)
     assert value != pytest.approx(-10 * math.log10((0.01 + 1) / 2), abs=1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.metrics.sharpness import blur, laplacian_variance, to_grey
@@ -109,7 +110,7 @@ def test_each_protocol_reads_its_own_images_and_merges():
         metric.update(EvalBatch(reconstruction=reconstruction[:5], sample=sample[:5]))
         part.update(EvalBatch(reconstruction=reconstruction[5:], sample=sample[5:]))
         metric.merge(pickle.loads(pickle.dumps(part)))  # noqa: S301 our own bytes: how processes exchange it
-        score = metric.score(None)
+        score = metric.score(Context())
         expected = laplacian_variance(images)
         assert torch.equal(score.per_image, expected)
         assert (score.n, score.value) == (9, pytest.approx(expected.mean().item(), rel=1e-12))

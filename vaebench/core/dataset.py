@@ -26,6 +26,7 @@ class ImageDataset:
         attributes: bool, (n, len(attribute_names)), or ``None``.
         showcase: indices of images worth showing in a figure; empty means the first of each label.
         redistributable: whether its images may be shown in a report, which is made to be published.
+        classifier: ``NETWORK/LAYER`` of a registered classifier that knows these images, or empty.
         note: what a reader of any number must know of these images, e.g. ``synthetic``, or that they are a subset.
     """
 
@@ -37,6 +38,7 @@ class ImageDataset:
     attributes: Tensor | None = None
     attribute_names: Sequence[str] = field(default=())
     showcase: Sequence[int] = field(default=())
+    classifier: str = ""
     note: str = ""
     redistributable: bool = True
 

@@ -3,12 +3,14 @@
 import enum
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import torch
 from torch import Tensor
+
+from vaebench.core.context import Context, FeatureSpace
 
 Direction = Literal["higher", "lower", "target"]  # target: closeness to the real images' value is what counts
 
@@ -20,6 +22,7 @@ class Need(enum.Flag):
     RECONSTRUCTION = enum.auto()  # decoded posterior means
     DRAW = enum.auto()  # decoded draws from the posterior, one an image
     SAMPLE = enum.auto()  # decoded draws from the prior
+    PATH = enum.auto()  # decoded straight lines between draws from the prior
     LATENT = enum.auto()  # posterior mean and log-variance
     ATTRIBUTES = enum.auto()  # labels or attributes of the real images
     TRAINING = enum.auto()  # facts about the training: no images at all
@@ -32,36 +35,29 @@ class EvalBatch:
     A metric finds filled what it declared as its needs, and nothing else is promised.
 
     Images are float32 (n, c, h, w) in [0, 1]; ``mean`` and ``log_variance`` float32 (n, d);
-    ``labels`` int64 (n,); ``attributes`` bool (n, a). ``sample`` rows belong to no real image.
+    ``labels`` int64 (n,); ``attributes`` bool (n, a). ``sample`` rows belong to no real image. ``path`` is
+    (n, frames, c, h, w). ``features`` holds float32 (n, d) of ``reconstruction`` and ``sample``, by these names, in
+    the space that the metric names.
     """
 
     real: Tensor | None = None
     reconstruction: Tensor | None = None
     draw: Tensor | None = None
     sample: Tensor | None = None
+    path: Tensor | None = None
     mean: Tensor | None = None
     log_variance: Tensor | None = None
     labels: Tensor | None = None
     attributes: Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingFacts:
-    """What a run's record says of its training: cost metrics read it."""
-
-    parameters: int
-    images_per_second: float
-    seconds: float
-    steps: int
-    setting: str = ""  # device, precision and threads: speeds of different ones do not compare
-    peak_memory: int = 0  # bytes; 0 where it was not measured
+    features: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A value with its standard error over images, and the per-image values where there are any.
 
-    ``value`` is ``None`` where the metric cannot be taken; ``note`` then says why.
+    ``value`` is ``None`` where the metric cannot be taken; ``note`` then says why. ``parts`` are values of what
+    the score is a mean of (an attribute each), by stratum; they go no deeper.
     """
 
     value: float | None
@@ -69,6 +65,8 @@ class Score:
     std_error: float | None = None
     note: str = ""
     per_image: Tensor | None = field(default=None, compare=False)
+    parts: "Mapping[str, Score]" = field(default_factory=dict)
+    protocol: str = ""
 
     @classmethod
     def mean_of(cls, values: Tensor) -> Self:
@@ -92,6 +90,8 @@ class Metric(ABC):
         protocol: how the value is computed; values of different protocols are never compared.
         of_real: whether the real images themselves have a value worth a row.
         stratified: whether labels and attributes split it into strata.
+        of_features: whether it can be taken of features that no model made, which stand for latents (baselines).
+        space: where it wants features of what the run made; the evaluator extracts them once for all metrics.
         extractor_sha256: of the weights that a feature extractor has; empty where there is none.
     """
 
@@ -102,6 +102,8 @@ class Metric(ABC):
     protocol: str
     of_real: bool = False
     stratified: bool = False
+    of_features: bool = False
+    space: FeatureSpace | None = None
     extractor_sha256: str = ""
 
     @abstractmethod
@@ -113,8 +115,67 @@ class Metric(ABC):
         """Take in what another accumulator of the same metric saw after this one."""
 
     @abstractmethod
-    def score(self, facts: TrainingFacts | None) -> Score:
+    def score(self, context: Context) -> Score:
         """The value of all that was taken in."""
+
+
+class Study(ABC):
+    """What several metrics are read from: fed once, concluded once, however many there are (:class:`Facet`).
+
+    Two studies with the same ``key`` would take in and conclude the same; the evaluator keeps one of them.
+    """
+
+    key: Hashable
+    _scores: Mapping[str, Score] | None = None
+
+    @abstractmethod
+    def update(self, batch: EvalBatch) -> None:
+        """Take in one batch."""
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Take in what another accumulator of the same study saw after this one."""
+
+    @abstractmethod
+    def conclude(self, context: Context) -> Mapping[str, Score]:
+        """The value of each facet by name."""
+
+    def scores(self, context: Context) -> Mapping[str, Score]:
+        """:meth:`conclude`, once."""
+        if self._scores is None:
+            self._scores = self.conclude(context)
+        return self._scores
+
+
+class Facet(Metric):
+    """Final: one of the values of a study, under a name of its own."""
+
+    def __init__(
+        self,
+        study: Study,
+        part: str,
+        *,
+        name: str,
+        needs: Need,
+        unit: str,
+        direction: Direction,
+        protocol: str,
+        space: FeatureSpace | None = None,
+        of_features: bool = False,
+    ) -> None:
+        self.study, self.part = study, part
+        self.name, self.needs, self.unit = name, needs, unit
+        self.direction, self.protocol = direction, protocol
+        self.space, self.of_features = space, of_features
+
+    def update(self, batch: EvalBatch) -> None:
+        self.study.update(batch)
+
+    def merge(self, other: Self) -> None:
+        self.study.merge(other.study)
+
+    def score(self, context: Context) -> Score:
+        return self.study.scores(context)[self.part]
 
 
 class PerImage(Metric):
@@ -144,5 +205,23 @@ class PerImage(Metric):
     def merge(self, other: Self) -> None:
         self._values.extend(other._values)
 
-    def score(self, facts: TrainingFacts | None) -> Score:
+    def score(self, context: Context) -> Score:
         return Score.mean_of(torch.cat(self._values) if self._values else torch.empty(0))
+
+
+class Refused(Metric):
+    """Final: a metric that cannot be taken of the images at hand, and why: a row without a value."""
+
+    def __init__(self, reason: str, *, name: str, needs: Need, unit: str, direction: Direction, protocol: str) -> None:
+        self.reason = reason
+        self.name, self.needs, self.unit = name, needs, unit
+        self.direction, self.protocol = direction, protocol
+
+    def update(self, batch: EvalBatch) -> None:
+        """Nothing: no image could change the reason."""
+
+    def merge(self, other: Self) -> None:
+        """Nothing."""
+
+    def score(self, context: Context) -> Score:
+        return Score(value=None, n=0, note=self.reason)

@@ -23,6 +23,7 @@ class Provenance:
     command: str
     created: str  # ISO 8601, UTC
     seconds: float  # of the evaluation pass that made it
+    asked: str = ""  # the protocol before measuring, and how many samples: what need not be measured twice
     data_note: str = ""  # what a reader must know of the images, e.g. that they are synthetic, or a subset
 
 

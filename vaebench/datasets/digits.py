@@ -41,6 +41,7 @@ class Digits(DatasetSource):
         return ImageDataset(
             name=self.name,
             split=split,
+            classifier="mnist_cnn/dense",
             images=torch.from_numpy(images),
             ids=[f"digits/{row:04d}" for row in rows],
             labels=torch.from_numpy(labels[rows].astype(np.int64)),

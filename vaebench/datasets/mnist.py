@@ -64,6 +64,7 @@ class Mnist(DatasetSource):
         return ImageDataset(
             name=self.name,
             split=split,
+            classifier="mnist_cnn/dense",
             images=images,
             ids=[f"{split}/{index:05d}" for index in range(len(images))],
             labels=labels,

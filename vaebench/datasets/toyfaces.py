@@ -41,6 +41,7 @@ class ToyFaces(DatasetSource):
         return ImageDataset(
             name=self.name,
             split=split,
+            classifier="toyfaces_cnn/dense",
             images=torch.from_numpy(_images(split, attributes)),
             ids=[f"toyfaces/{index:05d}" for index in indices],
             attributes=torch.from_numpy(attributes),

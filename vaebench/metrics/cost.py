@@ -1,22 +1,25 @@
-"""What a model costs: its trained parameters, and the speed it was trained at."""
+"""What a model costs: its trained parameters, and the time, steps, speed and memory of its training."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Self
 
-from vaebench.core.metric import Direction, EvalBatch, Metric, Need, Score, TrainingFacts
+from vaebench.core.context import Context, TrainingFacts
+from vaebench.core.metric import Direction, EvalBatch, Metric, Need, Score
 
 
 class FromTraining(Metric):
     """Final: one number out of a run's training record; sees no images. ``n`` is 1, the run.
 
-    An ``exact`` one is a count: its standard error is 0. One that was timed has none from a single run.
+    An ``exact`` one is a count: its standard error is 0. One that was measured has none from a single run, and its
+    protocol says on what. A function that gives ``None`` has nothing to say of this training.
     """
 
     needs = Need.TRAINING
 
     def __init__(
         self,
-        function: Callable[[TrainingFacts], float],
+        function: Callable[[TrainingFacts], float | None],
         *,
         name: str,
         unit: str,
@@ -33,31 +36,81 @@ class FromTraining(Metric):
     def merge(self, other: Self) -> None:
         """Nothing: every process reads the same record."""
 
-    def score(self, facts: TrainingFacts | None) -> Score:
+    def score(self, context: Context) -> Score:
+        facts = context.training
         if facts is None:
             return Score(value=None, n=0, note="no training record")
-        if not self.exact:
-            self.protocol = f"training/{facts.setting}"  # known only now: a timing holds for what it was timed on
-        return Score(value=self.function(facts), n=1, std_error=0.0 if self.exact else None)
+        value = self.function(facts)
+        if value is None:
+            return Score(value=None, n=1, note="was not recorded when the run was trained")
+        if self.exact:
+            return Score(value=float(value), n=1, std_error=0.0)
+        # a measured number holds for what it was measured on
+        return Score(value=float(value), n=1, protocol=f"training/{facts.setting}")
 
 
-def _parameters_of(facts: TrainingFacts) -> float:
-    return float(facts.parameters)
-
-
-def _throughput_of(facts: TrainingFacts) -> float:
-    return facts.images_per_second
+def _mebibytes(facts: TrainingFacts) -> float | None:
+    return facts.peak_memory / 2**20 if facts.peak_memory else None
 
 
 def parameters() -> list[Metric]:
     """Number of parameters that training updated; frozen networks do not count."""
     return [
         FromTraining(
-            _parameters_of, name="parameters", unit="parameters", direction="lower", protocol="trained", exact=True
+            attrgetter("parameters"),
+            name="parameters",
+            unit="parameters",
+            direction="lower",
+            protocol="trained",
+            exact=True,
+        )
+    ]
+
+
+def training_steps() -> list[Metric]:
+    """Steps trained: what was spent, so that a table can be read at equal cost."""
+    return [
+        FromTraining(
+            attrgetter("steps"),
+            name="training_steps",
+            unit="steps",
+            direction="lower",
+            protocol="trained",
+            exact=True,
+        )
+    ]
+
+
+def training_seconds() -> list[Metric]:
+    """Seconds of training on the wall clock; compare runs of one device only."""
+    return [
+        FromTraining(
+            attrgetter("seconds"), name="training_seconds", unit="s", direction="lower", protocol="training"
         )
     ]
 
 
 def throughput() -> list[Metric]:
     """Training images a second, as the run's record has it; compare runs of one device only."""
-    return [FromTraining(_throughput_of, name="throughput", unit="images/s", direction="higher", protocol="training")]
+    return [
+        FromTraining(
+            attrgetter("images_per_second"),
+            name="throughput",
+            unit="images/s",
+            direction="higher",
+            protocol="training",
+        )
+    ]
+
+
+def peak_memory() -> list[Metric]:
+    """Largest memory of the training in MiB: of tensors on a GPU, of the whole process on a CPU, images included."""
+    return [
+        FromTraining(
+            _mebibytes,
+            name="peak_memory",
+            unit="MiB",
+            direction="lower",
+            protocol="training",
+        )
+    ]

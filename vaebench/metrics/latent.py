@@ -8,9 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from vaebench.blocks import kl_to_standard_normal
+from vaebench.core import seeding
+from vaebench.core.context import Context
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Need, PerImage, Score, TrainingFacts
+from vaebench.core.metric import EvalBatch, Metric, Need, PerImage, Score
 
+_BLOCK = 1024  # rows of kernel values at a time
 _EPSILON = 1e-7  # Keras's: one wrong, certain pixel costs at most 16.1 nats
 
 
@@ -131,7 +134,7 @@ class ActiveUnits(Metric):
         self._mean = self._mean + delta * (n / total)
         self._n = total
 
-    def score(self, facts: TrainingFacts | None) -> Score:
+    def score(self, context: Context) -> Score:
         if self._n < 2:
             return Score(value=None, n=self._n, note="needs at least 2 images")
         variance = self._squares / self._n
@@ -146,3 +149,96 @@ def active_units(threshold: float = 0.01) -> list[Metric]:
     Raises :class:`UserError` where ``threshold`` is negative or not finite.
     """
     return [ActiveUnits(threshold)]
+
+
+def _to_prior(latents: Tensor) -> Tensor:
+    """Mean kernel value of each row (n, d) with standard normal draws, in closed form."""
+    d = latents.shape[1]
+    scale: float = (d / (d + 1)) ** (d / 2)
+    return scale * torch.exp(-latents.square().sum(dim=1) / (2 * (d + 1)))
+
+
+def _to_each_other(latents: Tensor) -> Tensor:
+    """Mean kernel value of each row (n, d) with the other rows; blockwise."""
+    n, d = latents.shape
+    squares = latents.square().sum(dim=1)
+    sums = [
+        torch.exp(-(squares[rows, None] + squares[None] - 2 * latents[rows] @ latents.T).clamp(min=0) / (2 * d)).sum(1)
+        for rows in torch.arange(n).split(_BLOCK)
+    ]
+    return (torch.cat(sums) - 1) / (n - 1)
+
+
+def mmd_to_standard_normal(latents: Tensor) -> float:
+    """Unbiased squared maximum mean discrepancy of rows (n, d), n >= 2, from the standard normal; float64.
+
+    Gretton et al. 2012, "A kernel two-sample test", lemma 6, with the Gaussian kernel exp(-|x - y|^2 / (2 d)); the
+    two expectations under the normal are known in closed form, so no draws of it add noise. May be slightly below 0.
+    """
+    rows = latents.double()
+    d = rows.shape[1]
+    between_draws: float = (d / (d + 2)) ** (d / 2)
+    return float(_to_each_other(rows).mean() - 2 * _to_prior(rows).mean() + between_draws)
+
+
+class PosteriorMismatch(Metric):
+    """Final: how far the latents of encoded images, one posterior draw each, are from the prior."""
+
+    name, needs, unit, direction = "posterior_mismatch", Need.LATENT, "squared MMD", "lower"
+    protocol = "mmd/gaussian/1-draw"
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, batch: EvalBatch) -> None:
+        assert batch.mean is not None and batch.log_variance is not None
+        self._parts.append((batch.mean.cpu(), batch.log_variance.cpu()))
+
+    def merge(self, other: Self) -> None:
+        self._parts.extend(other._parts)
+
+    def score(self, context: Context) -> Score:
+        n = sum(len(mean) for mean, _ in self._parts)
+        if n < 2:
+            return Score(value=None, n=n, note="needs at least 2 images")
+        mean, log_variance = (torch.cat(parts).double() for parts in zip(*self._parts, strict=True))
+        noise = torch.randn(mean.shape, generator=seeding.generator(0, "posterior mismatch"))
+        latents = mean + noise * torch.exp(0.5 * log_variance)
+        if not torch.isfinite(latents).all():
+            return Score(value=None, n=n, note="posteriors are not finite")
+        return Score(value=mmd_to_standard_normal(latents), n=n)
+
+
+def posterior_mismatch() -> list[Metric]:
+    """Distance of the aggregate posterior from the prior: large where samples decode latents never trained on."""
+    return [PosteriorMismatch()]
+
+
+def unevenness(paths: Tensor) -> Tensor:
+    """Largest step of each path over its mean step: (n, frames, c, h, w), frames >= 2 -> (n,) float64, 1 or more.
+
+    A step is the root mean square change of the pixels from one frame to the next. 1 is an even change; as many as
+    there are steps, one jump. A path on which nothing changes counts as even.
+    """
+    steps = paths.double().diff(dim=1).flatten(2).square().mean(dim=2).sqrt()
+    mean = steps.mean(dim=1)
+    return torch.where(mean > 0, steps.amax(dim=1) / mean.clamp(min=torch.finfo(torch.float64).tiny), 1.0)
+
+
+def _unevenness_of(batch: EvalBatch) -> Tensor:
+    assert batch.path is not None
+    return unevenness(batch.path)
+
+
+def interpolation_smoothness() -> list[Metric]:
+    """Largest step over mean step along straight lines between prior draws, 11 images a line: 1 is smooth."""
+    return [
+        PerImage(
+            _unevenness_of,
+            name="interpolation_smoothness",
+            needs=Need.PATH,
+            unit="largest step / mean step",
+            direction="lower",
+            protocol="pixels/11-frames/prior",
+        )
+    ]

@@ -6,20 +6,21 @@ work: every filter scaled so that its mean activation is about 1, behind reflect
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.places import hub_dir, sha256_of, weights_dir, write_atomic
+from vaebench.core.weight_files import find_weights, given, read_tensors
 
 # convolutions of each block: (input channels, output channels)
 BLOCKS: Final = (
@@ -61,7 +62,41 @@ def vgg19() -> Perceptual:
             f"VGG-19's weights are neither in {weights_dir()} nor in torch hub's cache: run 'vaebench fetch vgg19', "
             "or choose another network with --set perceptual=NAME (vaebench list perceptual)"
         )
-    return _published(read_tensors(path), path)
+    return _published(read_tensors(path, PUBLISHED), path)
+
+
+def vgg19_fc() -> Perceptual:
+    """VGG-19's fully connected layers ``fc6`` and ``fc7`` (4,096 each, after ReLU) of images resized to 224 x 224.
+
+    Hou et al. 2017 predict attributes from the last of them. Resizing is bilinear, with antialiasing. Raises
+    :class:`UserError` where torchvision's file is not found (548 MB; nothing smaller holds these layers).
+    """
+    path = find_weights(PUBLISHED)
+    if path is None:
+        raise UserError(
+            f"{PUBLISHED}, which has VGG-19's fully connected layers, is neither in {weights_dir()} nor in torch hub's "
+            "cache: run 'vaebench fetch vgg19-fc'"
+        )
+    tensors = read_tensors(path, PUBLISHED)
+    convolutions = _published(tensors, path)
+    stages: dict[str, nn.Module] = {}
+    opening = [_Resize(), *convolutions.stages.values(), nn.MaxPool2d(2), nn.Flatten()]
+    for name, key, inputs in (("fc6", "classifier.0", 25_088), ("fc7", "classifier.3", 4096)):
+        linear = nn.Linear(inputs, 4096, device="meta")
+        try:
+            linear.load_state_dict({part: tensors[f"{key}.{part}"] for part in ("weight", "bias")}, assign=True)
+        except (KeyError, RuntimeError) as error:
+            raise UserError(f"{path} holds no fitting '{key}' ({first_line(error)}): replace it") from error
+        stages[name] = nn.Sequential(*opening, linear, nn.ReLU())
+        opening = []
+    return Perceptual("vgg19-fc", stages, channels=3, sha256=sha256_of(path))
+
+
+class _Resize(nn.Module):
+    """Images (n, 3, h, w) -> 224 x 224, which the fully connected layers were trained on."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return functional.interpolate(images, size=(224, 224), mode="bilinear", antialias=True, align_corners=False)
 
 
 def vgg19_normalised() -> Perceptual:
@@ -104,28 +139,6 @@ def _normalised(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
     return Perceptual("vgg19-normalised", stages, channels=3, sha256=sha256_of(path))
 
 
-def find_weights(*names: str) -> Path | None:
-    """The first of the files that lies in ``VAEBENCH_WEIGHTS`` or in torch hub's checkpoint directory."""
-    places = [folder / name for name in names for folder in (weights_dir(), hub_dir())]
-    return next((path for path in places if path.is_file()), None)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, or of torchvision's ``.pth``; :class:`UserError` where it cannot be read.
-
-    The ``.pth`` is read by torch's restricted loader, which makes tensors and runs nothing.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:  # its own message advises to trust the file
-        raise UserError(f"{path} cannot be read as weights (it holds more than tensors): replace it") from error
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as weights ({first_line(error)}): replace it") from error
-    return tensors
-
-
 def fetch_vgg19(source: Path | None) -> str:
     """Import a file (safetensors, or a .pth), or download torchvision's; keep what is read of it as safetensors.
 
@@ -133,7 +146,7 @@ def fetch_vgg19(source: Path | None) -> str:
     """
     if source is None:
         source = find_weights(PUBLISHED) or _download()
-    tensors = _given(source)
+    tensors = given(source)
     kept = {name: tensor.contiguous() for name, tensor in tensors.items() if name.startswith("features.")}
     if not kept:
         raise UserError(f"{source} holds no 'features.0.weight': its tensors are not named as torchvision names VGG-19")
@@ -142,21 +155,26 @@ def fetch_vgg19(source: Path | None) -> str:
     return f"vgg19: layers up to {network.layers[-1]}, in {target}"
 
 
+def fetch_vgg19_fc(source: Path | None) -> str:
+    """Download torchvision's file, or copy it from elsewhere under its published name, by which it is checked."""
+    if source is None:
+        source = find_weights(PUBLISHED) or _download()
+    if not source.is_file() or not sha256_of(source).startswith(Path(PUBLISHED).stem.rpartition("-")[2]):
+        raise UserError(f"{source} is not torchvision's {PUBLISHED} (by its sha256): give that file")
+    if find_weights(PUBLISHED) is None:
+        write_atomic(weights_dir() / PUBLISHED, lambda temporary: shutil.copyfile(source, temporary))
+    return f"vgg19-fc: layers up to {vgg19_fc().layers[-1]}, in {find_weights(PUBLISHED)}"
+
+
 def fetch_vgg19_normalised(source: Path | None) -> str:
     """Import the file, once the network can be built from it; it has no publisher to download from."""
     if source is None:
         vgg19_normalised()
         return f"vgg19-normalised: at hand, in {find_weights(NORMALISED)}"
-    tensors, target = _given(source), weights_dir() / NORMALISED
+    tensors, target = given(source), weights_dir() / NORMALISED
     network = _normalised(tensors, source)
     write_atomic(target, lambda temporary: save_file(dict(tensors), temporary))
     return f"vgg19-normalised: layers up to {network.layers[-1]}, in {target}"
-
-
-def _given(source: Path) -> dict[str, Tensor]:
-    if not source.is_file():
-        raise UserError(f"{source} is no file: give a safetensors file, or torchvision's .pth")
-    return read_tensors(source)
 
 
 def _download() -> Path:

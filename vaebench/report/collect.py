@@ -19,6 +19,7 @@ from vaebench.per_image import PerImageValues, Series
 from vaebench.pictures import Pixels, gallery_file, load_gallery
 
 REAL = "real"
+BASELINE = "baseline/"
 LABELS = "images.parquet"
 Subject = tuple[str, int | None]  # recipe and seed; the real images and external ones have no seed
 Mask = NDArray[np.bool_]
@@ -84,7 +85,9 @@ class Measured:
 
 def all_folders() -> list[RunFolder]:
     """Every folder with results where runs, external sets and real images lie; copies kept elsewhere do not count."""
-    found = {path for pattern in ("*/seed-*", "external/*", "real/*") for path in runs_dir().glob(pattern)}
+    found = {
+        path for pattern in ("*/seed-*", "external/*", "real/*", "baseline/*") for path in runs_dir().glob(pattern)
+    }
     return [RunFolder(path) for path in sorted(found) if (path / "results.jsonl").is_file()]
 
 
@@ -117,7 +120,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         subject = (found[0].recipe, found[0].seed)
         kept.extend(found)
         values.setdefault(subject, {}).update(_values(folder, found))
-        if subject in places and subject != (REAL, None):
+        if subject in places and subject[0] != REAL and not subject[0].startswith(BASELINE):
             raise UserError(f"{places[subject]} and {folder.path} hold the same run: move one out of {runs_dir()}")
         places[subject] = folder.path
         if record is not None:

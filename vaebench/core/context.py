@@ -1,0 +1,96 @@
+"""What a metric may ask for beside its batches when it takes its score: real features, latents, the training."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.errors import UserError
+
+PIXELS = "pixels"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FeatureSpace:
+    """A layer of a registered perceptual network as a space of images; ``pixels`` needs no network and no layer.
+
+    Features are float32 (n, d) of images rounded to 8 bits, as a file of them would hold them; a layer that keeps
+    positions is averaged over them.
+    """
+
+    network: str
+    layer: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "FeatureSpace":
+        """``network/layer`` or ``pixels``; :class:`UserError` for anything else."""
+        network, _, layer = text.partition("/")
+        if not network or bool(layer) == (network == PIXELS):
+            raise UserError(f"'{text}' is no feature space: write NETWORK/LAYER (vaebench list perceptual), or pixels")
+        return cls(network, layer)
+
+    def __str__(self) -> str:
+        """As protocols name it: ``inception2048``, ``mnist_cnn-dense``, ``pixels``."""
+        return self.network + ("" if self.layer.isdigit() or not self.layer else "-") + self.layer
+
+
+class Reference(ABC):
+    """Features of a split's real images in one space, and statistics of them: both computed once and kept."""
+
+    @property
+    @abstractmethod
+    def features(self) -> Tensor:
+        """float32 (n, d), in the split's order; memory-mapped, so not for writing."""
+
+    @abstractmethod
+    def statistic(self, name: str, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        """``compute(features)``, or what it gave before: ``name`` must change whenever the function does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFacts:
+    """What a run's record says of its training: cost metrics read it."""
+
+    parameters: int
+    images_per_second: float
+    seconds: float
+    steps: int
+    setting: str = ""  # device, precision and threads: speeds of different ones do not compare
+    peak_memory: int = 0  # bytes; 0 where it was not measured
+
+
+def _no_split(split: str) -> ImageDataset:
+    raise UserError(f"the split '{split}' is not at hand")
+
+
+def _no_reference(space: FeatureSpace, split: str) -> Reference:
+    raise UserError(f"real images are not at hand in {space}")
+
+
+def _no_latents(split: str, view: str) -> Tensor:
+    raise UserError(f"latents of '{split}' are not at hand")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What stands round an evaluation; every part is made when it is first asked for.
+
+    Attributes:
+        training: of the run; ``None`` for images that were not made by a run.
+        split: the split that is measured.
+        splits: all splits of its dataset.
+        data: images and labels of a split by name.
+        reference: a split's real images in a feature space.
+        latents: posterior means (n, d), float32 on the CPU, of a split's images seen through one of ``vaebench.views``.
+
+    The last three raise :class:`UserError` where what is asked for cannot be had.
+    """
+
+    training: TrainingFacts | None = None
+    split: str = "test"
+    splits: tuple[str, ...] = ()
+    data: Callable[[str], ImageDataset] = _no_split
+    reference: Callable[[FeatureSpace, str], Reference] = _no_reference
+    latents: Callable[[str, str], Tensor] = _no_latents

@@ -1,0 +1,47 @@
+"""Files of pretrained weights: where they are looked for, and how they are read without running anything."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vaebench.core.errors import UserError, first_line
+from vaebench.core.places import hub_dir, sha256_of, weights_dir
+
+
+def find_weights(*names: str) -> Path | None:
+    """The first of the files that lies in ``VAEBENCH_WEIGHTS`` or in torch hub's checkpoint directory."""
+    places = [folder / name for name in names for folder in (weights_dir(), hub_dir())]
+    return next((path for path in places if path.is_file()), None)
+
+
+def read_tensors(path: Path, published: str = "") -> dict[str, Tensor]:
+    """Tensors of a safetensors file, or of a ``.pth``; :class:`UserError` where it cannot be read.
+
+    A ``.pth`` is read by torch's restricted loader, which makes tensors and runs nothing. Where the file bears the
+    ``published`` name, whose end is the first digits of its sha256, its content must be what the name says.
+    """
+    try:
+        if path.name == published and not sha256_of(path).startswith(path.stem.rpartition("-")[2]):
+            raise UserError(f"{path} is not the published file (its sha256 is not that of its name): replace it")
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # its own message advises to trust the file
+        raise UserError(f"{path} cannot be read as weights (it holds more than tensors): replace it") from error
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read as weights ({first_line(error)}): replace it") from error
+    if not isinstance(loaded, Mapping):
+        raise UserError(f"{path} cannot be read as weights (it holds a {type(loaded).__name__}): replace it")
+    return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
+
+
+def given(source: Path, published: str = "") -> dict[str, Tensor]:
+    """Tensors of a file that a user names."""
+    if not source.is_file():
+        raise UserError(f"{source} is no file: give a safetensors file or a .pth")
+    return read_tensors(source, published)

@@ -1,0 +1,40 @@
+"""What metrics of two sets of images share: the features of what a run made, and checks that there are enough."""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vaebench.core.context import Reference
+from vaebench.core.errors import UserError
+from vaebench.core.metric import EvalBatch, Need
+
+KINDS = {"samples": ("sample", Need.SAMPLE), "recon": ("reconstruction", Need.RECONSTRUCTION)}
+
+
+class Collected:
+    """The features of one kind of images, as they came: rows shared with every metric that keeps them."""
+
+    def __init__(self, kind: str) -> None:
+        self._field = KINDS[kind][0]
+        self._parts: list[Tensor] = []
+
+    def update(self, batch: EvalBatch) -> None:
+        self._parts.append(batch.features[self._field])
+
+    def merge(self, other: Self) -> None:
+        self._parts.extend(other._parts)
+
+    def rows(self) -> Tensor:
+        return torch.cat(self._parts) if self._parts else torch.empty(0, 0)
+
+
+def checked(features: Tensor, reference: Reference, least: int) -> Tensor:
+    """The real images' features; :class:`UserError` where either set is too small, or features are not finite."""
+    real = reference.features
+    for name, rows in (("images", features), ("real images", real)):
+        if len(rows) < least:
+            raise UserError(f"needs {least} {name} or more, there are {len(rows)}")
+        if not torch.isfinite(rows).all():
+            raise UserError(f"features of {name} are not finite")
+    return real

@@ -1,0 +1,116 @@
+"""Whether a model's samples differ enough from one another, and whether they are copies of what it was trained on."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vaebench.core.context import Context, FeatureSpace
+from vaebench.core.errors import UserError
+from vaebench.core.metric import EvalBatch, Metric, Need, Score
+from vaebench.metrics import neighbours
+from vaebench.metrics.collected import Collected, checked
+from vaebench.metrics.fidelity import RESIZE, inception_space
+
+COLLAPSED = 0.5  # of the real images' diversity: below it, samples are said to have collapsed
+
+
+def _space(features: str, classifier: str, inception: int) -> FeatureSpace:
+    """As asked; else the classifier that comes with the data; else Inception."""
+    text = features or classifier
+    return FeatureSpace.parse(text) if text else inception_space(inception)
+
+
+def _stem(space: FeatureSpace) -> str:
+    return f"{space}/{RESIZE}" if space.network == "inception" else str(space)
+
+
+class Diversity(Metric):
+    """Final: one number for how far a set of images is spread; real images have one too, to be near to."""
+
+    name, needs, direction, of_real = "diversity", Need.SAMPLE, "target", True
+
+    def __init__(self, function: Callable[[Tensor], float], kind: str, unit: str, space: FeatureSpace) -> None:
+        self._function, self._kind, self.unit, self.space = function, kind, unit, space
+        self.protocol = f"{kind}/{_stem(space)}/samples"
+        self._collected = Collected("samples")
+
+    def update(self, batch: EvalBatch) -> None:
+        self._collected.update(batch)
+
+    def merge(self, other: Self) -> None:
+        self._collected.merge(other._collected)
+
+    def score(self, context: Context) -> Score:
+        assert self.space is not None
+        made = self._collected.rows()
+        reference = context.reference(self.space, context.split)
+        checked(made, reference, 2)
+        value = self._function(made)
+        real = reference.statistic(self._kind, partial(_alone, function=self._function))["value"].item()
+        note = f"collapse: {value:.4g} of the real images' {real:.4g}" if value < COLLAPSED * real else ""
+        return Score(value=value, n=len(made), note=note)
+
+
+def _alone(features: Tensor, function: Callable[[Tensor], float]) -> Mapping[str, Tensor]:
+    return {"value": torch.tensor(function(features), dtype=torch.float64)}
+
+
+def diversity(features: str = "", classifier: str = "", inception: int = 2048) -> list[Metric]:
+    """Vendi score (effective number of different images) and mean distance between two, of samples.
+
+    ``features`` is ``NETWORK/LAYER`` or ``pixels``; by default the classifier's that comes with the data, else
+    Inception's. Noise has much diversity too: nearness to the real images' value counts. Below half of it the
+    score is flagged as a collapse.
+    """
+    space = _space(features, classifier, inception)
+    return [
+        Diversity(neighbours.vendi_score, "vendi", "effective images", space),
+        Diversity(neighbours.mean_pairwise_distance, "pairwise", "distance", space),
+    ]
+
+
+class Memorisation(Metric):
+    """Final: share of samples nearer to a training image than that image's own nearest training neighbour.
+
+    Alaa et al. 2022, "How faithful is your synthetic data?", authenticity. The same share of held-out real images is
+    the value to be near to: new images of the same kind have it, copies have more.
+    """
+
+    name, needs, unit, direction, of_real = "memorisation", Need.SAMPLE, "share", "target", True
+
+    def __init__(self, space: FeatureSpace) -> None:
+        self.space = space
+        self.protocol = f"{_stem(space)}/train/samples"
+        self._collected = Collected("samples")
+
+    def update(self, batch: EvalBatch) -> None:
+        self._collected.update(batch)
+
+    def merge(self, other: Self) -> None:
+        self._collected.merge(other._collected)
+
+    def score(self, context: Context) -> Score:
+        assert self.space is not None
+        if "train" not in context.splits or context.split == "train":
+            raise UserError("needs a training split beside the one that is measured")
+        made = self._collected.rows()
+        reference = context.reference(self.space, "train")
+        training = checked(made, reference, 2)
+        radii = reference.statistic("radii-1", _own_distances)["radii"]
+        near = neighbours.closer_than_own_neighbour(made, training.to(made.device), radii.to(made.device))
+        return Score.mean_of(near.double().cpu())
+
+
+def _own_distances(features: Tensor) -> Mapping[str, Tensor]:
+    return {"radii": neighbours.nearest_distances(features, features, 1, same=True)}
+
+
+def memorisation(features: str = "", classifier: str = "", inception: int = 2048) -> list[Metric]:
+    """Share of samples nearer to a training image than its own neighbour, against the same of held-out images.
+
+    ``features`` as for ``diversity``. In pixels, distances are of the whole image.
+    """
+    return [Memorisation(_space(features, classifier, inception))]

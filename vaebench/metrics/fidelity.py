@@ -1,0 +1,141 @@
+"""How near the distribution of what a model makes is to that of real images, in the features of a network."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Self
+
+from torch import Tensor
+
+from vaebench.core.context import Context, FeatureSpace
+from vaebench.core.errors import UserError
+from vaebench.core.metric import EvalBatch, Facet, Metric, Refused, Score, Study
+from vaebench.metrics import neighbours
+from vaebench.metrics.collected import KINDS, Collected, checked
+from vaebench.metrics.frechet import FrechetDistance, FrechetInfinity
+from vaebench.metrics.kernel import KernelDistance
+
+Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, float]]
+RESIZE = "tf-resize"  # of Inception: bilinear without antialiasing, as TensorFlow 1 did it
+
+
+def inception_space(width: int) -> FeatureSpace:
+    """A layer of Inception by its width; :class:`UserError` where there is none such."""
+    if width not in (64, 192, 768, 2048):
+        raise UserError(f"Inception has no layer of {width} features: choose 64, 192, 768 or 2048")
+    return FeatureSpace("inception", str(width))
+
+
+class Neighbourhoods(Study):
+    """Two shares that come from the distances between a model's images and the real ones."""
+
+    def __init__(self, compare: Comparison, space: FeatureSpace, kind: str, k: int) -> None:
+        if k < 1:
+            raise UserError(f"{k} nearest neighbours are none: give 1 or more")
+        self.key = (compare.__name__, space, kind, k)
+        self._compare, self._space, self._k, self._kind = compare, space, k, kind
+        self._collected = Collected(kind)
+
+    def update(self, batch: EvalBatch) -> None:
+        self._collected.update(batch)
+
+    def merge(self, other: Self) -> None:
+        self._collected.merge(other._collected)
+
+    def conclude(self, context: Context) -> Mapping[str, Score]:
+        made, k = self._collected.rows(), self._k
+        reference = context.reference(self._space, context.split)
+        real = checked(made, reference, k + 1).to(made.device)
+        kept = reference.statistic(f"radii-{k}", partial(_radii, k=k))["radii"]
+        protocol = f"{self._space}/{RESIZE}/k={k}/n={len(made)}/{self._kind}"
+        values = self._compare(real, made, k, kept.to(made.device))
+        return {name: Score(value=value, n=len(made), protocol=protocol) for name, value in values.items()}
+
+
+def _radii(features: Tensor, k: int) -> Mapping[str, Tensor]:
+    return {"radii": neighbours.nearest_distances(features, features, k, same=True)}
+
+
+def _precision_recall(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, float]:
+    found = neighbours.precision_recall(real, made, k, real_radii=radii)
+    return {"precision": found.precision, "recall": found.recall}
+
+
+def _density_coverage(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, float]:
+    found = neighbours.density_coverage(real, made, k, real_radii=radii)
+    return {"density": found.density, "coverage": found.coverage}
+
+
+def fid(inception: int = 2048, infinity: bool = False) -> list[Metric]:
+    """Fréchet Inception distance of samples and of reconstructions; ``infinity`` adds the extrapolation.
+
+    Heusel et al. 2017, "GANs trained by a two time-scale update rule". Its bias falls with n and differs from model
+    to model, so n stands in the protocol.
+    """
+    space = inception_space(inception)
+    plain: list[Metric] = [FrechetDistance("fid", space, kind, RESIZE) for kind in KINDS]
+    return plain + ([FrechetInfinity("fid", space, kind, RESIZE) for kind in KINDS] if infinity else [])
+
+
+def fcd(classifier: str = "") -> list[Metric]:
+    """Fréchet distance in the features of the classifier that comes with the data (digits, MNIST, toy faces).
+
+    ``classifier`` is ``NETWORK/LAYER``; by default the dataset's own.
+    """
+    if not classifier:
+        return [
+            Refused(
+                "no classifier of these images comes with vaebench: name one with --set fcd.classifier=NETWORK/LAYER",
+                name="fcd",
+                needs=need,
+                unit="squared distance",
+                direction="lower",
+                protocol=f"classifier/{kind}",
+            )
+            for kind, (_, need) in KINDS.items()
+        ]
+    return [FrechetDistance("fcd", FeatureSpace.parse(classifier), kind) for kind in KINDS]
+
+
+def kid(inception: int = 2048, subsets: int = 100, size: int = 1000) -> list[Metric]:
+    """Kernel Inception distance of samples and of reconstructions, over torch-fidelity's subsets.
+
+    Where there are fewer images than ``size``, subsets hold all there are, and the protocol says so.
+    """
+    return [KernelDistance(inception_space(inception), kind, subsets, size, RESIZE) for kind in KINDS]
+
+
+def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str) -> list[Metric]:
+    space = inception_space(inception)
+    return [
+        Facet(
+            Neighbourhoods(compare, space, kind, k),
+            name,
+            name=name,
+            needs=need,
+            unit=unit,
+            direction="higher",
+            protocol=f"{space}/{RESIZE}/k={k}/{kind}",
+            space=space,
+        )
+        for kind, (_, need) in KINDS.items()
+    ]
+
+
+def precision(inception: int = 2048, k: int = 3) -> list[Metric]:
+    """Share of generated images within the real images' manifold (Kynkäänniemi et al. 2019)."""
+    return _facets("precision", _precision_recall, inception, k, "share")
+
+
+def recall(inception: int = 2048, k: int = 3) -> list[Metric]:
+    """Share of real images within the generated images' manifold (Kynkäänniemi et al. 2019)."""
+    return _facets("recall", _precision_recall, inception, k, "share")
+
+
+def density(inception: int = 2048, k: int = 5) -> list[Metric]:
+    """How many real images' neighbourhoods a generated image lies in, over k (Naeem et al. 2020); may exceed 1."""
+    return _facets("density", _density_coverage, inception, k, "ratio")
+
+
+def coverage(inception: int = 2048, k: int = 5) -> list[Metric]:
+    """Share of real images with a generated image in their neighbourhood (Naeem et al. 2020)."""
+    return _facets("coverage", _density_coverage, inception, k, "share")

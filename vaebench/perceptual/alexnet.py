@@ -1,0 +1,78 @@
+"""AlexNet's convolutions (Krizhevsky 2014, "One weird trick") with torchvision's weights, as perceptual network.
+
+The metric ``lpips`` reads the same file through its library; here its features can be a loss or a feature space.
+"""
+
+import os
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vaebench.core.errors import UserError, first_line
+from vaebench.core.perceptual import Perceptual
+from vaebench.core.places import hub_dir, sha256_of, weights_dir, write_atomic
+from vaebench.core.weight_files import find_weights, given, read_tensors
+from vaebench.perceptual.vgg19 import Standardise
+
+PUBLISHED = "alexnet-owt-7be5be79.pth"  # torchvision's file; the name ends in the first digits of its sha256
+STORED = "alexnet_features.safetensors"
+POOLED = ("relu2", "relu3")  # behind 3 x 3 pooling
+
+
+def alexnet() -> Perceptual:
+    """torchvision's AlexNet, layers ``relu1`` to ``relu5``; images of 31 x 31 pixels or more.
+
+    Raises :class:`UserError` where no file is found, or it is damaged or of another network.
+    """
+    path = find_weights(STORED, PUBLISHED)
+    if path is None:
+        raise UserError(
+            f"AlexNet's weights are neither in {weights_dir()} nor in torch hub's cache: run 'vaebench fetch alexnet'"
+        )
+    return _network(read_tensors(path, PUBLISHED), path)
+
+
+def _network(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
+    blocks = {
+        "relu1": (0, nn.Conv2d(3, 64, 11, stride=4, padding=2, device="meta")),
+        "relu2": (3, nn.Conv2d(64, 192, 5, padding=2, device="meta")),
+        "relu3": (6, nn.Conv2d(192, 384, 3, padding=1, device="meta")),
+        "relu4": (8, nn.Conv2d(384, 256, 3, padding=1, device="meta")),
+        "relu5": (10, nn.Conv2d(256, 256, 3, padding=1, device="meta")),
+    }
+    stages: dict[str, nn.Module] = {}
+    for name, (index, convolution) in blocks.items():
+        state = {part: tensors.get(f"features.{index}.{part}", torch.empty(0)) for part in ("weight", "bias")}
+        try:
+            convolution.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            raise UserError(f"{path} holds no fitting 'features.{index}' of AlexNet: replace it") from error
+        pooling = [nn.MaxPool2d(3, 2)] if name in POOLED else []
+        stages[name] = nn.Sequential(*([Standardise()] if name == "relu1" else pooling), convolution, nn.ReLU())
+    return Perceptual("alexnet", stages, channels=3, sha256=sha256_of(path))
+
+
+def fetch_alexnet(source: Path | None) -> str:
+    """Import a file (safetensors, or a .pth), or download torchvision's; keep its convolutions as safetensors."""
+    if source is None:
+        source = find_weights(PUBLISHED) or _download()
+    tensors = given(source, PUBLISHED)
+    kept = {name: tensor.contiguous() for name, tensor in tensors.items() if name.startswith("features.")}
+    network, target = _network(kept, source), weights_dir() / STORED
+    write_atomic(target, lambda temporary: save_file(kept, temporary))
+    return f"alexnet: layers up to {network.layers[-1]}, in {target}"
+
+
+def _download() -> Path:
+    from torchvision.models import AlexNet_Weights  # noqa: PLC0415  (a second's import)
+
+    try:
+        AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=os.isatty(2), check_hash=True)
+    except (OSError, RuntimeError, HTTPException) as error:
+        advice = f"copy {PUBLISHED} from elsewhere and run 'vaebench fetch alexnet --from FILE'"
+        raise UserError(f"AlexNet's weights could not be downloaded ({first_line(error)}): {advice}") from error
+    return hub_dir() / PUBLISHED

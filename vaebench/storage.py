@@ -1,0 +1,137 @@
+"""Answers beside what they speak of: results and per-image values in a run's folder, and which are still wanted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from vaebench import __version__, per_image
+from vaebench.checkpoints import RunFolder, package_versions
+from vaebench.compute import machine
+from vaebench.core import results
+from vaebench.core.dataset import ImageDataset, strata
+from vaebench.core.metric import Metric, Need, Score
+from vaebench.core.places import exclusive, make_dir
+from vaebench.core.results import Provenance, Result
+from vaebench.runs import command_line, now
+
+
+def label_columns(data: ImageDataset) -> dict[str, list[int]]:
+    """``label`` and attributes by name, as :func:`vaebench.core.dataset.strata` cuts them."""
+    columns: dict[str, list[int]] = {}
+    if data.labels is not None:
+        columns["label"] = data.labels.tolist()
+    if data.attributes is not None:
+        for position, attribute in enumerate(data.attribute_names):
+            columns[attribute] = data.attributes[:, position].int().tolist()
+    return columns
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who made what is measured, where it was measured, and how long that took."""
+
+    recipe: str
+    seed: int | None
+    weights_sha256: str
+    device: str
+    seconds: float = 0.0
+
+
+def question(metric: Metric, samples: int) -> str:
+    """What a result answers, as far as it is known before measuring: equal questions need no second answer."""
+    return f"{metric.protocol}; samples={samples}" if metric.needs & Need.SAMPLE else metric.protocol
+
+
+def pending(
+    folder: RunFolder, source: Source, data: ImageDataset, metrics: Sequence[Metric], samples: int
+) -> list[Metric]:
+    """The metrics that have no answer yet for these weights, images, extractor and version of vaebench."""
+    lines = results.read(folder.results) if folder.results.exists() else []
+    last = lines[-1].provenance.weights_sha256 if lines else source.weights_sha256
+    if last != source.weights_sha256:
+        return list(metrics)  # the folder speaks of other weights, or images: all its answers are void
+    answered = {
+        (line.metric, origin.asked, origin.weights_sha256, origin.data_fingerprint, origin.extractor_sha256)
+        for line in lines
+        if line.stratum == "all" and (origin := line.provenance).vaebench_version == __version__
+    }
+    return [
+        metric
+        for metric in metrics
+        if (
+            *(metric.name, question(metric, samples), source.weights_sha256),
+            *(data.fingerprint, metric.extractor_sha256),
+        )
+        not in answered
+    ]
+
+
+def store(
+    folder: RunFolder,
+    source: Source,
+    data: ImageDataset,
+    scores: Sequence[tuple[Metric, Score]],
+    *,
+    paired: bool,
+    samples: int,
+) -> None:
+    """Per-image values first, then the results that speak of them."""
+    subsets = {name: torch.tensor(rows) for name, rows in strata(label_columns(data)).items()}
+    provenance = Provenance(
+        data_fingerprint=data.fingerprint,
+        weights_sha256=source.weights_sha256,
+        extractor_sha256="",
+        vaebench_version=__version__,
+        versions=package_versions(),
+        device=machine(source.device),
+        command=command_line(),
+        created=now(),
+        seconds=round(source.seconds, 3),
+        data_note=data.note,
+    )
+    kept: dict[per_image.Series, per_image.PerImageValues] = {}
+    lines: list[Result] = []
+    for metric, score in scores:
+        cut = {"all": score, **score.parts}
+        protocol = score.protocol or metric.protocol
+        if score.per_image is not None:
+            belongs = paired and len(score.per_image) == len(data) and Need.SAMPLE not in metric.needs
+            ids = data.ids if belongs else [f"{source.recipe}/{i:06d}" for i in range(len(score.per_image))]
+            series = per_image.Series(data.name, data.split, data.fingerprint, metric.name, protocol)
+            kept[series] = per_image.PerImageValues(tuple(ids), score.per_image.numpy())
+            if metric.stratified and belongs:
+                cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
+        marked = replace(provenance, extractor_sha256=metric.extractor_sha256, asked=question(metric, samples))
+        lines.extend(_result(metric, protocol, part, stratum, source, data, marked) for stratum, part in cut.items())
+    make_dir(folder.path)
+    with exclusive(folder.path, wait=True):
+        per_image.write(folder.per_image, kept)
+        results.append(folder.results, lines)
+
+
+def _result(
+    metric: Metric,
+    protocol: str,
+    score: Score,
+    stratum: str,
+    source: Source,
+    data: ImageDataset,
+    provenance: Provenance,
+) -> Result:
+    return Result(
+        recipe=source.recipe,
+        seed=source.seed,
+        dataset=data.name,
+        split=data.split,
+        stratum=stratum,
+        metric=metric.name,
+        protocol=protocol,
+        unit=metric.unit,
+        direction=metric.direction,
+        value=score.value,
+        std_error=score.std_error,
+        n=score.n,
+        note=score.note,
+        provenance=provenance,
+    )

@@ -1,0 +1,181 @@
+"""What can be measured, and what it provides: trained models, images made elsewhere, real images, plain features."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.context import Context, FeatureSpace
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.errors import UserError
+from vaebench.core.metric import EvalBatch, Need
+from vaebench.core.model import Autoencoder, GenerativeModel
+from vaebench.views import VIEWS
+
+BATCH = 500
+PATHS, FRAMES = 200, 11  # straight lines between prior draws, and images on each, ends included
+FIELDS = {
+    Need.REAL: "real",
+    Need.RECONSTRUCTION: "reconstruction",
+    Need.DRAW: "draw",
+    Need.SAMPLE: "sample",
+    Need.PATH: "path",
+    Need.LATENT: "mean",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is measured: what it can provide, the batches that provide it, and what stands round it.
+
+    ``ready`` gives features of the batches' rows in a space, where they need not be extracted: those of real images.
+    """
+
+    provides: Need
+    batches: Iterator[EvalBatch]
+    context: Context = field(default_factory=Context)
+    ready: Callable[[FeatureSpace], Tensor] | None = None
+
+
+def of_model(
+    model: GenerativeModel,
+    data: ImageDataset,
+    *,
+    needs: Need,
+    samples: int,
+    seed: int,
+    device: torch.device | str,
+    context: Context,
+) -> Subject:
+    """A trained model in evaluation mode, measured on ``data`` and on ``samples`` draws from the prior.
+
+    Noise is drawn once for the whole set on the CPU, so values depend neither on batch size nor on device.
+    """
+    provides = Need.REAL | Need.SAMPLE | Need.PATH | Need.TRAINING | _labelling(data)
+    if isinstance(model, Autoencoder):
+        provides |= Need.RECONSTRUCTION | Need.DRAW | Need.LATENT
+    wanted = needs & provides
+
+    @torch.inference_mode()
+    def batches() -> Iterator[EvalBatch]:
+        # all at once: torch.randn's stream depends on how many numbers a call asks for
+        noise = torch.randn(len(data), model.latent_dim, generator=seeding.generator(seed, "posterior draws"))
+        for rows in torch.arange(len(data)).split(BATCH):
+            real = to_float(data.images[rows].to(device))
+            filled: dict[str, Any] = {"real": real, **_labels(data, rows)}
+            if isinstance(model, Autoencoder) and wanted & (Need.RECONSTRUCTION | Need.DRAW | Need.LATENT):
+                mean, log_variance = model.posterior(real)
+                filled |= {"mean": mean, "log_variance": log_variance}
+                if Need.RECONSTRUCTION in wanted:
+                    filled["reconstruction"] = model.decode(mean)
+                if Need.DRAW in wanted:
+                    filled["draw"] = model.decode(mean + noise[rows].to(device) * torch.exp(0.5 * log_variance))
+            yield EvalBatch(**filled)
+        if Need.SAMPLE in wanted:
+            prior = torch.randn(samples, model.latent_dim, generator=seeding.generator(seed, "samples"))
+            for latents in prior.split(BATCH):
+                yield EvalBatch(sample=model.decode(latents.to(device)))
+        if Need.PATH in wanted:
+            yield from _paths(model, seed, device)
+
+    if isinstance(model, Autoencoder):
+        context = replace(context, latents=_encoder(model, context, device))
+    return Subject(provides=provides, batches=batches(), context=context)
+
+
+def _paths(model: GenerativeModel, seed: int, device: torch.device | str) -> Iterator[EvalBatch]:
+    """Images along straight lines between pairs of prior draws."""
+    ends = torch.randn(2, PATHS, model.latent_dim, generator=seeding.generator(seed, "paths"))
+    steps = torch.linspace(0, 1, FRAMES)
+    latents = torch.lerp(ends[0, :, None], ends[1, :, None], steps[None, :, None])
+    for part in latents.split(BATCH // FRAMES):
+        images = model.decode(part.flatten(0, 1).to(device))
+        yield EvalBatch(path=images.unflatten(0, (len(part), FRAMES)))
+
+
+def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -> Callable[[str, str], Tensor]:
+    """Posterior means of a split seen through a view; each computed once, when it is first asked for."""
+    known: dict[tuple[str, str], Tensor] = {}
+
+    @torch.inference_mode()
+    def latents(split: str, view: str) -> Tensor:
+        if (split, view) not in known:
+            images = context.data(split).images
+            parts = [model.posterior(VIEWS[view](to_float(part.to(device))))[0].cpu() for part in images.split(BATCH)]
+            known[split, view] = torch.cat(parts).clone()
+        return known[split, view]
+
+    return latents
+
+
+def of_features(latents: Callable[[str], Tensor], data: ImageDataset, context: Context) -> Subject:
+    """Features of each split's images that stand where a model's latents would: a baseline for what reads latents."""
+
+    def without_views(split: str, view: str) -> Tensor:
+        if view != "whole":
+            raise UserError("features of a baseline have no views")
+        return latents(split)
+
+    provides = Need.LATENT | _labelling(data)
+    return Subject(provides=provides, batches=iter(()), context=replace(context, latents=without_views))
+
+
+def of_images(
+    images: Tensor, data: ImageDataset, *, kind: Need, paired: bool, context: Context | None = None
+) -> Subject:
+    """Images made elsewhere: uint8 or float (n, c, h, w), as ``Need.RECONSTRUCTION`` or ``Need.SAMPLE``.
+
+    With ``paired``, image i belongs to image i of ``data``, and what compares the two can be measured. Samples
+    are measured against ``data`` as a whole: its images come in batches of their own.
+    """
+    provides = kind
+    if paired or kind == Need.SAMPLE:
+        provides |= Need.REAL | _labelling(data)
+
+    def batches() -> Iterator[EvalBatch]:
+        if not paired and kind == Need.SAMPLE:
+            yield from _real_batches(data)
+        for rows in torch.arange(len(images)).split(BATCH):
+            part = images[rows]
+            filled: dict[str, Any] = {FIELDS[kind]: to_float(part) if part.dtype == torch.uint8 else part}
+            if paired:
+                filled |= {"real": to_float(data.images[rows]), **_labels(data, rows)}
+            yield EvalBatch(**filled)
+
+    return Subject(provides=provides, batches=batches(), context=context or Context())
+
+
+def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
+    for rows in torch.arange(len(data)).split(BATCH):
+        yield EvalBatch(real=to_float(data.images[rows]), **_labels(data, rows))
+
+
+def of_real(data: ImageDataset, context: Context | None = None) -> Subject:
+    """The real images themselves, standing in for reconstructions and for samples."""
+    context = context or Context()
+
+    def batches() -> Iterator[EvalBatch]:
+        for batch in _real_batches(data):
+            yield replace(batch, reconstruction=batch.real, sample=batch.real)
+
+    provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE | _labelling(data)
+    return Subject(
+        provides=provides,
+        batches=batches(),
+        context=context,
+        ready=lambda space: context.reference(space, data.split).features,
+    )
+
+
+def _labelling(data: ImageDataset) -> Need:
+    return Need(0) if data.labels is None and data.attributes is None else Need.ATTRIBUTES
+
+
+def _labels(data: ImageDataset, rows: Tensor) -> dict[str, Any]:
+    return {
+        "labels": None if data.labels is None else data.labels[rows],
+        "attributes": None if data.attributes is None else data.attributes[rows],
+    }

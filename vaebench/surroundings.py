@@ -1,0 +1,39 @@
+"""What stands round an evaluation: the dataset's splits, and real images in feature spaces, each opened once."""
+
+from vaebench.core.context import Context, FeatureSpace, Reference
+from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.errors import UserError
+from vaebench.features import KeptFeatures, Networks
+from vaebench.runs import load_split
+
+
+class Surroundings:
+    """One split that is measured, with the others of its dataset where it has a source."""
+
+    def __init__(self, data: ImageDataset, source: DatasetSource | None, networks: Networks) -> None:
+        self.data, self.networks = data, networks
+        self._source = source
+        self._splits = {data.split: data}
+        self._references: dict[tuple[FeatureSpace, str], Reference] = {}
+
+    @classmethod
+    def of_split(cls, source: DatasetSource, split: str, networks: Networks) -> "Surroundings":
+        """A split by name; :class:`UserError` where the dataset has none such."""
+        return cls(load_split(source, split), source, networks)
+
+    def context(self) -> Context:
+        """As metrics see it; the training and the latents belong to what is measured."""
+        names = (self.data.split,) if self._source is None else self._source.splits
+        return Context(split=self.data.split, splits=names, data=self._split, reference=self._reference)
+
+    def _split(self, split: str) -> ImageDataset:
+        if split not in self._splits:
+            if self._source is None:
+                raise UserError(f"{self.data.name} has no split '{split}': it is measured alone")
+            self._splits[split] = load_split(self._source, split)
+        return self._splits[split]
+
+    def _reference(self, space: FeatureSpace, split: str) -> Reference:
+        if (space, split) not in self._references:
+            self._references[space, split] = KeptFeatures(self._split(split), space, self.networks)
+        return self._references[space, split]
