@@ -159,7 +159,10 @@ def evaluate(
     every: Annotated[bool, typer.Option("--all", help="every finished run (of --dataset)")] = False,
     dataset: Dataset = None,
     metrics: Annotated[str, typer.Option(help="comma-separated; all by default")] = "",
-    samples: Annotated[int, typer.Option(help="images drawn from the prior")] = 10_000,
+    samples: Annotated[int, typer.Option(help="images drawn from the prior; the papers' FID has 50,000")] = 10_000,
+    inception: Annotated[int | None, typer.Option(help="feature layer: 64, 192, 768 or 2048 (the usual)")] = None,
+    fid_infinity: Annotated[bool, typer.Option("--fid-infinity", help="extrapolate FID to infinite n, too")] = False,
+    again: Annotated[bool, typer.Option("--again", help="measure anew what was measured already")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="METRIC.OPTION=VALUE")] = None,
     images: Annotated[Path | None, typer.Option(help="npz or folder of images made elsewhere")] = None,
     name: Annotated[str, typer.Option(help="of these images, as run external/NAME")] = "",
@@ -177,7 +180,10 @@ def evaluate(
     protocol = measurement.Protocol(
         metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
         options=_metric_options(settings or []),
+        given=({} if inception is None else {"inception": str(inception)})
+        | ({"infinity": "true"} if fid_infinity else {}),
         samples=samples,
+        again=again,
         device=device,
     )
     protocol.build()  # a misspelt metric or option is said before anything is measured

@@ -25,8 +25,8 @@ from vaebench.checkpoints import RunFolder, load_weights, save_weights
 from vaebench.compute import Compute
 from vaebench.core.context import Context, FeatureSpace, Reference, TrainingFacts
 from vaebench.core.dataset import DatasetSource, ImageDataset
-from vaebench.core.errors import Interrupted
-from vaebench.core.metric import EvalBatch, Metric, Need
+from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.metric import EvalBatch, Metric, Need, Score
 from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
@@ -162,16 +162,27 @@ def check_metric(
         assert metric.direction in ("higher", "lower", "target"), f"{metric.name}: direction {metric.direction!r}"
         (batch,) = subjects.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
         batch = replace(batch, **_more(batch.real, n))
-        whole, first, second = (build()[position] for _ in range(3))
-        whole.update(batch)
-        first.update(_rows(batch, slice(0, n // 3)))
-        second.update(_rows(batch, slice(n // 3, n)))
-        first.merge(copy.deepcopy(second))
-        one, two = (part.score(_surroundings(data)) for part in (whole, first))
+        one = _taken([build()[position]], [batch], data)
+        two = _taken(
+            [build()[position] for _ in range(2)], [_rows(batch, slice(n // 3)), _rows(batch, slice(n // 3, n))], data
+        )
         assert one.n == two.n, f"{metric.name}: merged halves count {two.n} images, one pass {one.n}"
         if one.value is not None and two.value is not None:
             close = abs(one.value - two.value) <= 1e-5 * max(abs(one.value), 1e-12)
             assert close, f"{metric.name}: merged halves score {two.value}, one pass {one.value}"
+        assert (one.value is None) == (two.value is None), f"{metric.name}: {one.note or two.note}, in one way only"
+
+
+def _taken(metrics: list[Metric], batches: list[EvalBatch], data: ImageDataset) -> Score:
+    """The score of batches that a metric each took in, merged; what it refuses, it refuses with a reason."""
+    try:
+        for metric, batch in zip(metrics, batches, strict=True):
+            metric.update(batch)
+        for other in metrics[1:]:
+            metrics[0].merge(copy.deepcopy(other))
+        return metrics[0].score(_surroundings(data))
+    except UserError as error:
+        return Score(value=None, n=0, note=str(error))
 
 
 class _Noise(Reference):

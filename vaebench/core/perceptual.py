@@ -20,12 +20,14 @@ class Perceptual:
         stages: layer name -> module; a layer's features are the output of all stages up to it.
         channels: input channels.
         sha256: of the weights file.
+        remedy: what to do where a layer is asked for that these weights do not reach; empty where all are there.
     """
 
     name: str
     stages: Mapping[str, nn.Module]
     channels: int
     sha256: str
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         for stage in self.stages.values():
@@ -40,7 +42,8 @@ class Perceptual:
         """Raise :class:`UserError` unless these layers exist and images of ``channels`` channels fit."""
         unknown = [layer for layer in layers if layer not in self.stages]
         if unknown or not layers:
-            raise UserError(f"{self.name} has no layer {', '.join(unknown)!r}: choose from {', '.join(self.layers)}")
+            mend = f"choose from {', '.join(self.layers)}" + (f", or {self.remedy}" if self.remedy else "")
+            raise UserError(f"{self.name} has no layer {', '.join(unknown)!r}: {mend}")
         if channels != self.channels:
             raise UserError(f"{self.name} wants {self.channels}-channel images, not {channels}: choose another network")
 

@@ -152,7 +152,7 @@ def _attribute_scores(names: list[str], training: _Split, testing: _Split, predi
     per_image = {
         "accuracy": correct[:, learnt].double().mean(dim=1),
         "balanced_accuracy": None,
-        "lift": gained[:, learnt].mean(dim=1),
+        "lift": gained[:, learnt].mean(dim=1),  # for its error; kept, it would repeat the accuracy's tests
     }
     missing = [name for name, known in zip(names, learnt.tolist(), strict=True) if not known]
     one_class = Score(value=None, n=len(testing), note="one class only in the training split")
@@ -162,7 +162,7 @@ def _attribute_scores(names: list[str], training: _Split, testing: _Split, predi
         named = {f"attribute={name}": part for name, part in zip(names, usable, strict=True)}
         note = f"without {', '.join(missing)}: one class only in the training split" if missing else ""
         scores[kind] = _whole(list(usable), per_image[kind], len(testing), named, note)
-    return scores
+    return {**scores, "lift": replace(scores["lift"], per_image=None)}
 
 
 def _whole(parts: list[Score], per_image: Tensor | None, n: int, named: Mapping[str, Score], note: str) -> Score:
@@ -204,7 +204,7 @@ def _class_scores(training: _Split, testing: _Split, predicted: Tensor) -> Mappi
     return {
         "accuracy": Score(value=whole.value, n=whole.n, std_error=whole.std_error, per_image=correct, parts=parts),
         "balanced_accuracy": Score(value=sum(means) / len(means), n=len(truth), std_error=variance**0.5),
-        "lift": Score.mean_of(gained),
+        "lift": _mean_part(gained),
     }
 
 

@@ -84,9 +84,7 @@ def training_steps() -> list[Metric]:
 def training_seconds() -> list[Metric]:
     """Seconds of training on the wall clock; compare runs of one device only."""
     return [
-        FromTraining(
-            attrgetter("seconds"), name="training_seconds", unit="s", direction="lower", protocol="training"
-        )
+        FromTraining(attrgetter("seconds"), name="training_seconds", unit="s", direction="lower", protocol="training")
     ]
 
 

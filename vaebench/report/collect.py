@@ -77,6 +77,10 @@ class Measured:
             galleries={subject: load_gallery(gallery_file(path, fingerprint)) for subject, path in folders.items()},
         )
 
+    def models(self) -> list[str]:
+        """:meth:`recipes` without the baselines that are no models of images."""
+        return [name for name in self.recipes() if not name.startswith(BASELINE)]
+
     def recipes(self) -> list[str]:
         """The real images first, then recipes and external sets by name."""
         names = {result.recipe for result in self.results}

@@ -10,7 +10,7 @@ from scipy import stats
 from vaebench import statistics
 from vaebench.core.results import Result
 from vaebench.report import comparisons
-from vaebench.report.collect import REAL, Measured
+from vaebench.report.collect import BASELINE, REAL, Measured
 
 # tests over training seeds speak of the recipe, tests over images of these checkpoints: the former decide
 _RANKING_TESTS = ("welch-t-seeds", "one-sample-t-seeds", "paired-t", "welch-t-images")
@@ -119,8 +119,8 @@ def _ranked(row: Row, rows: Sequence[Row], tested: Sequence[comparisons.Row]) ->
 
     An exact value (a count of parameters) ranks by itself. Where no test speaks, no rank is given.
     """
-    rivals = [other for other in rows if _same_cell(row, other) and other.recipe != REAL and other.value is not None]
-    if row.recipe == REAL or row.value is None:
+    rivals = [other for other in rows if _same_cell(row, other) and _ranks(other)]
+    if not _ranks(row):
         return row
     better = worse = 0
     for rival in rivals:
@@ -132,6 +132,10 @@ def _ranked(row: Row, rows: Sequence[Row], tested: Sequence[comparisons.Row]) ->
         better += outcome > 0
         worse += outcome < 0
     return replace(row, rank_low=1 + worse, rank_high=len(rivals) - better)
+
+
+def _ranks(row: Row) -> bool:
+    return row.value is not None and row.recipe != REAL and not row.recipe.startswith(BASELINE)
 
 
 def _same_cell(row: Row, other: Row) -> bool:

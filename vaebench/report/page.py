@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from vaebench.report import comparisons, leaderboard
-from vaebench.report.collect import REAL, Measured
+from vaebench.report import attributes, comparisons, leaderboard
+from vaebench.report.collect import BASELINE, REAL, Measured
 from vaebench.report.published import Claim
 from vaebench.report.remarks import Remarks
 from vaebench.report.tables import p_text, short, to_markdown
@@ -16,16 +16,18 @@ def page(
     measured: Measured,
     ranked: Sequence[leaderboard.Row],
     tested: Sequence[comparisons.Row],
+    probed: Sequence[attributes.Row],
     held: Sequence[Claim],
     captions: Mapping[str, str],
     remarks: Remarks,
 ) -> str:
     """The whole page; ``captions`` and ``remarks`` by the figures' paths within the report."""
     parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *_mixed(measured)]
-    parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(ranked)]
+    parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(measured, ranked)]
     strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == "blur"})
     if strata:
         parts += ["## Laplacian variance by stratum\n", _strata_table(measured, ranked, strata)]
+    parts += attributes.section(probed, measured)
     parts += ["## Is the difference real?\n", _comparison_table(tested)]
     if held:
         parts += ["## Beside what was published\n", _claims_table(held)]
@@ -111,7 +113,7 @@ def _text(row: leaderboard.Row | None) -> str:
 
 
 def main_table(measured: Measured, ranked: Sequence[leaderboard.Row]) -> tuple[list[str], list[list[str]]]:
-    names = [name for name in measured.recipes() if any(row.recipe == name for row in ranked)]
+    names = [name for name in measured.models() if any(row.recipe == name for row in ranked)]
     body = []
     for (metric, protocol), row_of in _cells(ranked, "all").items():
         sample = next(iter(row_of.values()))
@@ -120,13 +122,26 @@ def main_table(measured: Measured, ranked: Sequence[leaderboard.Row]) -> tuple[l
     return ["metric", *map(_title, names)], body
 
 
-def _legend(ranked: Sequence[leaderboard.Row]) -> str:
-    notes = sorted({f"{row.recipe}, {row.metric}: {row.note}" for row in ranked if row.value is None and row.note})
+def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:
+    missing: dict[str, dict[str, list[str]]] = {}
+    for row in ranked:
+        if row.value is None and row.note and row.stratum == "all" and not row.recipe.startswith(BASELINE):
+            names = missing.setdefault(row.note, {}).setdefault(row.recipe, [])
+            names += [row.metric] if row.metric not in names else []
+    notes = [
+        f"n/a, {note}: " + "; ".join(f"{recipe} ({', '.join(names)})" for recipe, names in recipes.items())
+        for note, recipes in missing.items()
+    ]
+    notes += [
+        f"{line.recipe}, {line.metric} ({line.protocol}): {line.note}"
+        for line in measured.results
+        if line.value is not None and line.note and line.stratum == "all" and not line.recipe.startswith(BASELINE)
+    ]
     return (
         "Value ± half of its 95 % interval (rank). The interval is over training seeds where a recipe has several, "
         "else over images, and then speaks of that checkpoint only. Ranks count tests won after Holm's correction "
         "at 0.05, over seeds where there are several; a range means that the data leave it open; no rank, that "
-        "nothing was tested.\n" + "".join(f"\n- n/a: {note}" for note in notes) + "\n"
+        "nothing was tested.\n" + "".join(f"\n- {note}" for note in dict.fromkeys(notes)) + "\n"
     )
 
 
@@ -135,7 +150,7 @@ def _title(name: str) -> str:
 
 
 def _strata_table(measured: Measured, ranked: Sequence[leaderboard.Row], strata: Sequence[str]) -> str:
-    names = measured.recipes()
+    names = measured.models()
     body = []
     for stratum in strata:
         row_of = _cells(ranked, stratum).get(("blur", "recon"), {})

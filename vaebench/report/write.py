@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vaebench.checkpoints import RunFolder
 from vaebench.core.places import write_text
-from vaebench.report import comparisons, leaderboard
+from vaebench.report import attributes, comparisons, leaderboard
 from vaebench.report.collect import Measured, all_folders, collect
 from vaebench.report.figures import draw_all
 from vaebench.report.page import main_table, page
@@ -32,6 +32,7 @@ def write_report(
     remarks = read_remarks(folder)
     boards: list[leaderboard.Row] = []
     tests: list[comparisons.Row] = []
+    probes: list[attributes.Row] = []
     pages: list[str] = []
     tables: list[list[str]] = []
     shown: set[str] = set()
@@ -41,15 +42,18 @@ def write_report(
         figures = Path("figures") / (_name(part) if position else "")
         drawn = draw_all(part.with_galleries(), folder / figures)
         captions = {(figures / name).as_posix(): text for name, text in drawn.items()}
-        held = claims(published or default_folder(), part, tested)
-        pages.append(page(part, ranked, tested, held, captions, remarks))
+        tables_printed = published or default_folder()
+        held, probed = claims(tables_printed, part, tested), attributes.rows(part, tables_printed)
+        pages.append(page(part, ranked, tested, probed, held, captions, remarks))
         shown |= captions.keys()
         tables.append(to_text(*main_table(part, ranked)))
-        boards, tests = boards + ranked, tests + tested
+        boards, tests, probes = boards + ranked, tests + tested, probes + probed
     for name in sorted(remarks.figures.keys() - shown):
         log.warning("%s: the report has no figure '%s' for its remark", folder / "remarks.toml", name)
     write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, boards))
     write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tests))
+    if any(row.attribute != attributes.MEAN for row in probes):
+        write_text(folder / "attributes.csv", to_csv(attributes.Row, probes))
     write_text(folder / "leaderboard.md", "\n".join(pages))
     return folder, tables[0]
 
