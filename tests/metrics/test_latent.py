@@ -10,7 +10,18 @@ from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Need
-from vaebench.metrics.latent import active_units, bernoulli_nll, elbo, kl, kl_to_standard_normal, nll
+from vaebench.metrics import latent
+from vaebench.metrics.latent import (
+    active_units,
+    bernoulli_nll,
+    elbo,
+    kl,
+    kl_to_standard_normal,
+    mmd_to_standard_normal,
+    nll,
+    posterior_mismatch,
+    unevenness,
+)
 
 
 def images_of(seed, *shape):
@@ -196,3 +207,54 @@ def test_threshold_is_in_the_protocol_and_checked():
     for bad in (-0.1, float("nan"), float("inf")):
         with pytest.raises(UserError, match="threshold"):
             active_units(threshold=bad)
+
+
+def test_mmd_is_its_definition_and_zero_for_the_prior():
+    draw = torch.Generator().manual_seed(0)
+    latents = torch.randn(400, 3, generator=draw, dtype=torch.float64) * 0.5 + 1
+    prior = torch.randn(20_000, 3, generator=draw, dtype=torch.float64)
+
+    def kernel(a, b):
+        return torch.exp(-torch.cdist(a, b).square() / 6)
+
+    within = (kernel(latents, latents).sum() - 400) / (400 * 399)
+    expected = within - 2 * kernel(latents, prior).mean() + kernel(prior[:4000], prior[4000:8000]).mean()
+    assert mmd_to_standard_normal(latents) == pytest.approx(expected.item(), abs=3e-3)
+    assert mmd_to_standard_normal(prior[:3000]) == pytest.approx(0, abs=1e-3)
+    assert mmd_to_standard_normal(latents) > 0.1
+
+
+def test_mmd_does_not_depend_on_blocks(monkeypatch):
+    latents = torch.randn(100, 4, generator=torch.Generator().manual_seed(1))
+    whole = mmd_to_standard_normal(latents)
+    monkeypatch.setattr(latent, "_BLOCK", 7)
+    assert mmd_to_standard_normal(latents) == pytest.approx(whole, rel=1e-12)
+    assert whole == pytest.approx(PINNED_MMD, rel=1e-9)
+
+
+def test_posterior_mismatch_draws_from_the_posterior():
+    (metric,) = posterior_mismatch()
+    shape = (2000, 2)
+    metric.update(EvalBatch(mean=torch.zeros(shape), log_variance=torch.zeros(shape)))
+    assert metric.score(Context()).value == pytest.approx(0, abs=2e-3)  # the means alone would be far from the prior
+    (collapsed,) = posterior_mismatch()
+    collapsed.update(EvalBatch(mean=torch.zeros(shape), log_variance=torch.full(shape, -20.0)))
+    assert collapsed.score(Context()).value > 0.1
+    (broken,) = posterior_mismatch()
+    broken.update(EvalBatch(mean=torch.full((5, 1), float("nan")), log_variance=torch.zeros(5, 1)))
+    assert broken.score(Context()).note == "posteriors are not finite"
+    assert posterior_mismatch()[0].score(Context()).note == "needs at least 2 images"
+
+
+def test_unevenness_is_one_for_even_steps_and_their_number_for_a_jump():
+    even = torch.linspace(0, 1, 11).view(1, 11, 1, 1, 1).expand(1, 11, 1, 4, 4)
+    jump = (even > 0.55).float()
+    still = torch.full_like(even, 0.3)
+    values = unevenness(torch.cat([even, jump, still]))
+    assert values.tolist() == pytest.approx([1.0, 10.0, 1.0], rel=1e-5)
+    path = torch.rand(2, 5, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    steps = [(path[1, i + 1] - path[1, i]).double().square().mean().sqrt().item() for i in range(4)]
+    assert unevenness(path)[1].item() == pytest.approx(max(steps) / np.mean(steps), rel=1e-6)
+
+
+PINNED_MMD = -0.003057342770107885

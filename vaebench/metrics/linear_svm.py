@@ -22,7 +22,7 @@ from vaebench.core.errors import UserError
 _BLOCK = 8192  # rows at a time: what is in hand of them stays in the processor's cache
 _SAMPLE = 2048  # rows of the smallest sample, and 20 a feature at least
 _GROWTH = 8  # one sample to the next
-_TRIALS = 40  # lengths of one step
+_TRIALS = 60  # lengths of one step
 _FLOOR = 1e-11  # relative gap by the quadratic model, at which float32's rounding shows in the gradient
 
 
@@ -91,6 +91,7 @@ def objective(svms: LinearSVMs, features: Tensor, targets: Tensor, c: float) -> 
     return value
 
 
+@torch.no_grad()
 def fit(
     features: Tensor,
     targets: Tensor,
@@ -218,7 +219,7 @@ def _near(share: float) -> _Stop:
 
 
 def _certain(rows: _Rows, tolerance: float) -> _Stop:
-    """Within the tolerance for certain: by the gradient with respect to (w, b)."""
+    """Within the tolerance for certain: half the squared gradient with respect to (w, b) bounds the gap."""
 
     def stop(value: Tensor, gradient: Tensor, decrement: Tensor, before: Tensor) -> Tensor:
         weights = gradient[:-1] * rows.scale[:, None] + rows.mean[:, None] * gradient[-1]
@@ -302,7 +303,7 @@ class _Newton:
             slow = ~(decrement <= 0.1 * before) & before.isfinite()
             useless = slow & self.fresh[problems] & ~(decrement <= 0.5 * before)
             top = self.rung[problems] == len(self.ladder) - 1
-            if (useless & top & ~moved).any():
+            if (useless & top & ~moved).any():  # the exact Hessian leads nowhere: rounding is all that is left
                 break
             self.fresh[problems] &= before.isinf()
             self.rung[problems[useless & ~top]] += 1
@@ -318,8 +319,8 @@ class _Newton:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Go along the steps as far as serves; returns value and gradient there, and which problems moved at all.
 
-        Approximate Wolfe conditions (Hager & Zhang 2005, "A new conjugate gradient method with guaranteed descent"),
-        which rounding does not upset; the lengths tried are the secant's, the slope being piecewise linear.
+        Until the slope is at most half of what it was, in size; a whole step may also end in a steep descent. The
+        objective is convex: where the slope still points down, it has fallen, whatever rounding says.
         """
         downhill = (gradient * steps).sum(dim=0)
         noise = (1e-6 if dtype == torch.float32 else 1e-12) * value
@@ -327,7 +328,7 @@ class _Newton:
         far, far_slope = torch.ones_like(value), -downhill
         length, value, gradient = torch.ones_like(value), value.clone(), gradient.clone()
         left = torch.arange(len(problems), device=value.device)
-        for _ in range(_TRIALS):
+        for trial in range(_TRIALS):
             points = self.points[:, problems[left]] + length[left] * steps[:, left]
             reached, uphill = _evaluate(rows.only(left), points, dtype)
             slope, first = (uphill * steps[:, left]).sum(dim=0), downhill[left]
@@ -343,8 +344,9 @@ class _Newton:
             lower, upper = left[short], left[~short]
             near[lower], near_slope[lower] = length[lower], slope[short]
             far[upper], far_slope[upper] = length[upper], slope[~short]
-            secant = near_slope[left] / (near_slope[left] - far_slope[left])
-            length[left] = near[left] + (far[left] - near[left]) * secant.clamp(0.1, 0.9).nan_to_num(0.1)
+            share = (near_slope / (near_slope - far_slope))[left].clamp(0.1, 0.9).nan_to_num(0.1)
+            share = share.fill_(0.5) if trial % 2 else share  # the secant alone may creep
+            length[left] = near[left] + (far[left] - near[left]) * share
         moved = torch.ones_like(problems, dtype=torch.bool)
         moved[left] = False
         return value, gradient, moved
