@@ -98,7 +98,7 @@ def fit(
     c: float,
     *,
     start: LinearSVMs | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-8,
     iterations: int = 200,
 ) -> LinearSVMs:
     """The k classifiers whose objective is least, to ``tolerance`` of its value at most above the optimum.

@@ -117,6 +117,8 @@ def main_table(measured: Measured, ranked: Sequence[leaderboard.Row]) -> tuple[l
     body = []
     for (metric, protocol), row_of in _cells(ranked, "all").items():
         sample = next(iter(row_of.values()))
+        if all(row_of[name].value is None for name in names if name in row_of):
+            continue  # a row without a value says no more than the list of reasons below
         what = f"{metric} ({protocol}), {sample.unit}; {DIRECTIONS[sample.direction]}"
         body.append([what, *(_text(row_of.get(name)) for name in names)])
     return ["metric", *map(_title, names)], body
