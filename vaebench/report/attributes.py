@@ -50,6 +50,8 @@ def rows(measured: Measured, published: Path) -> list[Row]:
             attribute = line.stratum.removeprefix(PART) if line.stratum != "all" else MEAN
             kinds = parts.setdefault((line.protocol, line.recipe, attribute), {})
             kinds.setdefault(line.metric.removeprefix("svm_"), []).append(line)
+    if not parts:
+        return []
     found = [_measured(key, kinds) for key, kinds in parts.items() if "accuracy" in kinds]
     return found + [row for entry in _published(measured, published) for row in _printed(measured, entry)]
 
