@@ -85,7 +85,7 @@ def _stock(line: Line, lines: list[Line]) -> Finding:
     """A dataset or network: at hand, or what its absence disables."""
     if line.state.startswith(("ready", "not checked")):
         return Finding(topic=line.kind, what=f"{line.name}: {line.state}")
-    disabled = [other.name for other in lines if other.kind == "recipes" and other.state == line.state]
+    disabled = [other.name for other in lines if other.kind in ("recipes", "metrics") and other.state == line.state]
     problem, _, mend = line.state.partition(": ")
     what = f"{line.name}: {problem}, which disables {', '.join(disabled) or 'nothing'}"
     return Finding(topic=line.kind, what=what, mend=mend)

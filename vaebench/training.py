@@ -88,9 +88,7 @@ def train(
         write_text(folder.history, history.to_text(log))
         if adversaries:
             write_text(folder.warnings, warned)
-        schedules = [worker.schedule_state() for worker in workers]
-        position = {"step": step, "seconds": meter.seconds, "schedules": schedules}
-        save_state(folder.state, modules, [worker.optimizer for worker in workers], position)
+        _save_state(folder, modules, workers, step, meter.seconds)
         return time.monotonic()
 
     saved_at = time.monotonic()
@@ -114,12 +112,17 @@ def train(
             raise Interrupted(f"stopped at step {done} of {plan.steps}")
         if done == plan.steps or time.monotonic() - saved_at > plan.save_every:
             saved_at = save(done)
+    return _facts(plan, modules, meter.seconds, feed.device)
+
+
+def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device: torch.device | str) -> TrainingFacts:
+    """Of a training that went on after a stop, the memory is of its last part."""
     return TrainingFacts(
         parameters=count_parameters(modules.values()),
-        images_per_second=plan.steps * plan.batch_size / max(meter.seconds, 1e-9),
-        seconds=meter.seconds,
+        images_per_second=plan.steps * plan.batch_size / max(seconds, 1e-9),
+        seconds=seconds,
         steps=plan.steps,
-        peak_memory=peak_memory(feed.device),
+        peak_memory=peak_memory(device),
     )
 
 
@@ -239,6 +242,14 @@ class _Meter:
                 **(observed or {}),
             },
         )
+
+
+def _save_state(
+    folder: RunFolder, modules: Mapping[str, nn.Module], workers: Sequence[_PhaseRunner], step: int, seconds: float
+) -> None:
+    schedules = [worker.schedule_state() for worker in workers]
+    position = {"step": step, "seconds": seconds, "schedules": schedules}
+    save_state(folder.state, modules, [worker.optimizer for worker in workers], position)
 
 
 def _restore(

@@ -70,21 +70,21 @@ class Moments:
 def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
     """Squared Fréchet distance of two Gaussians: means (d,), covariances (d, d) symmetric, float64.
 
-    Dowson and Landau 1982; Heusel et al. 2017, equation 6: |a - b|^2 + tr(A + B - 2 (A B)^(1/2)). The trace of the
-    root is a sum over roots of eigenvalues of L' B L, a symmetric matrix with the eigenvalues of A B for any L with
-    L L' = A. So it is real, whatever the rounding; eigenvalues below zero by rounding count as 0.
+    Dowson and Landau 1982; Heusel et al. 2017, equation 6: |a - b|^2 + tr(A + B - 2 (A B)^(1/2)). For any L and M
+    with L L' = A and M M' = B, the trace of the root is the sum of the singular values of M' L, whose squares are the
+    eigenvalues of A B. So it is real, and no small eigenvalue's rounding error grows by a root.
     """
-    root = _factor(covariance_a)
-    inner = root.T @ covariance_b @ root
-    eigenvalues = torch.linalg.eigvalsh((inner + inner.T) / 2)
-    trace_of_root = eigenvalues.clamp(min=0).sqrt().sum()
+    trace_of_root = torch.linalg.svdvals(_factor(covariance_b).T @ _factor(covariance_a)).sum()
     difference = mean_a - mean_b
     distance = difference @ difference + covariance_a.trace() + covariance_b.trace() - 2 * trace_of_root
     return float(distance.clamp(min=0))  # equal Gaussians come out at minus a rounding error
 
 
 def _factor(covariance: Tensor) -> Tensor:
-    """L with L L' = covariance: Cholesky's, or where it is singular (fewer images than dimensions) its eigenvectors."""
+    """L with L L' = covariance: Cholesky's, or where it is singular (fewer images than dimensions) its eigenvectors.
+
+    Eigenvalues that are 0 but for rounding count as 0.
+    """
     factor: Tensor
     eigenvalues: Tensor
     eigenvectors: Tensor
@@ -92,7 +92,8 @@ def _factor(covariance: Tensor) -> Tensor:
     if not failed:
         return factor
     eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
-    return eigenvectors * eigenvalues.clamp(min=0).sqrt()
+    rounding = len(eigenvalues) * torch.finfo(covariance.dtype).eps * eigenvalues.max()
+    return eigenvectors * eigenvalues.where(eigenvalues > rounding, 0).sqrt()
 
 
 class FrechetDistance(Metric):
