@@ -207,6 +207,12 @@ def test_classes_of_digits():
     assert set(scores_of(parts, attributes=False)) == {"official"}
 
 
+def test_problems_that_do_not_fit_memory_together_are_solved_in_turn(parts, monkeypatch):
+    whole = scores_of(parts)["official"]
+    monkeypatch.setattr(attributes, "CURVATURES", 5**2 * 2)
+    assert scores_of(parts)["official"] == whole
+
+
 def test_pinned(parts):
     assert scores_of(parts)["official"].value == pytest.approx(PINNED, abs=1e-9)
 

@@ -22,6 +22,7 @@ COSTS = (0.001, 0.01, 0.1, 1.0)  # of the SVM: the official protocol chooses amo
 WHOLE = ("whole",)
 MANY = ("whole", "mirrored", "left", "right", "up", "down")
 HOU_TEST = 20_000  # images that Hou et al. 2017 test on
+CURVATURES = 2**27  # numbers in all the problems' curvature matrices: 1 GiB
 ETEKE_TEST = 0.1  # share that the replication tests on
 
 
@@ -34,6 +35,9 @@ class _Split:
 
     def rows(self, rows: Tensor) -> "_Split":
         return _Split(self.features[rows], self.targets[rows])
+
+    def problems(self, columns: Tensor) -> "_Split":
+        return _Split(self.features, self.targets[:, columns])
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -119,7 +123,16 @@ def _scaled(training: _Split, *others: _Split | None) -> "tuple[_Split, _Split |
 
 
 def _decide(training: _Split, choosing: _Split | None, features: Tensor) -> Tensor:
-    """Decision values (n, k) of ``features``, by SVMs whose C did best on ``choosing``; of equals the smaller C."""
+    """Decision values (n, k) of ``features``, by as many SVMs at once as their curvature matrices leave memory for."""
+    together = max(1, CURVATURES // (training.features.shape[1] + 1) ** 2)
+    parts = torch.arange(training.targets.shape[1]).split(together)
+    return torch.cat(
+        [_decide_some(training.problems(part), choosing and choosing.problems(part), features) for part in parts], dim=1
+    )
+
+
+def _decide_some(training: _Split, choosing: _Split | None, features: Tensor) -> Tensor:
+    """By SVMs whose C did best on ``choosing``; of equals the smaller C."""
     if choosing is None:
         return fit(training.features, training.targets, 1.0).decision(features)
     best = torch.full((training.targets.shape[1],), -1.0)

@@ -11,17 +11,15 @@ optimum (it is the duality gap of the multipliers 2 C max(0, 1 - y f)). That bou
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vaebench.core.errors import UserError
+from vaebench.metrics.squared_hinge import BLOCK, Rows, Rung, evaluate, factors_of, samples, standardised
 
-_BLOCK = 8192  # rows at a time: what is in hand of them stays in the processor's cache
-_SAMPLE = 2048  # rows of the smallest sample, and 20 a feature at least
-_GROWTH = 8  # one sample to the next
 _TRIALS = 60  # lengths of one step
 _FLOOR = 1e-11  # relative gap by the quadratic model, at which float32's rounding shows in the gradient
 
@@ -38,54 +36,17 @@ class LinearSVMs:
         return features.double() @ self.weights + self.bias
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows of all problems, in standardised coordinates with a last feature that is 1.
-
-    A point p (d + 1,) of these coordinates is w = p[:d] / scale, b = p[d] - mean . w, so that p's own penalty is
-    0.5 * |back @ p|^2: the same objective, better conditioned by as much as the features' scales and means differ.
-    """
-
-    features: Tensor  # (n, d) as given
-    signs: Tensor  # (n, k) float32, 1 for yes and -1 for no
-    single: Tensor  # (n, d + 1) float32, standardised
-    mean: Tensor  # (d,) float64
-    scale: Tensor  # (d,) float64, positive
-    back: Tensor  # (d + 1, d + 1) float64: (w, b) = back @ p
-    c: float
-
-    def blocks(self, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """Standardised features (m, d + 1) and signs (m, k), block by block."""
-        for first in range(0, len(self.signs), _BLOCK):
-            part = slice(first, first + _BLOCK)
-            if dtype == torch.float32:
-                yield self.single[part], self.signs[part]
-            else:
-                features = (self.features[part].to(dtype) - self.mean) / self.scale
-                yield torch.cat([features, features.new_ones(len(features), 1)], dim=1), self.signs[part].to(dtype)
-
-    def sample(self, chosen: Tensor) -> "_Rows":
-        """Some of the rows, each with the weight of those that it stands for."""
-        weight = self.c * len(self.signs) / len(chosen)
-        return replace(
-            self, features=self.features[chosen], signs=self.signs[chosen], single=self.single[chosen], c=weight
-        )
-
-    def only(self, problems: Tensor) -> "_Rows":
-        """Some of the problems."""
-        whole = problems.numel() == self.signs.shape[1]
-        return self if whole else replace(self, signs=self.signs[:, problems])
-
-
-_Rung = tuple[_Rows, torch.dtype]  # where a Hessian is taken from, and in which precision
 _Stop = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # value, gradient, decrement, one before -> (k,) bool
 
 
 def objective(svms: LinearSVMs, features: Tensor, targets: Tensor, c: float) -> Tensor:
-    """What :func:`fit` makes least: features (n, d), targets (n, k) bool -> (k,) float64. Raises as :func:`fit`."""
+    """What :func:`fit` makes least: features (n, d), targets (n, k) bool -> (k,) float64.
+
+    Raises :class:`UserError` for shapes that do not match.
+    """
     _check(features, targets, c, svms)
     value = 0.5 * (svms.weights.square().sum(dim=0) + svms.bias.square())
-    for part, wanted in zip(features.split(_BLOCK), targets.split(_BLOCK), strict=True):
+    for part, wanted in zip(features.split(BLOCK), targets.split(BLOCK), strict=True):
         decision = svms.decision(part)
         value = value + c * (1 - torch.where(wanted, decision, -decision)).clamp_(min=0).square_().sum(dim=0)
     return value
@@ -116,9 +77,9 @@ def fit(
     _check(features, targets, c, start)
     if not tolerance > 0:
         raise UserError(f"tolerance is a positive share of the objective, not {tolerance}")
-    rows = _standardised(features, targets, c)
+    rows = standardised(features, targets, c)
     n, dimensions = rows.single.shape
-    levels = [*_samples(rows), rows]
+    levels = [*samples(rows), rows]
     points = rows.back.new_zeros(dimensions, targets.shape[1]) if start is None else _points(rows, start)
     if start is None:
         for below, level in zip([None, *levels], levels[:-1], strict=False):
@@ -162,47 +123,12 @@ def _check(features: Tensor, targets: Tensor, c: float, svms: LinearSVMs | None)
         raise UserError("the classifiers' weights are not finite: leave the start out, or give a solution")
 
 
-def _standardised(features: Tensor, targets: Tensor, c: float) -> _Rows:
-    n, d = features.shape
-    blocks = features.split(_BLOCK)
-    mean = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / n
-    if not mean.isfinite().all():
-        raise UserError("features are not all finite: leave such rows out, or mend what made them")
-    squares = torch.stack([(block.double() - mean).square_().sum(dim=0) for block in blocks]).sum(dim=0)
-    deviation = (squares / n).sqrt()
-    if not deviation.isfinite().all():
-        raise UserError("features are too large to be squared: scale them down")
-    # Rounding gives a constant column some spread: divided by it, the column would be noise of size 1.
-    scale = torch.where(deviation > 1e-12 * mean.abs(), deviation, 1.0)
-    single = features.new_ones(n, d + 1, dtype=torch.float32)
-    for block, into in zip(blocks, single.split(_BLOCK), strict=True):
-        into[:, :-1] = (block.double() - mean).div_(scale)
-    back = torch.eye(d + 1, dtype=torch.float64, device=features.device)
-    back[:-1, :-1] = torch.diag(1 / scale)
-    back[-1, :-1] = -mean / scale
-    signs = targets.float().mul_(2).sub_(1)
-    return _Rows(features, signs, single, mean, scale, back, float(c))
-
-
-def _points(rows: _Rows, svms: LinearSVMs) -> Tensor:
+def _points(rows: Rows, svms: LinearSVMs) -> Tensor:
     weights, bias = (part.to(rows.back) for part in (svms.weights, svms.bias))
     return torch.cat([weights * rows.scale[:, None], (bias + rows.mean @ weights)[None]])
 
 
-def _samples(rows: _Rows) -> list[_Rows]:
-    """Nested samples of the rows, each several times the one before; none where all rows are few."""
-    n, dimensions = rows.single.shape
-    size, sizes = max(_SAMPLE, 20 * dimensions), list[int]()
-    while 4 * size <= n:
-        sizes.append(size)
-        size *= _GROWTH
-    if not sizes:
-        return []
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(0)).to(rows.single.device)
-    return [rows.sample(order[:size]) for size in sizes]
-
-
-def _ladder(below: _Rows | None, rows: _Rows) -> list[_Rung]:
+def _ladder(below: Rows | None, rows: Rows) -> list[Rung]:
     """Hessians from the cheapest to the exact one."""
     cheap = [] if below is None else [(below, torch.float32), (rows, torch.float32)]
     return [*cheap, (rows, torch.float64)]
@@ -218,7 +144,7 @@ def _near(share: float) -> _Stop:
     return stop
 
 
-def _certain(rows: _Rows, tolerance: float) -> _Stop:
+def _certain(rows: Rows, tolerance: float) -> _Stop:
     """Within the tolerance for certain: half the squared gradient with respect to (w, b) bounds the gap."""
 
     def stop(value: Tensor, gradient: Tensor, decrement: Tensor, before: Tensor) -> Tensor:
@@ -228,36 +154,10 @@ def _certain(rows: _Rows, tolerance: float) -> _Stop:
     return stop
 
 
-def _evaluate(rows: _Rows, points: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Objective (k,) and gradient (d + 1, k), summed over blocks in float64."""
-    loss, pull = torch.zeros_like(points[0]), torch.zeros_like(points)
-    rounded = points.to(dtype)
-    for features, signs in rows.blocks(dtype):
-        slack = (features @ rounded).mul_(signs).neg_().add_(1).clamp_(min=0)
-        loss += slack.square().sum(dim=0)
-        pull += features.T @ slack.mul_(signs)
-    own = rows.back @ points  # not by the ridge, in which large means cancel
-    return 0.5 * own.square().sum(dim=0) + rows.c * loss, rows.back.T @ own - 2 * rows.c * pull
-
-
-def _factors(rung: _Rung, points: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
-    """Cholesky factors of the Hessians at ``points`` (d + 1, k) -> (k, d + 1, d + 1), and which of them failed."""
-    rows, dtype = rung
-    rows = rows.only(problems)
-    curvature = torch.zeros(points.shape[1], *rows.back.shape, dtype=torch.float64, device=points.device)
-    for features, signs in rows.blocks(dtype):
-        active = (features @ points.to(dtype)).mul_(signs) < 1
-        for problem, chosen in enumerate(active.T):
-            inside = features[chosen]
-            curvature[problem] += inside.T @ inside
-    factors, failed = torch.linalg.cholesky_ex(rows.back.T @ rows.back + 2 * rows.c * curvature)
-    return factors, failed > 0
-
-
 class _Newton:
     """Newton's method for all problems at once, each with a step length and a Hessian's source of its own."""
 
-    def __init__(self, rows: _Rows, ladder: Sequence[_Rung], points: Tensor) -> None:
+    def __init__(self, rows: Rows, ladder: Sequence[Rung], points: Tensor) -> None:
         self.rows, self.ladder, self.points = rows, ladder, points
         count, dimensions = points.shape[1], len(points)
         self.rung = torch.zeros(count, dtype=torch.long, device=points.device)
@@ -271,7 +171,7 @@ class _Newton:
             failed = list[Tensor]()
             for rung in self.rung[problems].unique().tolist():
                 chosen = problems[self.rung[problems] == rung]
-                self.factors[chosen], bad = _factors(self.ladder[rung], self.points[:, chosen], chosen)
+                self.factors[chosen], bad = factors_of(self.ladder[rung], self.points[:, chosen], chosen)
                 failed.append(chosen[bad])
             self.fresh[problems] = True
             problems = torch.cat(failed)
@@ -287,7 +187,7 @@ class _Newton:
         """Step until ``stop`` says so of each problem; returns the numbers of those for which it did not."""
         problems = torch.arange(self.points.shape[1], device=self.points.device)
         rows = self.rows
-        value, gradient = _evaluate(rows, self.points, dtype)
+        value, gradient = evaluate(rows, self.points, dtype)
         before = torch.full_like(value, math.inf)
         moved = torch.ones_like(problems, dtype=torch.bool)
         for _ in range(iterations):
@@ -315,7 +215,7 @@ class _Newton:
         return problems
 
     def _search(
-        self, rows: _Rows, problems: Tensor, steps: Tensor, value: Tensor, gradient: Tensor, dtype: torch.dtype
+        self, rows: Rows, problems: Tensor, steps: Tensor, value: Tensor, gradient: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Go along the steps as far as serves; returns value and gradient there, and which problems moved at all.
 
@@ -330,7 +230,7 @@ class _Newton:
         left = torch.arange(len(problems), device=value.device)
         for trial in range(_TRIALS):
             points = self.points[:, problems[left]] + length[left] * steps[:, left]
-            reached, uphill = _evaluate(rows.only(left), points, dtype)
+            reached, uphill = evaluate(rows.only(left), points, dtype)
             slope, first = (uphill * steps[:, left]).sum(dim=0), downhill[left]
             enough = reached <= value[left] + 1e-4 * length[left] * first + noise[left]
             short = (slope < 0.5 * first) & (length[left] < 1)
