@@ -134,7 +134,11 @@ def section(table: Sequence[Row], measured: Measured) -> list[str]:
         f"Linear SVMs on posterior means, one for each {what}; accuracies in percent. Lift is over always naming the "
         "training images' majority class; balanced accuracy weights all classes alike."
     )
-    printed = " Published rows are as printed, of other images and other training." if _printed_any(table) else ""
+    printed = (
+        " Published rows are as printed, of other images and other training (their protocols: attributes.csv)."
+        if _printed_any(table)
+        else ""
+    )
     parts = ["## What can be read off the latents\n", f"{lead}{printed}{caveat}\n", _means(table)]
     parts += [_each(table)] if each else []
     notes = [f"- {row.method}: {row.note}\n" for row in table if row.attribute == MEAN and row.note]
@@ -153,10 +157,11 @@ def _means(table: Sequence[Row]) -> str:
     body = []
     for row in (row for row in table if row.attribute == MEAN):
         interval = "" if row.ci_low is None else f" [{_percent(row.ci_low)}, {_percent(row.ci_high)}]"
-        source = row.source if row.source == MEASURED else "printed"
+        ours = row.source == MEASURED
+        protocol, source = (row.protocol, row.source) if ours else ("as printed", row.source.partition(":")[0])
         cells = [_percent(row.accuracy) + interval if row.accuracy is not None else "n/a"]
         cells += [_percent(row.balanced_accuracy), _percent(row.lift), "" if row.n is None else short(row.n)]
-        body.append([row.method, row.protocol, source, *cells])
+        body.append([row.method, protocol, source, *cells])
     return to_markdown(["method", "protocol", "source", "mean accuracy [95 %]", "balanced", "lift", "images"], body)
 
 
