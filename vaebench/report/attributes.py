@@ -141,8 +141,11 @@ def section(table: Sequence[Row], measured: Measured) -> list[str]:
     )
     parts = ["## What can be read off the latents\n", f"{lead}{printed}{caveat}\n", _means(table)]
     parts += [_each(table)] if each else []
-    notes = [f"- {row.method}: {row.note}\n" for row in table if row.attribute == MEAN and row.note]
-    return [*parts, "".join(dict.fromkeys(notes))]
+    said: dict[str, list[str]] = {}
+    for row in table:
+        if row.attribute == MEAN and row.note:
+            said.setdefault(("n/a, " if row.accuracy is None else "") + row.note, []).append(row.method)
+    return [*parts, "".join(f"- {', '.join(dict.fromkeys(names))}: {note}\n" for note, names in said.items())]
 
 
 def _printed_any(table: Sequence[Row]) -> bool:
@@ -155,11 +158,11 @@ def _percent(value: float | None, digits: int = 2) -> str:
 
 def _means(table: Sequence[Row]) -> str:
     body = []
-    for row in (row for row in table if row.attribute == MEAN):
+    for row in (row for row in table if row.attribute == MEAN and row.accuracy is not None):
         interval = "" if row.ci_low is None else f" [{_percent(row.ci_low)}, {_percent(row.ci_high)}]"
         ours = row.source == MEASURED
         protocol, source = (row.protocol, row.source) if ours else ("as printed", row.source.partition(":")[0])
-        cells = [_percent(row.accuracy) + interval if row.accuracy is not None else "n/a"]
+        cells = [_percent(row.accuracy) + interval]
         cells += [_percent(row.balanced_accuracy), _percent(row.lift), "" if row.n is None else short(row.n)]
         body.append([row.method, protocol, source, *cells])
     return to_markdown(["method", "protocol", "source", "mean accuracy [95 %]", "balanced", "lift", "images"], body)
