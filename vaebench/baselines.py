@@ -57,5 +57,5 @@ def _fit(images: Tensor, size: int) -> tuple[Tensor, Tensor]:
         covariance = rows.double().T @ rows.double()
         return mean, torch.linalg.eigh(covariance)[1][:, -size:].flip(1).float()
     with seeding.isolated(0, "principal components"):  # a random subspace to start from (Halko et al. 2011)
-        _, _, components = torch.svd_lowrank(rows, q=min(size + 20, *rows.shape), niter=4)
+        _, _, components = torch.svd_lowrank(rows, q=min(size + 20, *rows.shape), niter=8)
     return mean, components[:, :size]

@@ -235,6 +235,7 @@ def main() -> None:
         for _ in range(given.rounds):
             for name, answers in runs.items():
                 answers.append(timed(name, given, Path(scratch)))
+                print(f"{name}: {answers[-1][0]:.1f} s, processor {answers[-1][1]:.1f} s", file=sys.stderr, flush=True)
     report(runs)
 
 
