@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaebench.core.context import Reference
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Need
+from vaebench.core.metric import EvalBatch, Metric, Need
 
 KINDS = {"samples": ("sample", Need.SAMPLE), "recon": ("reconstruction", Need.RECONSTRUCTION)}
 
@@ -27,6 +27,20 @@ class Collected:
 
     def rows(self) -> Tensor:
         return torch.cat(self._parts) if self._parts else torch.empty(0, 0)
+
+
+class OfAllFeatures(Metric):
+    """Abstract: a metric that is a function of all the features of one kind of images, which it keeps."""
+
+    def __init__(self, kind: str) -> None:
+        self.needs = KINDS[kind][1]
+        self._collected = Collected(kind)
+
+    def update(self, batch: EvalBatch) -> None:
+        self._collected.update(batch)
+
+    def merge(self, other: Self) -> None:
+        self._collected.merge(other._collected)
 
 
 def checked(features: Tensor, reference: Reference, least: int) -> Tensor:

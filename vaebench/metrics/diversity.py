@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Need, Score
+from vaebench.core.metric import Metric, Score
 from vaebench.metrics import neighbours
-from vaebench.metrics.collected import Collected, checked
+from vaebench.metrics.collected import OfAllFeatures, checked
 from vaebench.metrics.fidelity import RESIZE, inception_space
 
 COLLAPSED = 0.5  # of the real images' diversity: below it, samples are said to have collapsed
@@ -27,21 +26,15 @@ def _stem(space: FeatureSpace) -> str:
     return f"{space}/{RESIZE}" if space.network == "inception" else str(space)
 
 
-class Diversity(Metric):
+class Diversity(OfAllFeatures):
     """Final: one number for how far a set of images is spread; real images have one too, to be near to."""
 
-    name, needs, direction, of_real = "diversity", Need.SAMPLE, "target", True
+    name, direction, of_real = "diversity", "target", True
 
     def __init__(self, function: Callable[[Tensor], float], kind: str, unit: str, space: FeatureSpace) -> None:
         self._function, self._kind, self.unit, self.space = function, kind, unit, space
         self.protocol = f"{kind}/{_stem(space)}/samples"
-        self._collected = Collected("samples")
-
-    def update(self, batch: EvalBatch) -> None:
-        self._collected.update(batch)
-
-    def merge(self, other: Self) -> None:
-        self._collected.merge(other._collected)
+        super().__init__("samples")
 
     def score(self, context: Context) -> Score:
         assert self.space is not None
@@ -72,25 +65,19 @@ def diversity(features: str = "", classifier: str = "", inception: int = 2048) -
     ]
 
 
-class Memorisation(Metric):
+class Memorisation(OfAllFeatures):
     """Final: share of samples nearer to a training image than that image's own nearest training neighbour.
 
     Alaa et al. 2022, "How faithful is your synthetic data?", authenticity. The same share of held-out real images is
     the value to be near to: new images of the same kind have it, copies have more.
     """
 
-    name, needs, unit, direction, of_real = "memorisation", Need.SAMPLE, "share", "target", True
+    name, unit, direction, of_real = "memorisation", "share", "target", True
 
     def __init__(self, space: FeatureSpace) -> None:
         self.space = space
         self.protocol = f"{_stem(space)}/train/samples"
-        self._collected = Collected("samples")
-
-    def update(self, batch: EvalBatch) -> None:
-        self._collected.update(batch)
-
-    def merge(self, other: Self) -> None:
-        self._collected.merge(other._collected)
+        super().__init__("samples")
 
     def score(self, context: Context) -> Score:
         assert self.space is not None

@@ -12,7 +12,7 @@ from vaebench.core import seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Metric, Score
-from vaebench.metrics.collected import KINDS, Collected, checked
+from vaebench.metrics.collected import KINDS, OfAllFeatures, checked
 
 BLOCK = 4096  # rows at a time in float64
 EXTRAPOLATED_FROM = 15  # points on the line of distance over 1/n (Chong and Forsyth 2020)
@@ -134,7 +134,7 @@ def _moments_of(features: Tensor) -> Mapping[str, Tensor]:
     return {"n": torch.tensor(moments.n), "mean": moments.mean, "covariance": moments.covariance}
 
 
-class FrechetInfinity(Metric):
+class FrechetInfinity(OfAllFeatures):
     """Final: the Fréchet distance extrapolated to infinitely many generated images; keeps their features.
 
     Chong and Forsyth 2020, "Effectively unbiased FID and Inception score", section 4: the distance is linear in 1/n
@@ -147,15 +147,8 @@ class FrechetInfinity(Metric):
 
     def __init__(self, name: str, space: FeatureSpace, kind: str, prepared: str) -> None:
         self.name, self.space, self._kind, self._stem = name, space, kind, f"{space}/{prepared}"
-        self.needs = KINDS[kind][1]
         self.protocol = f"{self._stem}/infinity/{kind}"
-        self._collected = Collected(kind)
-
-    def update(self, batch: EvalBatch) -> None:
-        self._collected.update(batch)
-
-    def merge(self, other: Self) -> None:
-        self._collected.merge(other._collected)
+        super().__init__(kind)
 
     def score(self, context: Context) -> Score:
         assert self.space is not None

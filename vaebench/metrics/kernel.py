@@ -1,15 +1,13 @@
 """Kernel distance between two sets of features: an unbiased estimate of a squared maximum mean discrepancy."""
 
-from typing import Self
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Score
-from vaebench.metrics.collected import KINDS, Collected, checked
+from vaebench.core.metric import Score
+from vaebench.metrics.collected import OfAllFeatures, checked
 
 SEED = 2020  # torch-fidelity's; its subsets are drawn here number for number, so that values agree with its
 
@@ -44,7 +42,7 @@ def kernel_distance(generated: Tensor, real: Tensor, subsets: int, size: int) ->
     return float(np.mean(values))
 
 
-class KernelDistance(Metric):
+class KernelDistance(OfAllFeatures):
     """Final: kernel distance (KID) over random subsets; keeps features."""
 
     unit, direction = "squared MMD", "lower"
@@ -53,16 +51,9 @@ class KernelDistance(Metric):
         if subsets < 1 or size < 2:
             raise UserError(f"kid.subsets={subsets}, kid.size={size}: give 1 or more subsets of 2 or more images")
         self.name, self.space, self._kind = "kid", space, kind
-        self.needs = KINDS[kind][1]
         self._subsets, self._size, self._stem = subsets, size, f"{space}/{prepared}"
         self.protocol = f"{self._stem}/poly3/{subsets}x{size}/{kind}"
-        self._collected = Collected(kind)
-
-    def update(self, batch: EvalBatch) -> None:
-        self._collected.update(batch)
-
-    def merge(self, other: Self) -> None:
-        self._collected.merge(other._collected)
+        super().__init__(kind)
 
     def score(self, context: Context) -> Score:
         assert self.space is not None
