@@ -2,10 +2,9 @@
 
 import hashlib
 import re
-import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaebench import evaluation, pictures, subjects
+from vaebench import pictures, subjects
 from vaebench.builtins import DATASETS
 from vaebench.checkpoints import RunFolder
 from vaebench.compute import pick_device
@@ -24,9 +23,9 @@ from vaebench.core.metric import Need
 from vaebench.core.places import runs_dir
 from vaebench.core.registry import did_you_mean
 from vaebench.features import Networks
-from vaebench.measurement import GALLERY_SAMPLES, Protocol, measure_real, wanted
+from vaebench.measurement import GALLERY_SAMPLES, Protocol, measure_into, measure_real, wanted
 from vaebench.runs import open_dataset
-from vaebench.storage import Source, store
+from vaebench.storage import Source
 from vaebench.surroundings import Surroundings
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -172,11 +171,8 @@ def measure_external(
     # the images' own hash stands where a run has its weights': other images under this name replace these
     source = Source(f"external/{name}", None, hashlib.sha256(images.numpy().tobytes()).hexdigest(), "cpu")
     metrics = wanted(folder, source, surroundings, protocol, protocol.build(data))
-    began = time.monotonic()
     subject = subjects.of_images(images, data, kind=kind, paired=paired, context=surroundings.context())
-    scores = evaluation.measure(metrics, subject, surroundings.networks)
-    source = replace(source, seconds=time.monotonic() - began)
-    store(folder, source, data, scores, paired=paired, samples=len(images))
+    measure_into(folder, source, surroundings, metrics, subject, samples=len(images), paired=paired)
     gallery: dict[str, pictures.Pixels] = {}
     if paired:
         gallery["reconstructions"] = pictures.to_pixels(images[data.showcase_indices()])

@@ -161,7 +161,6 @@ def measure_run(folder: RunFolder, surroundings: Surroundings, protocol: Protoco
     needs = Need(0)
     for metric in metrics:
         needs |= metric.needs
-    began = time.monotonic()
     subject = subjects.of_model(
         model,
         data,
@@ -171,9 +170,7 @@ def measure_run(folder: RunFolder, surroundings: Surroundings, protocol: Protoco
         device=device,
         context=replace(surroundings.context(), training=record.training_facts()),
     )
-    scores = evaluation.measure(metrics, subject, surroundings.networks)
-    source = replace(source, seconds=time.monotonic() - began)
-    store(folder, source, data, scores, paired=True, samples=protocol.samples)
+    measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)
     _draw(folder, record, model, data, device)
     return True
 
@@ -186,6 +183,23 @@ def wanted(
     return list(metrics) if protocol.again else pending(folder, source, surroundings.data, metrics, protocol.samples)
 
 
+def measure_into(
+    folder: RunFolder,
+    source: Source,
+    surroundings: Surroundings,
+    metrics: Sequence[Metric],
+    subject: subjects.Subject,
+    *,
+    samples: int,
+    paired: bool = True,
+) -> None:
+    """Take the metrics of the subject, and lay the answers down with the time they took."""
+    began = time.monotonic()
+    scores = evaluation.measure(metrics, subject, surroundings.networks)
+    timed = replace(source, seconds=time.monotonic() - began)
+    store(folder, timed, surroundings.data, scores, paired=paired, samples=samples)
+
+
 def measure_real(surroundings: Surroundings, protocol: Protocol) -> None:
     """The real images, wherever a metric can be taken of them; and the labels that strata are cut by."""
     data = surroundings.data
@@ -194,10 +208,8 @@ def measure_real(surroundings: Surroundings, protocol: Protocol) -> None:
     built = [metric for metric in protocol.build(data) if metric.of_real]
     metrics = wanted(folder, source, surroundings, protocol, built)
     if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found
-        began = time.monotonic()
-        scores = evaluation.measure(metrics, subjects.of_real(data, surroundings.context()), surroundings.networks)
-        source = replace(source, seconds=time.monotonic() - began)
-        store(folder, source, data, scores, paired=True, samples=protocol.samples)
+        subject = subjects.of_real(data, surroundings.context())
+        measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)
     if data.redistributable:
         shown = pictures.to_pixels(data.images[data.showcase_indices()])
         pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown})
@@ -213,10 +225,7 @@ def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Ite
         built = [metric for metric in protocol.build(data) if metric.of_features]
         metrics = wanted(folder, source, surroundings, protocol, built)
         if metrics:
-            began = time.monotonic()
-            scores = evaluation.measure(metrics, subject, surroundings.networks)
-            source = replace(source, seconds=time.monotonic() - began)
-            store(folder, source, data, scores, paired=True, samples=protocol.samples)
+            measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)
             done.append(name)
     return done
 

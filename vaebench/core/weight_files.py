@@ -1,6 +1,7 @@
 """Files of pretrained weights: where they are looked for, and how they are read without running anything."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -38,6 +39,16 @@ def read_tensors(path: Path, published: str = "") -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping):
         raise UserError(f"{path} cannot be read as weights (it holds a {type(loaded).__name__}): replace it")
     return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
+
+
+def downloaded(get: Callable[[], object], what: str, published: str, name: str) -> Path:
+    """Where torch hub keeps the ``published`` file, once ``get`` has brought it; :class:`UserError` where it fails."""
+    try:
+        get()
+    except (OSError, RuntimeError, HTTPException) as error:
+        advice = f"copy {published} from elsewhere and run 'vaebench fetch {name} --from FILE'"
+        raise UserError(f"{what}'s weights could not be downloaded ({first_line(error)}): {advice}") from error
+    return hub_dir() / published
 
 
 def given(source: Path, published: str = "") -> dict[str, Tensor]:

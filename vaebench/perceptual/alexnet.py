@@ -5,17 +5,17 @@ The metric ``lpips`` reads the same file through its library; here its features 
 
 import os
 from collections.abc import Mapping
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaebench.core.errors import UserError, first_line
+from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import hub_dir, sha256_of, weights_dir, write_atomic
-from vaebench.core.weight_files import find_weights, given, read_tensors
+from vaebench.core.places import sha256_of, weights_dir, write_atomic
+from vaebench.core.weight_files import downloaded, find_weights, given, read_tensors
 from vaebench.perceptual.vgg19 import Standardise
 
 PUBLISHED = "alexnet-owt-7be5be79.pth"  # torchvision's file; the name ends in the first digits of its sha256
@@ -70,9 +70,5 @@ def fetch_alexnet(source: Path | None) -> str:
 def _download() -> Path:
     from torchvision.models import AlexNet_Weights  # noqa: PLC0415  (a second's import)
 
-    try:
-        AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=os.isatty(2), check_hash=True)
-    except (OSError, RuntimeError, HTTPException) as error:
-        advice = f"copy {PUBLISHED} from elsewhere and run 'vaebench fetch alexnet --from FILE'"
-        raise UserError(f"AlexNet's weights could not be downloaded ({first_line(error)}): {advice}") from error
-    return hub_dir() / PUBLISHED
+    get = partial(AlexNet_Weights.IMAGENET1K_V1.get_state_dict, progress=os.isatty(2), check_hash=True)
+    return downloaded(get, "AlexNet", PUBLISHED, "alexnet")

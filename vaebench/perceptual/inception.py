@@ -8,7 +8,6 @@ layers up to 768 with batch normalisation folded in.
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.places import hub_dir, sha256_of, weights_dir, write_atomic
-from vaebench.core.weight_files import find_weights, given, read_tensors
+from vaebench.core.weight_files import downloaded, find_weights, given, read_tensors
 
 PUBLISHED = "weights-inception-2015-12-05-6726825d.pth"  # the name ends in the first digits of its sha256
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED}"
@@ -163,10 +162,8 @@ def fetch_inception(source: Path | None) -> str:
 
 
 def _download() -> Path:
-    try:
+    def get() -> None:
         hub_dir().mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(URL, str(hub_dir() / PUBLISHED), "6726825d", progress=os.isatty(2))
-    except (OSError, RuntimeError, HTTPException) as error:
-        advice = f"copy {PUBLISHED} from elsewhere and run 'vaebench fetch inception --from FILE'"
-        raise UserError(f"Inception's weights could not be downloaded ({first_line(error)}): {advice}") from error
-    return hub_dir() / PUBLISHED
+
+    return downloaded(get, "Inception", PUBLISHED, "inception")

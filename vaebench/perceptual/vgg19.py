@@ -8,7 +8,7 @@ work: every filter scaled so that its mean activation is about 1, behind reflect
 import os
 import shutil
 from collections.abc import Mapping
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import hub_dir, sha256_of, weights_dir, write_atomic
-from vaebench.core.weight_files import find_weights, given, read_tensors
+from vaebench.core.places import sha256_of, weights_dir, write_atomic
+from vaebench.core.weight_files import downloaded, find_weights, given, read_tensors
 
 # convolutions of each block: (input channels, output channels)
 BLOCKS: Final = (
@@ -180,12 +180,8 @@ def fetch_vgg19_normalised(source: Path | None) -> str:
 def _download() -> Path:
     from torchvision.models import VGG19_Weights  # noqa: PLC0415  (a second's import)
 
-    try:
-        VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=os.isatty(2), check_hash=True)
-    except (OSError, RuntimeError, HTTPException) as error:
-        advice = f"copy {PUBLISHED} from elsewhere and run 'vaebench fetch vgg19 --from FILE'"
-        raise UserError(f"VGG-19's weights could not be downloaded ({first_line(error)}): {advice}") from error
-    return hub_dir() / PUBLISHED
+    get = partial(VGG19_Weights.IMAGENET1K_V1.get_state_dict, progress=os.isatty(2), check_hash=True)
+    return downloaded(get, "VGG-19", PUBLISHED, "vgg19")
 
 
 def _complete(stages: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], index: int, path: Path) -> Perceptual:
