@@ -9,7 +9,7 @@ from statsmodels.stats.meta_analysis import effectsize_smd
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from vaebench.statistics import contrast, holm, mean_interval, one_sample_t, paired_t, welch_t, wilcoxon
+from vaebench.statistics import combination, holm, mann_whitney, mean_interval, nested_t, paired_t, welch_t, wilcoxon
 
 PAIRED = [paired_t, wilcoxon]
 EIGHTHS = np.arange(6) / 8  # exact in binary, so that adding 1/4 leaves exactly 1/4
@@ -99,7 +99,7 @@ def test_welch_equals_scipy(sizes, scale):
     )
     interval = expected.confidence_interval(0.95)
     assert (ours.ci_low / scale, ours.ci_high / scale) == pytest.approx((interval.low, interval.high), rel=1e-9)
-    assert (ours.test, ours.n) == ("welch-t-seeds", sum(sizes))
+    assert (ours.test, ours.n) == ("welch-t", sum(sizes))
 
 
 @pytest.mark.parametrize("sizes", [(3, 3), (5, 8), (40, 30)])
@@ -132,24 +132,28 @@ def test_welch_with_spread_on_one_side_only():
     assert (ours.statistic, ours.df, ours.p_value) == pytest.approx((expected.statistic, 2, expected.pvalue), rel=1e-12)
 
 
+def against(seeds, fixed):
+    return nested_t(np.array(seeds)[:, None], [[fixed]], shared=False)
+
+
 @pytest.mark.parametrize("n", [2, 3, 12])
-def test_one_sample_t_equals_scipy(n):
+def test_seeds_against_a_fixed_value_equal_scipys_one_sample_test(n):
     a = numbers(12, n, 5.0)
-    expected, ours = stats.ttest_1samp(a, 4.5), one_sample_t(a, 4.5)
+    expected, ours = stats.ttest_1samp(a, 4.5), against(a, 4.5)
     assert (ours.statistic, ours.df, ours.p_value) == pytest.approx(
         (expected.statistic, expected.df, expected.pvalue), rel=1e-10
     )
     interval = expected.confidence_interval(0.95)
     assert (ours.ci_low + 4.5, ours.ci_high + 4.5) == pytest.approx((interval.low, interval.high), rel=1e-10)
-    assert (ours.test, ours.n) == ("one-sample-t-seeds", n)
+    assert (ours.test, ours.n) == ("nested-t", n)
 
 
 def test_one_sample_effect_size_and_no_spread():
     factor = 1 / (math.gamma(0.5))  # exact at 2 degrees of freedom: Gamma(1) / Gamma(1/2)
-    assert one_sample_t([2.0, 3.0, 4.0], 1.0).effect_size == pytest.approx(2 * factor, rel=1e-12)
-    assert math.isnan(one_sample_t([2.0, 3.0], 1.0).effect_size)
-    assert one_sample_t([0.1, 0.1, 0.1], 0.1).p_value == 1
-    assert one_sample_t([0.5, 0.5, 0.5], 0.25).p_value == 0
+    assert against([2.0, 3.0, 4.0], 1.0).effect_size == pytest.approx(2 * factor, rel=1e-12)
+    assert math.isnan(against([2.0, 3.0], 1.0).effect_size)
+    assert against([0.1, 0.1, 0.1], 0.1).p_value == 1
+    assert against([0.5, 0.5, 0.5], 0.25).p_value == 0
 
 
 def test_rejection_rate_under_no_difference_is_the_level():
@@ -223,13 +227,6 @@ def test_pairs_need_equal_lengths(test):
         test([1.0, 2.0, 3.0], [1.0, 2.0])
 
 
-def test_one_sample_refuses():
-    with pytest.raises(ValueError, match="reference"):
-        one_sample_t([1.0, 2.0], math.nan)
-    with pytest.raises(ValueError, match="at least 2"):
-        one_sample_t([1.0], 0.0)
-
-
 @pytest.mark.parametrize(
     ("test", "expected"),
     [
@@ -243,13 +240,26 @@ def test_pinned(test, expected):
     assert (ours.statistic, ours.p_value, ours.effect_size) == pytest.approx(expected, rel=1e-8)
 
 
-def test_contrast_of_two_samples_is_welch_and_of_three_has_its_size():
+def test_a_combination_of_two_samples_is_welch_and_of_three_has_its_size():
     draws = np.random.default_rng(0)
     a, b = draws.normal(0, 1, 20), draws.normal(0.3, 2, 35)
-    two, expected = contrast([a, b], [1, -1]), stats.ttest_ind(a, b, equal_var=False)
+    two, expected = nested_t([a], [b], shared=False), stats.ttest_ind(a, b, equal_var=False)
     assert (two.statistic, two.p_value, two.df) == pytest.approx((expected.statistic, expected.pvalue, expected.df))
     p_values = []
     for _ in range(2_000):
         a, b, c = draws.normal(1, 1, 30), draws.normal(3, 2, 40), draws.normal(2, 1.5, 25)
-        p_values.append(contrast([a, b, c], [1, 1, -2]).p_value)  # 1 + 3 - 2 * 2 = 0
+        estimate = combination([[a], [b], [c]], [1, 1, -2], shared=False)
+        p_values.append(2 * stats.t.sf(abs(estimate.value / estimate.std_error), estimate.df))  # 1 + 3 - 2 * 2 = 0
     assert 0.04 < np.mean(np.array(p_values) < 0.05) < 0.06
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 3), (6, 8), (50, 31)])
+@pytest.mark.parametrize("decimals", [15, 0])  # whole numbers make ties
+def test_mann_whitney_equals_scipy_and_its_effect_size_is_cliffs_delta(n, m, decimals):
+    a, b = numbers(18, n, 0.5, 2).round(decimals), numbers(19, m, 0, 2).round(decimals)
+    expected, ours, swapped = stats.mannwhitneyu(a, b), mann_whitney(a, b), mann_whitney(b, a)
+    assert ours.p_value == pytest.approx(expected.pvalue, rel=1e-12)
+    assert ours.effect_size == pytest.approx(np.sign(a[:, None] - b[None]).mean(), abs=1e-12)
+    assert (swapped.statistic, swapped.effect_size) == pytest.approx((-ours.statistic, -ours.effect_size), abs=1e-12)
+    assert swapped.mean_difference == pytest.approx(-ours.mean_difference, abs=1e-15)
+    assert swapped.p_value == pytest.approx(ours.p_value, rel=1e-12)

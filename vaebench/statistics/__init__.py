@@ -1,0 +1,34 @@
+"""Whether runs differ, by how much, and how sure one can be: pure functions on numbers, all computed in float64.
+
+Inputs are finite and long enough, or ``ValueError`` is raised with what is wrong. Differences are always ``a - b``.
+Samples without any spread are answered, not refused: no difference has p 1, a constant difference has an infinite
+statistic and p 0.
+"""
+
+from vaebench.statistics.base import Comparison, Vector
+from vaebench.statistics.decisions import detectable, equivalence_p, holm
+from vaebench.statistics.means import mean_interval, paired_t, welch_t
+from vaebench.statistics.nested import Estimate, combination, comparison_of, nested_mean, nested_t
+from vaebench.statistics.proportions import mcnemar
+from vaebench.statistics.ranks import Places, friedman, mann_whitney, wilcoxon
+
+__all__ = [
+    "Comparison",
+    "Estimate",
+    "Places",
+    "Vector",
+    "combination",
+    "comparison_of",
+    "detectable",
+    "equivalence_p",
+    "friedman",
+    "holm",
+    "mann_whitney",
+    "mcnemar",
+    "mean_interval",
+    "nested_mean",
+    "nested_t",
+    "paired_t",
+    "welch_t",
+    "wilcoxon",
+]

@@ -1,0 +1,176 @@
+"""Means of values that vary with the training seed and with the image: both count, each with its own freedom.
+
+The unit of inference for a recipe is the training seed. Values (seeds, images) of one recipe are taken as
+
+    value = recipe's mean + seed + image + rest,
+
+seeds and images drawn at random, images the same for all seeds. The variance of their mean is then
+
+    training / seeds + image / images + rest / (seeds * images).
+
+The first term plus the last is the variance of the seeds' means over their number; the second plus the last that of
+the images' means over theirs; the last is taken off once (Snedecor and Cochran 1989, "Statistical methods", section
+16.14). This is what a bootstrap over seeds and then over images tends to, but for the factor S / (S - 1) that it lacks
+and Student's quantile with Satterthwaite's degrees of freedom, without which three seeds give intervals far too
+narrow (``reports/calibration.md`` has both). Where each seed has images of its own (samples), the image term comes out
+near 0, and its variance stands in the seeds'.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vaebench.statistics.base import Comparison, Vector, hedges, moments, over, quantile, two_sided
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean, or a weighted sum of means, and where its variance comes from.
+
+    Attributes:
+        value, std_error, ci_low, ci_high: 95 % interval; NaN but for the value where one image and one seed are all.
+        df: Satterthwaite's; NaN where nothing varies.
+        training: share of the squared standard error that comes from training seeds; NaN with one seed.
+    """
+
+    value: float
+    std_error: float
+    df: float
+    ci_low: float
+    ci_high: float
+    training: float
+
+
+def combination(
+    samples: Sequence[ArrayLike], weights: Sequence[float], *, shared: bool, clusters: ArrayLike | None = None
+) -> Estimate:
+    """A weighted sum of the means of samples (seeds, images), finite, each with one seed or several.
+
+    ``shared``: column i of every sample is of the same image. ``clusters`` (images,) are numbers of what images have in
+    common (the person): the images' part is then of independent clusters (Liang and Zeger 1986), which needs
+    ``shared`` where there are several samples. A sample with one seed has no training part: the sum speaks of that
+    checkpoint. Raises ``ValueError`` where shapes do not fit.
+    """
+    matrices = [_matrix(sample) for sample in samples]
+    if shared and len({matrix.shape[1] for matrix in matrices}) > 1:
+        raise ValueError("samples on shared images need as many columns each")
+    groups = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    pairs = list(zip(matrices, weights, strict=True))
+    value = math.fsum(weight * _mean(matrix) for matrix, weight in pairs)
+    training = [
+        (weight**2 * moments(matrix.mean(axis=1))[1] ** 2 / len(matrix), len(matrix) - 1.0)
+        for matrix, weight in pairs
+        if len(matrix) > 1
+    ]
+    rest = math.fsum(weight**2 * _rest(matrix, groups) for matrix, weight in pairs)
+    images = _images(pairs, shared, groups)
+    whole = math.fsum(variance for variance, _ in images)
+    kept = max(0.0, whole - rest) / whole if whole > 0 else 0.0
+    parts = [*training, *((variance * kept, df) for variance, df in images)]
+    return _estimate(value, parts, math.fsum(variance for variance, _ in training) if training else math.nan)
+
+
+def _matrix(values: ArrayLike) -> Matrix:
+    matrix = np.asarray(values, dtype=np.float64)
+    if matrix.ndim != 2 or not matrix.size:
+        raise ValueError(f"a sample must be (seeds, images), its shape is {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("a sample holds values that are not finite")
+    return matrix
+
+
+def _mean(matrix: Matrix) -> float:
+    first = float(matrix[0, 0])  # taken off before summing: a constant sample has exactly its own value
+    return float(first + (matrix - first).mean())
+
+
+def _images(
+    pairs: Sequence[tuple[Matrix, float]], shared: bool, groups: NDArray[np.intp] | None
+) -> list[tuple[float, float]]:
+    """Variances of the images' means, with their degrees of freedom: one for shared images, else one a sample."""
+    columns = [weight * (matrix - matrix[0, 0]).mean(axis=0) for matrix, weight in pairs]
+    if shared:
+        columns = [np.sum(columns, axis=0)]
+    return [_variance_of_mean(column, groups) for column in columns if len(column) > 1]
+
+
+def _variance_of_mean(values: Vector, groups: NDArray[np.intp] | None) -> tuple[float, float]:
+    n = len(values)
+    if groups is None:
+        return moments(values)[1] ** 2 / n, n - 1.0
+    sums = np.bincount(groups, weights=values - values.mean())
+    count = len(sums)
+    if count < 2:
+        return math.nan, math.nan
+    return float(np.square(sums).sum() / n**2 * count / (count - 1)), count - 1.0
+
+
+def _rest(matrix: Matrix, groups: NDArray[np.intp] | None) -> float:
+    """What neither seed nor image explains, as a variance of the mean; 0 with one seed, where it cannot be told."""
+    seeds, images = matrix.shape
+    if seeds < 2 or images < 2:
+        return 0.0
+    centred = matrix - matrix[0, 0]
+    residual = centred - centred.mean(axis=1, keepdims=True) - centred.mean(axis=0) + centred.mean()
+    each = [_variance_of_mean(row, groups)[0] for row in residual]
+    return float(math.fsum(each) / (seeds * (seeds - 1)))
+
+
+def _estimate(value: float, parts: Sequence[tuple[float, float]], training: float) -> Estimate:
+    variance = math.fsum(part for part, _ in parts)
+    error = math.sqrt(variance)
+    df, half = math.nan, 0.0 if parts else math.nan
+    if error > 0:
+        df = 1 / math.fsum((part / variance) ** 2 / freedom for part, freedom in parts)
+        half = quantile(df) * error
+    return Estimate(
+        value=value,
+        std_error=error if parts else math.nan,
+        df=df,
+        ci_low=value - half,
+        ci_high=value + half,
+        training=training / variance if variance > 0 else math.nan,
+    )
+
+
+def nested_mean(values: ArrayLike, clusters: ArrayLike | None = None) -> Estimate:
+    """The mean of (seeds, images), its error and interval over both; with one seed over images alone."""
+    return combination([values], [1.0], shared=True, clusters=clusters)
+
+
+def nested_t(a: ArrayLike, b: ArrayLike, *, shared: bool, clusters: ArrayLike | None = None) -> Comparison:
+    """Whether the means of (seeds, images) differ, over training seeds and images: Welch's way with all their parts.
+
+    A side with one row is fixed (the real images): no training varies it. Effect size is Hedges' g over seeds, by their
+    pooled deviation. ``shared`` and ``clusters`` as in :func:`combination`.
+    """
+    first, second = _matrix(a), _matrix(b)
+    found = combination([first, second], [1.0, -1.0], shared=shared, clusters=clusters)
+    sides = [matrix.mean(axis=1) for matrix in (first, second) if len(matrix) > 1]
+    freedom = sum(len(side) - 1 for side in sides)
+    pooled = math.sqrt(math.fsum((len(side) - 1) * moments(side)[1] ** 2 for side in sides) / max(1, freedom))
+    effect = hedges(over(found.value, pooled), freedom) if freedom else math.nan
+    images = first.shape[1] if shared else first.shape[1] + second.shape[1]
+    n = images if max(first.shape[1], second.shape[1]) > 1 else sum(map(len, sides))
+    return comparison_of("nested-t", found, n=n, effect_size=effect)
+
+
+def comparison_of(test: str, found: Estimate, *, n: int, effect_size: float = math.nan) -> Comparison:
+    """The test of whether an estimate is 0."""
+    statistic = over(found.value, found.std_error)
+    return Comparison(
+        test=test,
+        n=n,
+        mean_difference=found.value,
+        ci_low=found.ci_low,
+        ci_high=found.ci_high,
+        effect_size=effect_size,
+        statistic=statistic,
+        df=found.df,
+        p_value=two_sided(statistic, found.df) if found.std_error > 0 else float(found.value == 0),
+    )
