@@ -1,17 +1,18 @@
 """The command line: parse, call, print. Engines are imported by the command that runs, so --help is instant."""
 
+import contextlib
 import json
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from vaebench import __version__
-from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.errors import UserError
+from vaebench.exits import outcome
 from vaebench.progress import show_messages
 
 if TYPE_CHECKING:
@@ -245,6 +246,35 @@ def compare(
         _say(line)
 
 
+@app.command(epilog="Example: vaebench check new.csv --baseline accepted.csv --margin ssim=0.01 --margin fid=5%")
+def check(
+    candidate: Annotated[Path, typer.Argument(metavar="CANDIDATE.csv", help="a leaderboard.csv")],
+    baseline: Annotated[Path, typer.Option(metavar="BASELINE.csv", help="the accepted leaderboard.csv")],
+    margins: Annotated[
+        list[str] | None,
+        typer.Option("--margin", metavar="METRIC=VALUE", help="0.01, 5% or none; default: the baseline's own"),
+    ] = None,
+    allow_missing: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="a metric, recipe or RECIPE:METRIC that may be gone")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="write a job summary")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write JUnit XML")] = None,
+    as_json: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="write everything, for machines")
+    ] = None,
+) -> None:
+    """Is a table worse than an accepted one by more than a margin? Exit code 1: yes; 3: it cannot be decided."""
+    from vaebench.regression import rendering
+    from vaebench.regression.gate import check as judge
+    from vaebench.regression.table import read_table
+
+    gate = judge(read_table(candidate), read_table(baseline), margins or (), allow_missing or ())
+    lines = rendering.deliver(gate, markdown=markdown, junit=junit, as_json=as_json)
+    with contextlib.suppress(SystemExit):  # rich's answer to a reader that has seen enough: it changes no verdict
+        _say("\n".join(lines))
+    raise typer.Exit(gate.exit_code)
+
+
 @app.command(epilog="Example: vaebench explain vae-mnist/seed-0 blur")
 def explain(
     run: Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)],
@@ -257,35 +287,13 @@ def explain(
         _say(line)
 
 
-# typer's own usage errors, whichever click it builds on (newer ones carry their own)
-UsageError: Any = typer.BadParameter.__mro__[1]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exit codes as INTERFACE.md fixes them."""
+    """Run the command line, and exit as INTERFACE.md fixes it."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     show_messages(err)
     debug = "--debug" in given
-    code, problem = 0, ""
-    try:
-        code = app([argument for argument in given if argument != "--debug"], standalone_mode=False) or 0
-    except UsageError as error:
-        code, problem = 2, f"error: {error.format_message()}"
-    except UserError as error:
-        if debug:
-            traceback.print_exc()
-        code, problem = 2, f"error: {error}"
-    except Interrupted as error:
-        code, problem = 130, f"interrupted: {error}; go on with --resume"
-    except (KeyboardInterrupt, typer.Abort):
-        code, problem = 130, "interrupted"
-    except SystemExit:  # rich's answer to a reader that has seen enough, as in `vaebench list | head`
-        code = 0
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        # never 1, which says that `check` found a regression
-        code, problem = 70, f"unexpected {type(error).__name__}: {error}: a fault of vaebench's; --debug shows where"
+    rest = [argument for argument in given if argument != "--debug"]
+    code, problem = outcome(lambda: app(rest, standalone_mode=False), debug=debug)
     if problem:
         err.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
     sys.exit(code)

@@ -1,0 +1,1 @@
+"""The CI gate: a candidate's table held against an accepted one."""
