@@ -141,8 +141,9 @@ def test_values_per_image_are_keyed_by_id(measured, lines, digits):
         expected = tuple(f"vae-digits/{i:06d}" for i in range(40)) if samples else tuple(digits.ids)
         assert content.ids == expected
         assert line.n == len(expected)
-        assert line.value == pytest.approx(content.values.mean(), rel=1e-12)
-        assert line.std_error == pytest.approx(content.values.std(ddof=1) / np.sqrt(line.n), rel=1e-12)
+        # the values lie there with float32's precision
+        assert line.value == pytest.approx(content.values.mean(), rel=1e-7)
+        assert line.std_error == pytest.approx(content.values.std(ddof=1) / np.sqrt(line.n), rel=1e-6)
 
 
 def test_strata_are_means_over_their_images(measured, lines, digits):
@@ -152,12 +153,12 @@ def test_strata_are_means_over_their_images(measured, lines, digits):
         if line.stratum != "all":
             rows = labels != 1 if line.stratum == "label!=1" else labels == int(line.stratum.removeprefix("label="))
             values = kept[line.metric, line.protocol].values[rows]
-            assert (line.value, line.n) == (pytest.approx(values.mean(), rel=1e-12), rows.sum())
+            assert (line.value, line.n) == (pytest.approx(values.mean(), rel=1e-7), rows.sum())
 
 
 def test_the_bound_adds_up_in_the_stored_values(measured):
     kept = {series.metric: content for series, content in per_image.read(run_of(measured).per_image).items()}
-    np.testing.assert_array_equal(kept["elbo"].values, -(kept["nll"].values + kept["kl"].values))
+    np.testing.assert_allclose(kept["elbo"].values, -(kept["nll"].values + kept["kl"].values), rtol=2e-7)
     assert kept["elbo"].ids == kept["nll"].ids == kept["kl"].ids
 
 

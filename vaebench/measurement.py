@@ -23,7 +23,7 @@ from vaebench.core.recipe import hyperparameters_of, parse_options
 from vaebench.core.registry import did_you_mean
 from vaebench.features import Networks
 from vaebench.runs import find_runs, open_dataset, open_run, unfinished
-from vaebench.storage import Source, label_columns, pending, store
+from vaebench.storage import Source, image_columns, pending, store
 from vaebench.surroundings import Surroundings
 
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
@@ -204,7 +204,7 @@ def measure_real(surroundings: Surroundings, protocol: Protocol) -> None:
     """The real images, wherever a metric can be taken of them; and the labels that strata are cut by."""
     data = surroundings.data
     folder, source = real_folder(data), Source("real", None, "", "cpu")
-    per_image.write_labels(folder.path / "images.parquet", data.ids, label_columns(data))
+    per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
     built = [metric for metric in protocol.build(data) if metric.of_real]
     metrics = wanted(folder, source, surroundings, protocol, built)
     if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found

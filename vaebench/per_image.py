@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from vaebench.core.errors import UserError
 from vaebench.core.places import write_atomic
 
-_KEY = ["dataset", "split", "data_fingerprint", "metric", "protocol"]
+PERSON = "person"  # column of a split's labels: a number for who is on the image, where that is known
+_KEY = ["dataset", "split", "data_fingerprint", "metric", "protocol", "stratum"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,14 +25,19 @@ class Series:
     data_fingerprint: str
     metric: str
     protocol: str
+    stratum: str = "all"  # else what the values are one part of: ``attribute=NAME``
 
 
 @dataclass(frozen=True, slots=True)
 class PerImageValues:
-    """Image ids and their values, float64, in the order of the dataset."""
+    """Image ids and their values in the order of the dataset, kept with float32's precision.
+
+    ``influence``: what each image contributes to a value of all together (:class:`vaebench.core.metric.Score`).
+    """
 
     ids: tuple[str, ...]
     values: NDArray[np.float64]
+    influence: bool = False
 
 
 def write(path: Path, fresh: Mapping[Series, PerImageValues]) -> None:
@@ -43,21 +50,26 @@ def write(path: Path, fresh: Mapping[Series, PerImageValues]) -> None:
             {
                 "image_id": content.ids,
                 **{column: getattr(series, column) for column in _KEY},
-                "value": content.values,
+                "influence": content.influence,
+                "value": content.values.astype(np.float32),
             }
         )
         for series, content in sorted(known.items())
     ]
     table = pd.concat(frames, ignore_index=True).astype(dict.fromkeys(["image_id", *_KEY], "category"))
-    write_atomic(path, lambda temporary: table.to_parquet(temporary, index=False))
+    # mantissas do not repeat: split by byte they shrink to half of what a dictionary makes of them
+    coding: dict[str, Any] = {"use_byte_stream_split": ["value"], "use_dictionary": ["image_id", *_KEY]}
+    write_atomic(path, lambda temporary: table.to_parquet(temporary, index=False, compression="zstd", **coding))
 
 
 def read(path: Path) -> dict[Series, PerImageValues]:
     """Every series in the file; :class:`UserError` where it cannot be read."""
     table = _read_table(path)
+    if "stratum" not in table.columns:  # as vaebench wrote it before attributes had values of their own
+        table = table.assign(stratum="all", influence=False)
     return {
         Series(*(str(part) for part in key)): PerImageValues(
-            tuple(group["image_id"].astype(str)), group["value"].to_numpy(np.float64)
+            tuple(group["image_id"].astype(str)), group["value"].to_numpy(np.float64), bool(group["influence"].iloc[0])
         )
         for key, group in table.groupby(_KEY, sort=True, observed=True)
     }

@@ -27,6 +27,12 @@ def label_columns(data: ImageDataset) -> dict[str, list[int]]:
     return columns
 
 
+def image_columns(data: ImageDataset) -> dict[str, list[int]]:
+    """What is kept of each image: :func:`label_columns`, and who is on it."""
+    people = {} if data.people is None else {per_image.PERSON: data.people.tolist()}
+    return {**label_columns(data), **people}
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Who made what is measured, where it was measured, and how long that took."""
@@ -95,19 +101,30 @@ def store(
     for metric, score in scores:
         cut = {"all": score, **score.parts}
         protocol = score.protocol or metric.protocol
-        if score.per_image is not None:
-            belongs = paired and len(score.per_image) == len(data) and Need.SAMPLE not in metric.needs
-            ids = data.ids if belongs else [f"{source.recipe}/{i:06d}" for i in range(len(score.per_image))]
-            series = per_image.Series(data.name, data.split, data.fingerprint, metric.name, protocol)
-            kept[series] = per_image.PerImageValues(tuple(ids), score.per_image.numpy())
-            if metric.stratified and belongs:
-                cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
+        for stratum, part in cut.items():
+            if part.per_image is not None:
+                series = per_image.Series(data.name, data.split, data.fingerprint, metric.name, protocol, stratum)
+                ids = data.ids if _belongs(part, metric, data, paired) else _numbered(source, part)
+                kept[series] = per_image.PerImageValues(tuple(ids), part.per_image.numpy(), part.influence)
+        if score.per_image is not None and metric.stratified and _belongs(score, metric, data, paired):
+            cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
         marked = replace(provenance, extractor_sha256=metric.extractor_sha256, asked=question(metric, samples))
         lines.extend(_result(metric, protocol, part, stratum, source, data, marked) for stratum, part in cut.items())
     make_dir(folder.path)
     with exclusive(folder.path, wait=True):
         per_image.write(folder.per_image, kept)
         results.append(folder.results, lines)
+
+
+def _belongs(score: Score, metric: Metric, data: ImageDataset, paired: bool) -> bool:
+    """Whether row i of the per-image values is of image i of the split."""
+    rows = 0 if score.per_image is None else len(score.per_image)
+    return paired and rows == len(data) and Need.SAMPLE not in metric.needs
+
+
+def _numbered(source: Source, score: Score) -> list[str]:
+    rows = 0 if score.per_image is None else len(score.per_image)
+    return [f"{source.recipe}/{row:06d}" for row in range(rows)]
 
 
 def _result(
@@ -134,4 +151,5 @@ def _result(
         n=score.n,
         note=score.note,
         provenance=provenance,
+        margin=metric.margin,
     )

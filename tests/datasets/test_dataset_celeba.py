@@ -294,7 +294,7 @@ def test_a_full_list_of_attributes_is_read_right():
     path = Path(os.environ["VAEBENCH_DATA"]) / ATTRIBUTES
     path.parent.mkdir(parents=True)
     path.write_text("\r\n".join(["500", " ".join(names), *body, ""]))
-    index, columns, values = module._attributes(path)
+    index, columns, values = module.read_attributes(path)
     assert columns == names and list(index) == [f"{row:06d}.jpg" for row in range(rows)]
     assert np.array_equal(values, truth == 1)
 
@@ -507,11 +507,16 @@ def refuse(error):
 def test_download(home, monkeypatch):
     def lay(folder):
         as_folder(lists(as_zip(folder)))
-        (folder / "identity_CelebA.txt").write_text("not needed")
+        people = [f"{number:06d}.jpg {number // 2}" for number in range(1, 13)]
+        (folder / "identity_CelebA.txt").write_text("\n".join(people))
 
     download(monkeypatch, lay)
     assert celeba().fetch(None) == f"celeba: 4 train, 4 valid, 4 test images prepared, from {home}"
-    assert sorted(path.name for path in home.iterdir()) == sorted([ARCHIVE, ATTRIBUTES, PARTITION])
+    assert sorted(path.name for path in home.iterdir()) == sorted(
+        [ARCHIVE, ATTRIBUTES, PARTITION, "identity_CelebA.txt"]
+    )
+    test = celeba().load("test")
+    assert test.people.tolist() == [int(name[:6]) // 2 for name in test.ids]
 
 
 QUOTA = RuntimeError(
@@ -595,11 +600,11 @@ def parts(real):
 
 def test_the_real_lists(real, table, parts):
     """Against pandas, and against the numbers in the literature."""
-    rows, names, values = module._attributes(real / "celeba" / ATTRIBUTES)
+    rows, names, values = module.read_attributes(real / "celeba" / ATTRIBUTES)
     assert (list(rows), names) == (list(table.index), list(table.columns))
     assert np.array_equal(values, table.to_numpy() == 1)
     named = parts.map(dict(enumerate(SPLITS)))
-    assert module._partition(real / "celeba" / PARTITION) == named.to_dict()
+    assert module.read_partition(real / "celeba" / PARTITION) == named.to_dict()
     assert named.value_counts().to_dict() == module.PUBLISHED
     assert abs(values[:, names.index("Male")].mean() - 0.417) < 0.001
 

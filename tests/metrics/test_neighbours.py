@@ -9,17 +9,24 @@ from sklearn.neighbors import NearestNeighbors
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from vaebench.core.errors import UserError
-from vaebench.metrics import neighbours
+from vaebench.metrics import distances, spread
 from vaebench.metrics.neighbours import (
     closer_than_own_neighbour,
     density_coverage,
     manifold_coverage,
-    mean_pairwise_distance,
     nearest_distances,
     precision_recall,
     sorted_distances,
-    vendi_score,
 )
+
+
+def mean_pairwise_distance(features):
+    return spread.mean_pairwise_distance(features).value
+
+
+def vendi_score(features):
+    return spread.vendi_score(features).value
+
 
 SHAPES = [(40, 30, 6), (25, 60, 1), (11, 12, 50)]
 
@@ -53,7 +60,7 @@ def inside_by_hand(points, centres, k):
 
 @pytest.fixture(params=[1, 7, 2048])
 def block(request, monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", request.param)
+    monkeypatch.setattr(distances, "BLOCK", request.param)
     return request.param
 
 
@@ -163,8 +170,8 @@ def test_values_do_not_depend_on_the_block(make, monkeypatch):
     real, generated = (each + 100 for each in make(70, 50, 4))
     found = []
     for block, numbers in ((2048, 2**23), (1, 2**23), (13, 2**23), (2048, 40)):
-        monkeypatch.setattr(neighbours, "BLOCK", block)
-        monkeypatch.setattr(neighbours, "_NUMBERS", numbers)
+        monkeypatch.setattr(distances, "BLOCK", block)
+        monkeypatch.setattr(distances, "_NUMBERS", numbers)
         radii = nearest_distances(real, real, 3, same=True)
         both, dense = precision_recall(real, generated), density_coverage(real, generated)
         copies = closer_than_own_neighbour(generated, real, radii)

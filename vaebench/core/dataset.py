@@ -24,6 +24,8 @@ class ImageDataset:
         ids: n unique strings that name each image for ever, e.g. ``test/00042``.
         labels: int64, (n,), or ``None``.
         attributes: bool, (n, len(attribute_names)), or ``None``.
+        people: int64, (n,), a number for who is on each image, or ``None``: images of one person are no independent
+            evidence, so intervals over images take persons together.
         showcase: indices of images worth showing in a figure; empty means the first of each label.
         redistributable: whether its images may be shown in a report, which is made to be published.
         classifier: ``NETWORK/LAYER`` of a registered classifier that knows these images, or empty.
@@ -37,6 +39,7 @@ class ImageDataset:
     labels: Tensor | None = None
     attributes: Tensor | None = None
     attribute_names: Sequence[str] = field(default=())
+    people: Tensor | None = None
     showcase: Sequence[int] = field(default=())
     classifier: str = ""
     note: str = ""
@@ -48,7 +51,7 @@ class ImageDataset:
             raise UserError(f"dataset {self.name}: images must be uint8 (n, 1 or 3, h, w), not {found}")
         if len(self.ids) != len(self.images) or len(set(self.ids)) != len(self.ids):
             raise UserError(f"dataset {self.name}: every image needs an id of its own")
-        for part in (self.labels, self.attributes):
+        for part in (self.labels, self.attributes, self.people):
             if part is not None and len(part) != len(self.images):
                 raise UserError(f"dataset {self.name}: {len(self.images)} images but {len(part)} labels")
         if self.attributes is not None and self.attributes.shape[1:] != (len(self.attribute_names),):

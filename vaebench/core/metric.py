@@ -58,6 +58,11 @@ class Score:
 
     ``value`` is ``None`` where the metric cannot be taken; ``note`` then says why. ``parts`` are values of what
     the score is a mean of (an attribute each), by stratum; they go no deeper.
+
+    ``influence``: the metric is of all images together, and ``per_image`` (n,) is what each contributes to it, by the
+    infinitesimal jackknife (Jaeckel 1972; Efron 1982, "The jackknife, the bootstrap and other resampling plans"): the
+    value plus the derivative of the metric by that image's weight. Their mean is the value, their standard error that
+    of the value, and the mean of a paired difference that of two values; single ones mean nothing.
     """
 
     value: float | None
@@ -65,6 +70,7 @@ class Score:
     std_error: float | None = None
     note: str = ""
     per_image: Tensor | None = field(default=None, compare=False)
+    influence: bool = False
     parts: "Mapping[str, Score]" = field(default_factory=dict)
     protocol: str = ""
 
@@ -77,6 +83,15 @@ class Score:
             return cls(value=None, n=0, note="no images")
         error = values.std(correction=1).item() / math.sqrt(n) if n > 1 else None
         return cls(value=values.mean().item(), n=n, std_error=error, per_image=values)
+
+    @classmethod
+    def influenced(cls, value: float, derivatives: Tensor, protocol: str = "") -> Self:
+        """A value of all images together, and its derivative by the weight of each (n,), centred here."""
+        derivatives = derivatives.double().cpu()
+        n = len(derivatives)
+        per_image = value + derivatives - derivatives.mean()
+        error = derivatives.std(correction=1).item() / math.sqrt(n) if n > 1 else None
+        return cls(value=value, n=n, std_error=error, per_image=per_image, influence=True, protocol=protocol)
 
 
 class Metric(ABC):
@@ -93,6 +108,8 @@ class Metric(ABC):
         of_features: whether it can be taken of features that no model made, which stand for latents (baselines).
         space: where it wants features of what the run made; the evaluator extracts them once for all metrics.
         extractor_sha256: of the weights that a feature extractor has; empty where there is none.
+        margin: the difference that matters to a user, in the metric's unit (``0.01``) or as a share of the value, of
+            the real images' for ``target`` (``5%``); smaller ones count as equivalent. Empty: none is declared.
     """
 
     name: str
@@ -105,6 +122,7 @@ class Metric(ABC):
     of_features: bool = False
     space: FeatureSpace | None = None
     extractor_sha256: str = ""
+    margin: str = ""
 
     @abstractmethod
     def update(self, batch: EvalBatch) -> None:
@@ -160,12 +178,13 @@ class Facet(Metric):
         unit: str,
         direction: Direction,
         protocol: str,
+        margin: str = "",
         space: FeatureSpace | None = None,
         of_features: bool = False,
     ) -> None:
         self.study, self.part = study, part
         self.name, self.needs, self.unit = name, needs, unit
-        self.direction, self.protocol = direction, protocol
+        self.direction, self.protocol, self.margin = direction, protocol, margin
         self.space, self.of_features = space, of_features
 
     def update(self, batch: EvalBatch) -> None:
@@ -190,12 +209,13 @@ class PerImage(Metric):
         unit: str,
         direction: Direction,
         protocol: str,
+        margin: str = "",
         of_real: bool = False,
         stratified: bool = False,
     ) -> None:
         self.function = function
         self.name, self.needs, self.unit = name, needs, unit
-        self.direction, self.protocol = direction, protocol
+        self.direction, self.protocol, self.margin = direction, protocol, margin
         self.of_real, self.stratified = of_real, stratified
         self._values: list[Tensor] = []
 

@@ -45,6 +45,7 @@ class Result:
     n: int
     note: str
     provenance: Provenance
+    margin: str = ""  # what difference matters, as the metric declares it
 
     @property
     def key(self) -> tuple[str | int | None, ...]:

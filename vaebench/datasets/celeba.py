@@ -1,7 +1,8 @@
 """CelebA (Liu, Luo, Wang and Tang 2015): aligned and cropped faces, 178 x 218, with 40 attributes.
 
 From the published ``img_align_celeba.zip``, or the folder unpacked from it, whole or any subset of its images,
-with ``list_attr_celeba.txt`` and ``list_eval_partition.txt``, all under ``VAEBENCH_DATA/celeba``. The split is
+with ``list_attr_celeba.txt`` and ``list_eval_partition.txt``, all under ``VAEBENCH_DATA/celeba``; intervals take a
+person's images together where ``identity_CelebA.txt`` lies there, too. The split is
 the published one: 162,770 to train, 19,867 to validate, 19,962 to test.
 """
 
@@ -10,29 +11,34 @@ import re
 import shutil
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import data_dir, make_dir, write_atomic
+from vaebench.datasets.celeba_lists import (
+    ADVICE,
+    ARCHIVE,
+    ATTRIBUTES,
+    IDENTITIES,
+    PARTITION,
+    read_attributes,
+    read_identities,
+    read_partition,
+)
 from vaebench.datasets.image_files import digest_of, files_under
 from vaebench.datasets.prepared import Pictures, prepare
 
 PUBLISHED = {"train": 162_770, "valid": 19_867, "test": 19_962}
-SPLITS = {"0": "train", "1": "valid", "2": "test"}
-ARCHIVE, FOLDER = "img_align_celeba.zip", "img_align_celeba"
-ATTRIBUTES, PARTITION = "list_attr_celeba.txt", "list_eval_partition.txt"
+FOLDER = "img_align_celeba"
 SOURCE_SIZE, SIZE = (178, 218), 64  # (width, height) as published; side of what is made of it
 _IMAGE = re.compile(r"\d{6}\.jpg")
-_ADVICE = f"get {ARCHIVE}, {ATTRIBUTES} and {PARTITION} elsewhere, then 'vaebench fetch celeba --from FOLDER'"
 Files = tuple[Callable[[str], bytes], dict[str, object]]  # name -> bytes, from any thread; name -> the file's state
 log = logging.getLogger(__name__)
 
@@ -59,10 +65,10 @@ class CelebA(DatasetSource):
         folder = data_dir() / "celeba"
         found = _find(folder)
         if found is None:
-            raise UserError(f"CelebA is not in {folder} ({ARCHIVE} or {FOLDER}/): {_ADVICE}, or set VAEBENCH_DATA")
+            raise UserError(f"CelebA is not in {folder} ({ARCHIVE} or {FOLDER}/): {ADVICE}, or set VAEBENCH_DATA")
         read, states = found
-        partition = _partition(folder / PARTITION)
-        rows, names, values = _attributes(folder / ATTRIBUTES)
+        partition = read_partition(folder / PARTITION)
+        rows, names, values = read_attributes(folder / ATTRIBUTES)
         known = partition.keys() & rows.keys()
         strays = [name for name in states if name not in known]
         if strays:
@@ -89,6 +95,7 @@ class CelebA(DatasetSource):
             ids=made.names,
             attributes=torch.from_numpy(values[[rows[name] for name in made.names]]),
             attribute_names=names,
+            people=_people(folder / IDENTITIES, made.names),
             note=_note(split, len(made.names), len(states)),
             redistributable=False,  # for non-commercial research only, not to be republished
         )
@@ -103,6 +110,18 @@ class CelebA(DatasetSource):
             _download(target)
         counts = ", ".join(f"{len(self.load(split)):,} {split}" for split in self.splits)
         return f"{self.name}: {counts} images prepared, from {target}"
+
+
+def _people(path: Path, names: Sequence[str]) -> torch.Tensor | None:
+    """Who is on each image, where the list of identities is at hand and knows them all."""
+    if not path.is_file():
+        return None
+    identities = read_identities(path)
+    missing = sum(name not in identities for name in names)
+    if missing:
+        log.warning("%s has no line of %s images: identities are left out", path, f"{missing:,}")
+        return None
+    return torch.tensor([identities[name] for name in names])
 
 
 def celeba() -> CelebA:
@@ -160,7 +179,7 @@ def _in_archive(archive: Path) -> Files:
     try:
         opened = ZipFile(archive)
     except (OSError, BadZipFile) as error:
-        raise UserError(f"{archive} is no readable zip ({first_line(error)}): replace it; {_ADVICE}") from error
+        raise UserError(f"{archive} is no readable zip ({first_line(error)}): replace it; {ADVICE}") from error
     members = {info.filename.rpartition("/")[2]: info for info in opened.infolist()}
     members = {name: info for name, info in members.items() if _IMAGE.fullmatch(name)}
     lock = threading.Lock()  # reading holds the interpreter anyway; decoding, which does not, lies outside
@@ -176,43 +195,6 @@ def _in_archive(archive: Path) -> Files:
     return read, {name: info.CRC for name, info in members.items()}
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}): {_ADVICE}") from error
-
-
-def _partition(path: Path) -> dict[str, str]:
-    """The split of each image."""
-    found = {}
-    for number, line in enumerate(_lines(path), 1):
-        name, _, part = line.partition(" ")
-        if part in SPLITS:
-            found[name] = SPLITS[part]
-        elif line:
-            raise UserError(f"{path}, line {number} is not 'NAME 0', 'NAME 1' or 'NAME 2': replace the file")
-    return found
-
-
-def _attributes(path: Path) -> tuple[dict[str, int], list[str], NDArray[np.bool_]]:
-    """Row of each image, attribute names, and the values as bool (rows, attributes)."""
-    lines = _lines(path)
-    names = lines[1].split() if len(lines) > 1 else []
-    body = [(number, *line.partition(" ")[::2]) for number, line in enumerate(lines[2:], 3) if line]
-    wrong = next((number for number, _, values in body if values.count("1") != len(names)), None)
-    if names and wrong is not None:
-        raise UserError(f"{path}, line {wrong} has no {len(names)} values of -1 or 1: replace the file")
-    text = f" {' '.join(values for _, _, values in body)} ".encode()
-    flat = np.frombuffer(text, np.uint8)
-    ones = np.flatnonzero(flat == ord("1"))
-    whole = (flat[ones + 1] == ord(" ")).all() and text.count(b"-") == text.count(b"-1")
-    if not (names and body and whole) or text.translate(None, b" 1-"):
-        raise UserError(f"{path} is not laid out as published (a count, names, then -1 or 1): replace the file")
-    signs = flat[ones - 1] != ord("-")  # 8 million numbers, which no parser reads in a tenth of a second
-    return {name: row for row, (_, name, _) in enumerate(body)}, names, signs.reshape(-1, len(names))
-
-
 def _import(source: Path, target: Path) -> None:
     """Read everything, then place it: an archive as it is, a folder's images as an archive."""
     if not source.exists():
@@ -226,8 +208,11 @@ def _import(source: Path, target: Path) -> None:
     if found is None or not found[1]:
         raise UserError(f"{source} holds no image of CelebA, in neither {ARCHIVE} nor {FOLDER}/: give what does")
     lists = {}
-    for name, parse in ((ATTRIBUTES, _attributes), (PARTITION, _partition)):
+    for name, parse in ((ATTRIBUTES, read_attributes), (PARTITION, read_partition), (IDENTITIES, read_identities)):
         lists[name] = next((place / name for place in (folder, target) if (place / name).is_file()), folder / name)
+        if not lists[name].is_file() and name == IDENTITIES:  # published on request only: many have none
+            del lists[name]
+            continue
         if not lists[name].is_file():
             raise UserError(f"{name} is not in {folder}: put it there, beside the images")
         parse(lists[name])
@@ -261,7 +246,8 @@ def _download(target: Path) -> None:
     try:
         Published(str(scratch), split="all", download=True)
     except Exception as error:  # torchvision, gdown and urllib each raise their own
-        raise UserError(f"CelebA could not be downloaded ({first_line(error)}): {_ADVICE}") from error
-    for name in (ARCHIVE, ATTRIBUTES, PARTITION):
-        (scratch / "celeba" / name).replace(target / name)
+        raise UserError(f"CelebA could not be downloaded ({first_line(error)}): {ADVICE}") from error
+    for name in (ARCHIVE, ATTRIBUTES, PARTITION, IDENTITIES):
+        if name != IDENTITIES or (scratch / "celeba" / name).exists():
+            (scratch / "celeba" / name).replace(target / name)
     shutil.rmtree(scratch)

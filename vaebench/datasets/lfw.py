@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from vaebench.core.dataset import DatasetSource, ImageDataset
@@ -71,8 +72,14 @@ class LFW(DatasetSource):
         )
         whole = len(states) == PUBLISHED and len(made.names) == len(wanted)
         subset = f"subset: {len(made.names):,} {split} images, from {len(states):,} of LFW's {PUBLISHED:,}"
+        people = {person: number for number, person in enumerate(dict.fromkeys(map(_person, made.names)))}
         return ImageDataset(
-            name=self.name, split=split, images=made.images, ids=made.names, note="" if whole else subset
+            name=self.name,
+            split=split,
+            images=made.images,
+            ids=made.names,
+            people=torch.tensor([people[_person(name)] for name in made.names]),
+            note="" if whole else subset,
         )
 
     def fetch(self, source: Path | None) -> str:
@@ -87,8 +94,12 @@ class LFW(DatasetSource):
         return f"{self.name}: {counts} images prepared, from {target}"
 
 
+def _person(name: str) -> str:
+    return name.partition("/")[0]
+
+
 def _split_of_person(name: str) -> str:
-    return split_of(hashlib.sha256(name.partition("/")[0].encode()).hexdigest())
+    return split_of(hashlib.sha256(_person(name).encode()).hexdigest())
 
 
 def _scaled(picture: Image.Image, size: int) -> Image.Image:

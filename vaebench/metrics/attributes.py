@@ -156,16 +156,11 @@ def _attribute_scores(names: list[str], training: _Split, testing: _Split, predi
     correct = predicted == testing.targets
     gained = correct.double() - (testing.targets == (seen > 0.5)).double()
     columns = {
-        "accuracy": [_mean_part(column) for column in correct.double().T],
+        "accuracy": [Score.mean_of(column) for column in correct.T],
         "balanced_accuracy": [
-            _balanced(right, truth) for right, truth in zip(correct.T, testing.targets.T, strict=True)
+            _balanced(right.double(), truth.long()) for right, truth in zip(correct.T, testing.targets.T, strict=True)
         ],
-        "lift": [_mean_part(column) for column in gained.T],
-    }
-    per_image = {
-        "accuracy": correct[:, learnt].double().mean(dim=1),
-        "balanced_accuracy": None,
-        "lift": gained[:, learnt].mean(dim=1),  # for its error; kept, it would repeat the accuracy's tests
+        "lift": [Score.mean_of(column) for column in gained.T],
     }
     missing = [name for name, known in zip(names, learnt.tolist(), strict=True) if not known]
     one_class = Score(value=None, n=len(testing), note="one class only in the training split")
@@ -174,30 +169,35 @@ def _attribute_scores(names: list[str], training: _Split, testing: _Split, predi
         usable = [part if known else one_class for part, known in zip(parts, learnt.tolist(), strict=True)]
         named = {f"attribute={name}": part for name, part in zip(names, usable, strict=True)}
         note = f"without {', '.join(missing)}: one class only in the training split" if missing else ""
-        scores[kind] = _whole(list(usable), per_image[kind], len(testing), named, note)
-    return {**scores, "lift": replace(scores["lift"], per_image=None)}
+        kept = named if kind == "accuracy" else {name: _bare(part) for name, part in named.items()}
+        scores[kind] = _whole(list(usable), kept, note)
+    return {**scores, "lift": _bare(scores["lift"])}  # its tests would repeat the accuracy's
 
 
-def _whole(parts: list[Score], per_image: Tensor | None, n: int, named: Mapping[str, Score], note: str) -> Score:
+def _whole(parts: list[Score], named: Mapping[str, Score], note: str) -> Score:
     """The mean of the parts that have a value; its error from what each image contributes, which correlate."""
-    values = [part.value for part in parts if part.value is not None]
-    error = None if per_image is None else Score.mean_of(per_image).std_error
-    return Score(value=sum(values) / len(values), n=n, std_error=error, note=note, per_image=per_image, parts=named)
+    known = [part for part in parts if part.value is not None]
+    per_image = torch.stack([part.per_image for part in known if part.per_image is not None]).mean(dim=0)
+    whole = replace(Score.mean_of(per_image), influence=any(part.influence for part in known))
+    return replace(whole, value=sum(part.value or 0.0 for part in known) / len(known), note=note, parts=named)
 
 
-def _mean_part(values: Tensor) -> Score:
-    whole = Score.mean_of(values)
-    return Score(value=whole.value, n=whole.n, std_error=whole.std_error)
+def _bare(score: Score) -> Score:
+    return replace(score, per_image=None, influence=False)
 
 
 def _balanced(correct: Tensor, truth: Tensor) -> Score:
-    """Mean of the shares found of each class; its error as of two independent shares."""
-    classes = [correct[truth].double(), correct[~truth].double()]
-    if any(len(part) == 0 for part in classes):
+    """Mean of the shares found of each class: (n,) 0 or 1, and (n,) int64 classes from 0, two or more.
+
+    An image counts for its class alone, so its derivative is what it has above its class's share, over that share's
+    weight.
+    """
+    numbers = torch.bincount(truth, minlength=2)
+    if (numbers == 0).any():
         return Score(value=None, n=len(correct), note="one class only in the tested images")
-    shares = [float(part.mean()) for part in classes]
-    variance = sum(share * (1 - share) / len(part) for share, part in zip(shares, classes, strict=True)) / 4
-    return Score(value=sum(shares) / 2, n=len(correct), std_error=variance**0.5)
+    shares = torch.bincount(truth, weights=correct, minlength=2) / numbers
+    derivatives = (correct - shares[truth]) * len(correct) / (len(numbers) * numbers[truth])
+    return Score.influenced(float(shares.mean()), derivatives)
 
 
 def _class_scores(training: _Split, testing: _Split, predicted: Tensor) -> Mapping[str, Score]:
@@ -206,18 +206,12 @@ def _class_scores(training: _Split, testing: _Split, predicted: Tensor) -> Mappi
     correct = (predicted == truth).double()
     commonest = int(training.targets.sum(dim=0).argmax())
     gained = correct - (truth == commonest).double()
-    shares = {int(label): correct[truth == label] for label in truth.unique()}
-    parts = {f"label={label}": _mean_part(values) for label, values in shares.items()}
-    means = [float(values.mean()) for values in shares.values()]
-    variance = (
-        sum(mean * (1 - mean) / len(values) for mean, values in zip(means, shares.values(), strict=True))
-        / len(shares) ** 2
-    )
-    whole = Score.mean_of(correct)
+    labels, present = truth.unique(return_inverse=True)
+    parts = {f"label={label}": _bare(Score.mean_of(correct[truth == label])) for label in labels.tolist()}
     return {
-        "accuracy": Score(value=whole.value, n=whole.n, std_error=whole.std_error, per_image=correct, parts=parts),
-        "balanced_accuracy": Score(value=sum(means) / len(means), n=len(truth), std_error=variance**0.5),
-        "lift": _mean_part(gained),
+        "accuracy": replace(Score.mean_of(correct), parts=parts),
+        "balanced_accuracy": _balanced(correct, present) if len(labels) > 1 else _bare(Score.mean_of(correct)),
+        "lift": _bare(Score.mean_of(gained)),
     }
 
 
@@ -236,6 +230,7 @@ def _facets(part: str, attributes: bool, multi_view: bool) -> list[Metric]:
             unit="share",
             direction="higher",
             protocol=protocol + (f"/views={len(views)}" if len(views) > 1 else ""),
+            margin="0.01",
             of_features=len(views) == 1,
         )
         for protocol, views in kinds

@@ -1,6 +1,7 @@
 """Whether a model's samples differ enough from one another, and whether they are copies of what it was trained on."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Metric, Score
-from vaebench.metrics import neighbours
+from vaebench.metrics import neighbours, spread
 from vaebench.metrics.collected import OfAllFeatures, checked
 from vaebench.metrics.fidelity import RESIZE, inception_space
 
@@ -29,9 +30,9 @@ def _stem(space: FeatureSpace) -> str:
 class Diversity(OfAllFeatures):
     """Final: one number for how far a set of images is spread; real images have one too, to be near to."""
 
-    name, direction, of_real = "diversity", "target", True
+    name, direction, of_real, margin = "diversity", "target", True, "5%"
 
-    def __init__(self, function: Callable[[Tensor], float], kind: str, unit: str, space: FeatureSpace) -> None:
+    def __init__(self, function: Callable[[Tensor], spread.Spread], kind: str, unit: str, space: FeatureSpace) -> None:
         self._function, self._kind, self.unit, self.space = function, kind, unit, space
         self.protocol = f"{kind}/{_stem(space)}/samples"
         super().__init__("samples")
@@ -41,14 +42,15 @@ class Diversity(OfAllFeatures):
         made = self._collected.rows()
         reference = context.reference(self.space, context.split)
         checked(made, reference, 2)
-        value = self._function(made)
+        found = self._function(made)
+        value = found.value
         real = reference.statistic(self._kind, partial(_alone, function=self._function))["value"].item()
         note = f"collapse: {value:.4g} of the real images' {real:.4g}" if value < COLLAPSED * real else ""
-        return Score(value=value, n=len(made), note=note)
+        return replace(Score.influenced(value, found.derivatives), note=note)
 
 
-def _alone(features: Tensor, function: Callable[[Tensor], float]) -> Mapping[str, Tensor]:
-    return {"value": torch.tensor(function(features), dtype=torch.float64)}
+def _alone(features: Tensor, function: Callable[[Tensor], spread.Spread]) -> Mapping[str, Tensor]:
+    return {"value": torch.tensor(function(features).value, dtype=torch.float64)}
 
 
 def diversity(features: str = "", classifier: str = "", inception: int = 2048) -> list[Metric]:
@@ -60,8 +62,8 @@ def diversity(features: str = "", classifier: str = "", inception: int = 2048) -
     """
     space = _space(features, classifier, inception)
     return [
-        Diversity(neighbours.vendi_score, "vendi", "effective images", space),
-        Diversity(neighbours.mean_pairwise_distance, "pairwise", "distance", space),
+        Diversity(spread.vendi_score, "vendi", "effective images", space),
+        Diversity(spread.mean_pairwise_distance, "pairwise", "distance", space),
     ]
 
 
@@ -72,7 +74,7 @@ class Memorisation(OfAllFeatures):
     the value to be near to: new images of the same kind have it, copies have more.
     """
 
-    name, unit, direction, of_real = "memorisation", "share", "target", True
+    name, unit, direction, of_real, margin = "memorisation", "share", "target", True, "0.02"
 
     def __init__(self, space: FeatureSpace) -> None:
         self.space = space

@@ -1,6 +1,7 @@
 """How near the distribution of what a model makes is to that of real images, in the features of a network."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
@@ -14,7 +15,7 @@ from vaebench.metrics.collected import KINDS, Collected, checked
 from vaebench.metrics.frechet import FrechetDistance, FrechetInfinity
 from vaebench.metrics.kernel import KernelDistance
 
-Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, float]]
+Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, Tensor]]
 RESIZE = "tf-resize"  # of Inception: bilinear without antialiasing, as TensorFlow 1 did it
 
 
@@ -48,21 +49,23 @@ class Neighbourhoods(Study):
         kept = reference.statistic(f"radii-{k}", partial(_radii, k=k))["radii"]
         protocol = f"{self._space}/{RESIZE}/k={k}/n={len(made)}/{self._kind}"
         values = self._compare(real, made, k, kept.to(made.device))
-        return {name: Score(value=value, n=len(made), protocol=protocol) for name, value in values.items()}
+        return {
+            name: replace(Score.mean_of(each.cpu()), n=len(made), protocol=protocol) for name, each in values.items()
+        }
 
 
 def _radii(features: Tensor, k: int) -> Mapping[str, Tensor]:
     return {"radii": neighbours.nearest_distances(features, features, k, same=True)}
 
 
-def _precision_recall(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, float]:
+def _precision_recall(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, Tensor]:
     found = neighbours.precision_recall(real, made, k, real_radii=radii)
-    return {"precision": found.precision, "recall": found.recall}
+    return {"precision": found.precision_per_generated, "recall": found.recall_per_real}
 
 
-def _density_coverage(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, float]:
+def _density_coverage(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, Tensor]:
     found = neighbours.density_coverage(real, made, k, real_radii=radii)
-    return {"density": found.density, "coverage": found.coverage}
+    return {"density": found.density_per_generated, "coverage": found.coverage_per_real}
 
 
 def fid(inception: int = 2048, infinity: bool = False) -> list[Metric]:
@@ -104,7 +107,7 @@ def kid(inception: int = 2048, subsets: int = 100, size: int = 1000) -> list[Met
     return [KernelDistance(inception_space(inception), kind, subsets, size, RESIZE) for kind in KINDS]
 
 
-def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str) -> list[Metric]:
+def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str, margin: str) -> list[Metric]:
     space = inception_space(inception)
     return [
         Facet(
@@ -115,6 +118,7 @@ def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str) -
             unit=unit,
             direction="higher",
             protocol=f"{space}/{RESIZE}/k={k}/{kind}",
+            margin=margin,
             space=space,
         )
         for kind, (_, need) in KINDS.items()
@@ -123,19 +127,19 @@ def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str) -
 
 def precision(inception: int = 2048, k: int = 3) -> list[Metric]:
     """Share of generated images within the real images' manifold (Kynkäänniemi et al. 2019)."""
-    return _facets("precision", _precision_recall, inception, k, "share")
+    return _facets("precision", _precision_recall, inception, k, "share", "0.02")
 
 
 def recall(inception: int = 2048, k: int = 3) -> list[Metric]:
     """Share of real images within the generated images' manifold (Kynkäänniemi et al. 2019)."""
-    return _facets("recall", _precision_recall, inception, k, "share")
+    return _facets("recall", _precision_recall, inception, k, "share", "0.02")
 
 
 def density(inception: int = 2048, k: int = 5) -> list[Metric]:
     """How many real images' neighbourhoods a generated image lies in, over k (Naeem et al. 2020); may exceed 1."""
-    return _facets("density", _density_coverage, inception, k, "ratio")
+    return _facets("density", _density_coverage, inception, k, "ratio", "0.05")
 
 
 def coverage(inception: int = 2048, k: int = 5) -> list[Metric]:
     """Share of real images with a generated image in their neighbourhood (Naeem et al. 2020)."""
-    return _facets("coverage", _density_coverage, inception, k, "share")
+    return _facets("coverage", _density_coverage, inception, k, "share", "0.02")

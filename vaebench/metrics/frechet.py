@@ -11,8 +11,8 @@ from torch import Tensor
 from vaebench.core import seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Score
-from vaebench.metrics.collected import KINDS, OfAllFeatures, checked
+from vaebench.core.metric import Score
+from vaebench.metrics.collected import OfAllFeatures, checked
 
 BLOCK = 4096  # rows at a time in float64
 EXTRAPOLATED_FROM = 15  # points on the line of distance over 1/n (Chong and Forsyth 2020)
@@ -96,35 +96,58 @@ def _factor(covariance: Tensor) -> Tensor:
     return eigenvectors * eigenvalues.where(eigenvalues > rounding, 0).sqrt()
 
 
-class FrechetDistance(Metric):
-    """Final: squared Fréchet distance of Gaussians fitted to features; keeps moments only."""
+def frechet_derivatives(
+    features: Tensor, mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor
+) -> Tensor | None:
+    """Derivative of :func:`frechet_distance` by the weight of each row (n, d) that ``a`` was fitted to: (n,) float64.
 
-    unit, direction = "squared distance", "lower"
+    With x a row less the mean, it is 2 (a - b)'x + x'(1 - T)x but for a constant, where T = A^(-1/2) (A^(1/2) B
+    A^(1/2))^(1/2) A^(-1/2) carries the one Gaussian to the other (Olkin and Pukelsheim 1982): half the trace of T dA is
+    the change of tr (A B)^(1/2). For A = L L' and L'B L = V s^2 V', x'T x is s times the squares of V'L^(-1) x.
+    ``None`` where A has no inverse (as many dimensions as images, or more), so that the distance has no derivative.
+    """
+    if len(features) <= features.shape[1]:
+        return None
+    factor, failed = torch.linalg.cholesky_ex(covariance_a)
+    if failed:
+        return None
+    squares, vectors = torch.linalg.eigh(factor.T @ covariance_b @ factor)
+    scales, shift = squares.clamp(min=0).sqrt(), 2 * (mean_a - mean_b)
+    parts = []
+    for block in features.split(BLOCK):
+        rows = block.double().cpu() - mean_a
+        whitened = torch.linalg.solve_triangular(factor, rows.T, upper=False).T @ vectors
+        parts.append(rows @ shift + rows.square().sum(dim=1) - whitened.square() @ scales)
+    return torch.cat(parts)
+
+
+class FrechetDistance(OfAllFeatures):
+    """Final: squared Fréchet distance of Gaussians fitted to features; the features give the value's error."""
+
+    unit, direction, margin = "squared distance", "lower", "5%"
 
     def __init__(self, name: str, space: FeatureSpace, kind: str, prepared: str = "") -> None:
         self.name, self.space, self._kind = name, space, kind
-        self._field, self.needs = KINDS[kind]
         self._stem = f"{space}/{prepared}" if prepared else str(space)
         self.protocol = f"{self._stem}/{kind}"
-        self._moments = Moments()
-
-    def update(self, batch: EvalBatch) -> None:
-        self._moments.add(batch.features[self._field])
-
-    def merge(self, other: Self) -> None:
-        self._moments.merge(other._moments)
+        super().__init__(kind)
 
     def score(self, context: Context) -> Score:
         assert self.space is not None
-        made = self._moments
+        features = self._collected.rows()
+        made = Moments.of(features)
         reference = context.reference(self.space, context.split)
         real = reference.statistic("moments", _moments_of)
         if made.n < 2 or made.mean is None or real["n"] < 2:
             raise UserError(f"needs 2 images or more of each kind, there are {made.n} and {int(real['n'])} real ones")
         if not (torch.isfinite(made.mean).all() and torch.isfinite(real["mean"]).all()):
             raise UserError("features are not finite")
-        value = frechet_distance(made.mean, made.covariance, real["mean"], real["covariance"])
-        return Score(value=value, n=made.n, protocol=f"{self._stem}/n={made.n}/{self._kind}")
+        gaussians = (made.mean, made.covariance, real["mean"], real["covariance"])
+        value, protocol = frechet_distance(*gaussians), f"{self._stem}/n={made.n}/{self._kind}"
+        derivatives = frechet_derivatives(features, *gaussians)
+        if derivatives is None:
+            return Score(value=value, n=made.n, protocol=protocol)
+        return Score.influenced(value, derivatives, protocol)
 
 
 def _moments_of(features: Tensor) -> Mapping[str, Tensor]:
@@ -143,7 +166,7 @@ class FrechetInfinity(OfAllFeatures):
     images stay as many as they are: their part of the bias is the same for all models.
     """
 
-    unit, direction = "squared distance", "lower"
+    unit, direction, margin = "squared distance", "lower", "5%"
 
     def __init__(self, name: str, space: FeatureSpace, kind: str, prepared: str) -> None:
         self.name, self.space, self._kind, self._stem = name, space, kind, f"{space}/{prepared}"

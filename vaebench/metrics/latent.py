@@ -52,6 +52,7 @@ def nll() -> list[Metric]:
             unit="nats",
             direction="lower",
             protocol="bernoulli/1-draw",
+            margin="1%",
             stratified=True,
         )
     ]
@@ -70,6 +71,7 @@ def kl() -> list[Metric]:
             unit="nats",
             direction="lower",
             protocol="posterior",
+            margin="5%",
             stratified=True,
         )
     ]
@@ -85,6 +87,7 @@ def elbo() -> list[Metric]:
             unit="nats",
             direction="higher",
             protocol="bernoulli/1-draw",
+            margin="1%",
             stratified=True,
         )
     ]
@@ -101,6 +104,7 @@ class ActiveUnits(Metric):
     name = "active_units"
     needs = Need.LATENT
     unit = "dimensions"
+    margin = "0.5"
     direction = "higher"
 
     def __init__(self, threshold: float) -> None:
@@ -169,23 +173,25 @@ def _to_each_other(latents: Tensor) -> Tensor:
     return (torch.cat(sums) - 1) / (n - 1)
 
 
-def mmd_to_standard_normal(latents: Tensor) -> float:
+def mmd_to_standard_normal(latents: Tensor) -> tuple[float, Tensor]:
     """Unbiased squared maximum mean discrepancy of rows (n, d), n >= 2, from the standard normal; float64.
 
     Gretton et al. 2012, "A kernel two-sample test", lemma 6, with the Gaussian kernel exp(-|x - y|^2 / (2 d)); the
     two expectations under the normal are known in closed form, so no draws of it add noise. May be slightly below 0.
+    Beside it its derivative by the weight of each row (n,), up to a constant (Hoeffding 1948).
     """
     rows = latents.double()
     d = rows.shape[1]
     between_draws: float = (d / (d + 2)) ** (d / 2)
-    return float(_to_each_other(rows).mean() - 2 * _to_prior(rows).mean() + between_draws)
+    each_other, prior = _to_each_other(rows), _to_prior(rows)
+    return float(each_other.mean() - 2 * prior.mean() + between_draws), 2 * (each_other - prior)
 
 
 class PosteriorMismatch(Metric):
     """Final: how far the latents of encoded images, one posterior draw each, are from the prior."""
 
     name, needs, unit, direction = "posterior_mismatch", Need.LATENT, "squared MMD", "lower"
-    protocol = "mmd/gaussian/1-draw"
+    protocol, margin = "mmd/gaussian/1-draw", "10%"
 
     def __init__(self) -> None:
         self._parts: list[tuple[Tensor, Tensor]] = []
@@ -206,7 +212,7 @@ class PosteriorMismatch(Metric):
         latents = mean + noise * torch.exp(0.5 * log_variance)
         if not torch.isfinite(latents).all():
             return Score(value=None, n=n, note="posteriors are not finite")
-        return Score(value=mmd_to_standard_normal(latents), n=n)
+        return Score.influenced(*mmd_to_standard_normal(latents))
 
 
 def posterior_mismatch() -> list[Metric]:
@@ -240,5 +246,6 @@ def interpolation_smoothness() -> list[Metric]:
             unit="largest step / mean step",
             direction="lower",
             protocol="pixels/11-frames/prior",
+            margin="5%",
         )
     ]

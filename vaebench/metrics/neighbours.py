@@ -1,4 +1,4 @@
-"""Neighbourhoods and spread of features: precision, recall, density, coverage, copies, diversity.
+"""Neighbourhoods of features: precision, recall, density, coverage, copies.
 
 Pure functions of float features (n, d), on the CPU or a GPU. Distances are Euclidean, in float64, a block of pairs at
 a time: no matrix of all pairs is ever held.
@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from vaebench.core.errors import UserError
+from vaebench.metrics.distances import blocks, check, mean_row, squared
 
-BLOCK = 2048  # rows and columns of a block of distances: 32 MiB in float64
-_NUMBERS = 2**23  # in a block of features: 64 MiB in float64
 # |a|^2 + |b|^2 - 2ab errs by at most some d * 2.2e-16 of |a|^2 + |b|^2. Balls are wider by this much, so that a point
 # on the sphere (a copy of the neighbour that gave the radius, or of a centre of radius 0) is inside in every block.
 _ROUNDING = 1e-12
@@ -82,7 +81,7 @@ def precision_recall(
     in its own set. ``real_radii`` (n,) is ``nearest_distances(real, real, k, same=True)`` where it is at hand.
     Raises :class:`UserError` where a set has k images or fewer, the dimensions differ, or features are not finite.
     """
-    _check(real, generated)
+    check(real, generated)
     if real_radii is None:
         real_radii = nearest_distances(real, real, k, same=True)
     precise = manifold_coverage(generated, real, real_radii).double()
@@ -108,7 +107,7 @@ def density_coverage(
     Raises :class:`UserError` where there are k real images or fewer, or no generated one, the dimensions differ, or
     features are not finite.
     """
-    _check(real, generated)
+    check(real, generated)
     if len(generated) == 0:
         raise UserError("density and coverage need generated images, there are none")
     if real_radii is None:
@@ -145,69 +144,25 @@ def closer_than_own_neighbour(points: Tensor, training: Tensor, training_radii: 
     return ((distances == nearest) & (nearest < own) | (nearest == 0)).any(dim=1)
 
 
-def mean_pairwise_distance(features: Tensor) -> float:
-    """Mean distance over all pairs of different rows of (n, d), 0 or more.
-
-    Raises :class:`UserError` where there are fewer than 2 rows or features are not finite.
-    """
-    _check(features)
-    n = len(features)
-    if n < 2:
-        raise UserError(f"a mean distance of pairs needs at least 2 images, there are {n}")
-    total, origin = 0.0, _mean(features)
-    for start, rows in _blocks(features, origin):
-        for first, columns in _blocks(features[start:], origin):
-            distances = _squared(rows, columns).clamp_(min=0).sqrt_()
-            total += (2 * distances if first else distances.fill_diagonal_(0)).sum().item()
-    return total / (n * (n - 1))
-
-
-def vendi_score(features: Tensor) -> float:
-    """Effective number of different rows of (n, d), in [1, n]: m for m groups of equal size, at right angles.
-
-    Friedman & Dieng 2023, "The Vendi score: a diversity evaluation metric for machine learning": the
-    exponential of the Shannon entropy of the eigenvalues of K / n, K the cosine similarities. The d x d matrix has
-    the same ones but for zeros, and is taken where it is smaller; so min(n, d)^2 numbers are held.
-    Raises :class:`UserError` where there is no row, one is all zeros, or features are not finite.
-    """
-    _check(features)
-    n, dimensions = features.shape
-    if n == 0:
-        raise UserError("a Vendi score needs images, there are none")
-    if not features.any(dim=1).all():
-        raise UserError("the Vendi score's cosine similarity is undefined: an image's features are all 0")
-    zero = features.new_zeros(dimensions, dtype=torch.float64)
-    parts = (torch.nn.functional.normalize(rows, dim=1, eps=0) for _, rows in _blocks(features, zero))
-    if dimensions < n:
-        similarity = zero.new_zeros(dimensions, dimensions)
-        for rows in parts:
-            similarity.addmm_(rows.T, rows)
-    else:
-        whole = torch.cat(list(parts))
-        similarity = whole @ whole.T
-    eigenvalues = torch.linalg.eigvalsh(similarity / n).clamp(min=0)
-    return math.exp(torch.special.entr(eigenvalues).sum().item())
-
-
 def _nearest(queries: Tensor, keys: Tensor, k: int, *, same: bool) -> tuple[Tensor, Tensor]:
     """Distances to the k nearest keys and the keys' numbers, near to far: float64 and int64 (n, k)."""
-    _check(queries, keys)
+    check(queries, keys)
     if not 1 <= k <= len(keys) - same:
         raise UserError(f"there is no neighbour number {k} among {len(keys)} images: give more images, or a smaller k")
-    origin = _mean(keys)
+    origin = mean_row(keys)
     distances, numbers = [], []
-    for start, rows in _blocks(queries, origin):
-        squared = rows.new_empty(len(rows), 0)
+    for start, rows in blocks(queries, origin):
+        near = rows.new_empty(len(rows), 0)
         number = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
-        for first, columns in _blocks(keys, origin):
-            block = _squared(rows, columns)
+        for first, columns in blocks(keys, origin):
+            block = squared(rows, columns)
             if same and start == first:
                 block.fill_diagonal_(math.inf)
             nearest = block.topk(min(k, len(columns)), dim=1, largest=False)
-            squared = torch.cat([squared, nearest.values], dim=1)
+            near = torch.cat([near, nearest.values], dim=1)
             number = torch.cat([number, nearest.indices + first], dim=1)
-            kept = squared.topk(min(k, squared.shape[1]), dim=1, largest=False)
-            squared, number = kept.values, number.gather(1, kept.indices)
+            kept = near.topk(min(k, near.shape[1]), dim=1, largest=False)
+            near, number = kept.values, number.gather(1, kept.indices)
         # The product picks the neighbours; their distances are taken from differences, where duplicates are at 0.
         wanted = queries[start : start + len(rows)].double()
         exact = [torch.linalg.vector_norm(wanted - keys[column].double(), dim=1) for column in number.T]
@@ -221,44 +176,16 @@ def _nearest(queries: Tensor, keys: Tensor, k: int, *, same: bool) -> tuple[Tens
 
 def _within(points: Tensor, centres: Tensor, radii: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
     """A block at a time: which of the points (rows) lie in the closed balls round which of the centres (columns)."""
-    _check(points, centres)
+    check(points, centres)
     _check_radii(centres, radii)
     if len(centres) == 0:
         return
-    origin, limits = _mean(centres), radii.double().square()
-    for start, rows in _blocks(points, origin):
-        for first, columns in _blocks(centres, origin):
+    origin, limits = mean_row(centres), radii.double().square()
+    for start, rows in blocks(points, origin):
+        for first, columns in blocks(centres, origin):
             there = slice(first, first + len(columns))
-            inside = _squared(rows, columns, slack=_ROUNDING) <= limits[there]
+            inside = squared(rows, columns, slack=_ROUNDING) <= limits[there]
             yield slice(start, start + len(rows)), there, inside
-
-
-def _squared(rows: Tensor, columns: Tensor, slack: float = 0.0) -> Tensor:
-    """Squared distances (n, m) float64, less ``slack`` times the sum of squared lengths; rounding may make one < 0."""
-    lengths = columns.square().sum(dim=1) * (1 - slack)
-    return torch.addmm(lengths, rows, columns.T, alpha=-2).add_(rows.square().sum(dim=1, keepdim=True) * (1 - slack))
-
-
-def _blocks(features: Tensor, origin: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The number of a block's first row, and its rows in float64 as seen from ``origin`` (d,)."""
-    size = max(1, min(BLOCK, _NUMBERS // max(1, features.shape[1])))
-    for start in range(0, len(features), size):
-        yield start, features[start : start + size].double() - origin
-
-
-def _mean(features: Tensor) -> Tensor:
-    """Mean row in float64. Seen from there lengths are short, and |a|^2 + |b|^2 - 2ab cancels least."""
-    return features.mean(dim=0, dtype=torch.float64)
-
-
-def _check(*sets: Tensor) -> None:
-    """Raise :class:`UserError` unless all are finite (n, d) with the same d."""
-    for features in sets:
-        if features.ndim != 2 or features.shape[1] != sets[0].shape[1]:
-            shapes = " and ".join(str(tuple(each.shape)) for each in sets)
-            raise UserError(f"features {shapes} do not go together: give (n, d) each, with the same d")
-        if not features.isfinite().all():
-            raise UserError("features are not finite: the images, or the network that read them, are broken")
 
 
 def _check_radii(centres: Tensor, radii: Tensor) -> None:

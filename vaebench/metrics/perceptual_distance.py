@@ -102,6 +102,7 @@ def lpips() -> list[Metric]:
         unit="distance",
         direction="lower",
         protocol="recon/alex-v0.1",
+        margin="0.01",
         stratified=True,
     )
     path = _alexnet()

@@ -99,6 +99,7 @@ def mse() -> list[Metric]:
             unit="squared intensity",
             direction="lower",
             protocol="recon",
+            margin="5%",
             stratified=True,
         )
     ]
@@ -114,6 +115,7 @@ def psnr() -> list[Metric]:
             unit="dB",
             direction="higher",
             protocol="recon/cap=100dB",
+            margin="0.25",
             stratified=True,
         )
     ]
@@ -129,6 +131,7 @@ def ssim() -> list[Metric]:
             unit="similarity",
             direction="higher",
             protocol="recon/gaussian11",
+            margin="0.01",
             stratified=True,
         )
     ]

@@ -68,6 +68,7 @@ def blur() -> list[Metric]:
             unit="variance",
             direction="target",
             protocol="recon",
+            margin="5%",
             of_real=True,
             stratified=True,
         ),
@@ -78,6 +79,7 @@ def blur() -> list[Metric]:
             unit="variance",
             direction="target",
             protocol="samples",
+            margin="5%",
             of_real=True,
         ),
     ]
