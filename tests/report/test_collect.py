@@ -59,7 +59,7 @@ def test_everything_of_a_dataset_is_read():
     found = collect("toy", all_folders())
     assert found.recipes() == ["real", "a", "b", "external/x"]
     assert set(found.values) == {("real", None), ("a", 0), ("b", 0), ("external/x", None)}
-    np.testing.assert_array_equal(found.values["a", 0][series("mse")].values, drawn(3, N))
+    np.testing.assert_array_equal(found.values["a", 0][series("mse")].values, drawn(3, N).astype(np.float32))
     assert list(found.strata[FINGERPRINT]) == ["label!=1", "label=0", "label=1"]
     assert found.labels[FINGERPRINT] == {"label": LABELS}
     assert datasets_measured(all_folders()) == ["toy"]

@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from vaebench.core.errors import UserError
 from vaebench.report.comparisons import all_pairs, compare
 from vaebench.report.tables import to_csv
+from vaebench.statistics import nested_t
 
 N = 60
 
@@ -109,9 +110,10 @@ def test_independent_images_are_tested_as_independent():
     a, b = drawn(0, N, 0.3), drawn(1, N + 11, 0, 2)
     rows = rows_of({("a", 0): a, ("b", 0): b}, ids={"b": ids_of(N + 11, "b")})
     expected = stats.ttest_ind(a, b, equal_var=False)
-    (row,) = rows
+    row, ranked = rows
     assert row.test == "welch-t-images"
     assert (row.statistic, row.df, row.p_value) == pytest.approx((expected.statistic, expected.df, expected.pvalue))
+    assert (ranked.test, ranked.p_value) == ("mann-whitney", pytest.approx(stats.mannwhitneyu(a, b).pvalue))
 
 
 def test_as_many_independent_images_as_real_ones_still_have_no_strata():
@@ -130,25 +132,28 @@ def test_values_are_averaged_over_seeds_before_images_are_paired():
     assert row.seeds == 1  # of the recipe that has fewer
 
 
-def test_several_seeds_are_tested_by_welch_over_their_means():
+@pytest.mark.parametrize("shared", [True, False])
+def test_several_seeds_are_tested_over_seeds_and_images(shared):
     runs = {**seeds_of("a", [0.3, 0.4, 0.2]), **seeds_of("b", [0.0, 0.1], first=20)}
-    row = by_test(rows_of(runs), "a", "b")["welch-t-seeds"]
-    means = [[runs[key].mean() for key in runs if key[0] == name] for name in "ab"]
-    expected = stats.ttest_ind(*means, equal_var=False)
-    assert (row.statistic, row.df, row.p_value) == pytest.approx((expected.statistic, expected.df, expected.pvalue))
-    assert (row.n, row.seeds) == (5, 2)
+    row = by_test(rows_of(runs, ids={} if shared else {"b": ids_of(N, "b")}), "a", "b")["nested-t"]
+    a, b = ([runs[key] for key in runs if key[0] == name] for name in "ab")
+    expected = nested_t(a, b, shared=shared)
+    assert (row.statistic, row.df, row.p_value) == (expected.statistic, expected.df, expected.p_value)
+    over_seeds = stats.ttest_ind(np.mean(a, axis=1), np.mean(b, axis=1), equal_var=False)
+    assert abs(row.statistic) <= abs(over_seeds.statistic)  # the images are drawn, too
+    assert (row.n, row.seeds) == (N if shared else 2 * N, 2)
 
 
 @pytest.mark.parametrize("fixed", ["real", "zexternal"])
-def test_several_seeds_against_fixed_images_are_tested_by_one_sample_t(fixed):
+def test_several_seeds_are_tested_against_fixed_images(fixed):
     runs = {**seeds_of("vae", [0.3, 0.4, 0.2]), (fixed, None): drawn(1, N)}
-    row = by_test(rows_of(runs), fixed, "vae")["one-sample-t-seeds"]
+    row = by_test(rows_of(runs), fixed, "vae")["nested-t"]
+    expected = nested_t([runs["vae", k] for k in range(3)], runs[fixed, None][None], shared=True)
     means = [runs["vae", k].mean() for k in range(3)]
-    expected = stats.ttest_1samp(means, runs[fixed, None].mean())
     sign = -1 if row.a == fixed else 1
     assert row.a == ("real" if fixed == "real" else "vae")
     assert (sign * row.statistic, row.df, row.p_value) == pytest.approx(
-        (expected.statistic, expected.df, expected.pvalue)
+        (expected.statistic, expected.df, expected.p_value)
     )
     assert sign * row.mean_difference == pytest.approx(np.mean(means) - runs[fixed, None].mean())
     assert row.seeds == 3
@@ -216,8 +221,8 @@ def test_nearness_over_seeds_is_resolved_only_where_the_mirrored_test_is():
         **{("c", k): np.full(N, value) for k, value in enumerate([-0.9, 1.6, 0.5])},
     }
     rows = rows_of(runs, metric="blur")
-    assert by_test(rows, "a", "b")["welch-t-seeds"].verdict == "b"
-    assert by_test(rows, "b", "c")["welch-t-seeds"].verdict == "unresolved"
+    assert by_test(rows, "a", "b")["nested-t"].verdict == "b"
+    assert by_test(rows, "b", "c")["nested-t"].verdict == "unresolved"
 
 
 def test_seeds_that_all_agree_are_not_tested_over_seeds():
@@ -237,7 +242,7 @@ def test_nearness_of_samples_counts_the_real_images_own_spread():
             ("b", 0): draws.normal(-0.6, 1, 100),
         }
         ids = {name: ids_of(100, name) for name in ("real", "a", "b")}
-        (row,) = by_test(rows_of(runs, metric="blur", ids=ids), "a", "b").values()
+        row = by_test(rows_of(runs, metric="blur", ids=ids), "a", "b")["welch-t-images"]
         wins += row.verdict != "unresolved"
     assert 2 <= wins <= 20
 
@@ -269,7 +274,7 @@ def test_metrics_of_one_value_a_run_are_tested_over_seeds():
     lines = [result(name, seed, "fid", value) for name, found in values.items() for seed, value in enumerate(found)]
     (row,) = all_pairs(measured({}, more=lines))
     expected = stats.ttest_ind(values["a"], values["b"], equal_var=False)
-    assert (row.a, row.b, row.test, row.seeds, row.verdict) == ("a", "b", "welch-t-seeds", 3, "a")
+    assert (row.a, row.b, row.test, row.seeds, row.verdict) == ("a", "b", "nested-t", 3, "a")
     assert (row.statistic, row.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-9)
 
 
@@ -304,7 +309,7 @@ def test_names_swapped_turn_the_sign_and_keep_the_winner(metric):
     swap = {"a": "b", "b": "a", "real": "real"}
     straight = by_test(rows_of(runs, metric=metric), "a", "b")
     turned = by_test(rows_of({(swap[name], k): v for (name, k), v in runs.items()}, metric=metric), "a", "b")
-    assert set(straight) == set(turned) == {"paired-t", "wilcoxon", "welch-t-seeds"}
+    assert set(straight) == set(turned) == {"paired-t", "wilcoxon", "nested-t"}
     for test, row in straight.items():
         other = turned[test]
         assert swap[{"a": row.a, "b": row.b}[row.verdict]] == {"a": other.a, "b": other.b}[other.verdict]

@@ -34,6 +34,9 @@ class Measured:
     values: Mapping[Subject, Mapping[Series, PerImageValues]]
     strata: Mapping[str, Mapping[str, Mask]]  # data fingerprint -> stratum -> which images
     labels: Mapping[str, Mapping[str, Sequence[int]]]  # data fingerprint -> column -> values
+    people: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # data fingerprint -> image id -> who is on it
     galleries: Mapping[Subject, Mapping[str, Pixels]] = field(default_factory=dict)
     records: Mapping[Subject, RunRecord] = field(default_factory=dict)
     warnings: Mapping[Subject, Sequence[str]] = field(default_factory=dict)
@@ -109,6 +112,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
     values: dict[Subject, dict[Series, PerImageValues]] = {}
     cuts: dict[str, dict[str, Mask]] = {}
     labels: dict[str, dict[str, list[int]]] = {}
+    people: dict[str, dict[str, int]] = {}
     real: dict[str, Path] = {}
     records: dict[Subject, RunRecord] = {}
     warned: dict[Subject, list[str]] = {}
@@ -134,7 +138,9 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
     for fingerprint in sorted({line.provenance.data_fingerprint for line in kept}):
         # by name: where no metric asked was one of the real images, their folder has labels but no results
         for path in [path for path in originals if path.name.endswith(fingerprint[:12])]:
-            _, columns = per_image.read_labels(path / LABELS)
+            ids, columns = per_image.read_labels(path / LABELS)
+            if per_image.PERSON in columns:
+                people[fingerprint] = dict(zip(ids, columns.pop(per_image.PERSON), strict=True))
             cuts[fingerprint] = {name: np.array(rows) for name, rows in strata(columns).items()}
             labels[fingerprint] = columns
             real[fingerprint] = path
@@ -146,6 +152,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         values=values,
         strata=cuts,
         labels=labels,
+        people=people,
         records=records,
         warnings=warned,
         folders=places,

@@ -1,17 +1,17 @@
 """Every pair of recipes, tested on the same images: the rows of ``comparisons.csv``."""
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from vaebench import statistics
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Direction
+from vaebench.core.margin import Margin
 from vaebench.per_image import Series
 from vaebench.report.collect import REAL, Mask, Measured
-from vaebench.report.groups import Group, direction_of, groups_of, set_level
+from vaebench.report.groups import Direction, Group, direction_of, groups_of, margin_of, set_level
+from vaebench.report.pairing import Tested, tests_of
 from vaebench.statistics import Comparison
 
 ALPHA = 0.05
@@ -40,12 +40,16 @@ class Row:
     p_value: float
     p_holm: float
     verdict: str
+    p_equivalent: float  # Holm's, of two one-sided tests against the margin; NaN where there is none
+    margin: float  # in the metric's unit
+    detectable: float  # the smallest difference that this test would have shown 4 times in 5; NaN unless unresolved
 
 
 def all_pairs(measured: Measured) -> list[Row]:
     """Every pair, metric, protocol and stratum of one dataset.
 
-    p-values are Holm's, within each metric, protocol, stratum and test. Pairs whose image ids differ are
+    p-values are Holm's, within each metric, protocol, stratum and test; of attributes' accuracies within each metric,
+    protocol, pair and test, over the attributes. Pairs whose image ids differ are
     not paired: they are left out where ids name real images, and tested as independent where they name samples.
     Metrics with one value a run are tested over training seeds alone.
     """
@@ -54,13 +58,17 @@ def all_pairs(measured: Measured) -> list[Row]:
 
 def _pairs_of(measured: Measured) -> list[Row]:
     rows: list[Row] = []
-    for series in sorted({series for known in measured.values.values() for series in known}):
+    every = sorted({series for known in measured.values.values() for series in known})
+    for series in [series for series in every if series.stratum == "all"]:
         groups = groups_of(measured, series)
         for stratum, mask, cut in _strata(measured, series):
             present = [group.on(mask) for group in groups if mask is None or group.name in cut]
-            rows.extend(_family(present, series, stratum, direction_of(measured, series)))
+            rows.extend(_family(present, series, stratum, _Declared.of(measured, series)))
     for series, groups in set_level(measured):
-        rows.extend(_family(groups, series, "all", direction_of(measured, series)))
+        rows.extend(_family(groups, series, "all", _Declared.of(measured, series)))
+    parts = [series for series in every if series.stratum != "all"]
+    for _, found in itertools.groupby(parts, key=lambda series: (series.metric, series.protocol)):
+        rows.extend(_attribute_families(measured, list(found)))
     return sorted(rows, key=lambda row: (row.split, row.metric, row.protocol))
 
 
@@ -90,121 +98,123 @@ def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | No
             yield name, mask, reported[name]
 
 
-@dataclass(frozen=True, slots=True)
-class _Tested:
-    """A test of ``a - b``, and for target metrics the same test of ``a + b - 2 * real``."""
-
-    a: str
-    b: str
-    seeds: int
-    difference: Comparison
-    mirror: Comparison | None
-
-
-def _family(groups: Sequence[Group], series: Series, stratum: str, direction: Direction) -> list[Row]:
+def _family(groups: Sequence[Group], series: Series, stratum: str, declared: "_Declared") -> list[Row]:
     """All pairs of one metric and stratum, with Holm's correction within each test."""
     groups = [group for group in groups if group.values.size]  # a stratum may hold no image
     real = next((group for group in groups if group.name == REAL), None)
-    tested: list[_Tested] = []
+    tested: list[Tested] = []
     for a, b in itertools.combinations(groups, 2):
-        nearness = direction == "target" and real is not None and a is not real
-        mirrors = [*_image_mirrors(a, b, real), *_seed_mirrors(a, b, real)] if nearness and real is not None else []
-        for position, (test, seeds) in enumerate(_tests(a, b)):
-            tested.append(_Tested(a.name, b.name, seeds, test, mirrors[position] if mirrors else None))
+        target = real if declared.direction == "target" and a is not real else None
+        tested.extend(tests_of(a, b, target))
+    means = {group.name: float(group.values.mean()) for group in groups}
+    return _rows(tested, series, [stratum] * len(tested), declared, means)
+
+
+def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row]:
+    """Each pair's tests of one metric, an attribute each: Holm's correction over the attributes."""
+    rows: list[Row] = []
+    groups = {series: {group.name: group for group in groups_of(measured, series)} for series in parts}
+    names = list(dict.fromkeys(name for known in groups.values() for name in known))
+    for a, b in itertools.combinations(names, 2):
+        both = [series for series in parts if {a, b} <= groups[series].keys()]
+        each = {series: list(tests_of(groups[series][a], groups[series][b], None)) for series in both}
+        tested = [test for tests in each.values() for test in tests]
+        strata = [series.stratum for series, tests in each.items() for _ in tests]
+        if tested:
+            rows.extend(_rows(tested, both[0], strata, _Declared.of(measured, both[0]), {}))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """What the metric says of itself."""
+
+    direction: Direction
+    margin: Margin | None
+
+    @classmethod
+    def of(cls, measured: Measured, series: Series) -> "_Declared":
+        return cls(direction_of(measured, series), margin_of(measured, series))
+
+    def margin_between(self, pair: Tested, means: Mapping[str, float]) -> float:
+        """In the metric's unit: a share is one of the pair's mean value, or of the real images' where they count."""
+        if self.margin is None:
+            return math.nan
+        if self.direction == "target" and REAL in means:
+            return self.margin.of(means[REAL])
+        return self.margin.of((abs(means.get(pair.a, 0.0)) + abs(means.get(pair.b, 0.0))) / 2)
+
+
+def _rows(
+    tested: Sequence[Tested],
+    series: Series,
+    strata: Sequence[str],
+    declared: _Declared,
+    means: Mapping[str, float],
+) -> list[Row]:
+    """One row a test; Holm's correction over those of the same test."""
+    margins = [declared.margin_between(pair, means) for pair in tested]
+    kinds = [pair.difference.test for pair in tested]
+    p_holm = _holm(kinds, [pair.difference.p_value for pair in tested])
+    p_mirror = _holm(kinds, [pair.mirror.p_value if pair.mirror else math.nan for pair in tested])
+    p_equal = _holm(kinds, [_equal(pair, margin) for pair, margin in zip(tested, margins, strict=True)])
     rows = []
-    for pair in tested:
-        alike = [other for other in tested if other.difference.test == pair.difference.test]
-        p_holm = _holm([other.difference for other in alike], pair.difference)
-        p_mirror = _holm([other.mirror for other in alike if other.mirror], pair.mirror) if pair.mirror else 1.0
+    for position, pair in enumerate(tested):
+        verdict = _verdict(pair, p_holm[position], p_mirror[position], p_equal[position], declared.direction)
         cells = {name: getattr(pair.difference, name) for name in Comparison.__slots__}
         rows.append(
             Row(
                 dataset=series.dataset,
                 split=series.split,
-                stratum=stratum,
+                stratum=strata[position],
                 metric=series.metric,
                 protocol=series.protocol,
                 a=pair.a,
                 b=pair.b,
                 seeds=pair.seeds,
-                p_holm=p_holm,
-                verdict=_verdict(pair, p_holm, p_mirror, direction),
+                p_holm=p_holm[position],
+                verdict=verdict,
+                p_equivalent=p_equal[position],
+                margin=margins[position],
+                detectable=statistics.detectable(pair.difference) if verdict == "unresolved" else math.nan,
                 **cells,
             )
         )
     return rows
 
 
-def _holm(family: Sequence[Comparison], one: Comparison) -> float:
-    position = next(index for index, test in enumerate(family) if test is one)
-    return float(statistics.holm([test.p_value for test in family])[position])
+def _holm(kinds: Sequence[str], p_values: Sequence[float]) -> list[float]:
+    """Holm's p-values within each kind of test; NaN, where there was no test, stays and counts for none."""
+    adjusted = list(p_values)
+    for kind in set(kinds):
+        places = [place for place, p in enumerate(p_values) if kinds[place] == kind and not math.isnan(p)]
+        for place, p in zip(places, statistics.holm([p_values[place] for place in places]), strict=True):
+            adjusted[place] = float(p)
+    return adjusted
 
 
-def _tests(a: Group, b: Group) -> Iterator[tuple[Comparison, int]]:
-    """Over images (values averaged over seeds), then over training seeds where there are enough."""
-    seeds = min((len(group.values) for group in (a, b) if not group.fixed), default=0)
-    yield from ((test, seeds) for test in _image_tests(a, b))
-    yield from ((test, seeds) for test in _seed_tests(a, b))
+def _equal(pair: Tested, margin: float) -> float:
+    """p of equivalence. Where a target counts, images that mirror each other about it are equally near, too:
+
+    of the two ways the better one counts, twice (Bonferroni).
+    """
+    p = statistics.equivalence_p(pair.difference, margin)
+    if pair.mirror is None:
+        return p
+    return min(1.0, 2 * min(p, statistics.equivalence_p(pair.mirror, margin)))
 
 
-def _image_tests(a: Group, b: Group) -> Iterator[Comparison]:
-    mean_a, mean_b = a.values.mean(axis=0), b.values.mean(axis=0)
-    if _same_images(a, b):
-        yield statistics.paired_t(mean_a, mean_b)
-        yield statistics.wilcoxon(mean_a, mean_b)
-    elif _independent(a, b):
-        yield replace(statistics.welch_t(mean_a, mean_b), test="welch-t-images")
-
-
-def _image_mirrors(a: Group, b: Group, real: Group) -> Iterator[Comparison | None]:
-    """The same tests of ``a + b - 2 * real``; where the real images are others, their own spread counts too."""
-    means = [group.values.mean(axis=0) for group in (a, b, real)]
-    if _same_images(a, b) and a.ids == real.ids:
-        yield from _image_tests(a, b.mirrored(means[2]))
-    elif _same_images(a, b):
-        yield from (None, None)
-    elif _independent(a, b):
-        yield statistics.contrast(means, (1, 1, -2)) if len(real.ids) > 1 else None
-
-
-def _seed_tests(a: Group, b: Group) -> Iterator[Comparison]:
-    """None where the images partly agree (refused), or where values that are one a run do not vary at all."""
-    if (a.ids or b.ids) and not (_same_images(a, b) or _independent(a, b)):
-        return
-    seeds_a, seeds_b = a.values.mean(axis=1), b.values.mean(axis=1)
-    least = min((len(group.values) for group in (a, b) if not group.fixed), default=0)
-    spread = any(np.ptp(values) > 0 for values in (seeds_a, seeds_b))
-    if least < 2 or not spread:
-        return
-    if not a.fixed and not b.fixed:
-        yield statistics.welch_t(seeds_a, seeds_b)
-    elif b.fixed:
-        yield statistics.one_sample_t(seeds_a, float(b.values.mean()))
-    else:
-        yield statistics.negated(statistics.one_sample_t(seeds_b, float(a.values.mean())))
-
-
-def _seed_mirrors(a: Group, b: Group, real: Group) -> Iterator[Comparison]:
-    """Over seeds the real images are a fixed value: all runs are measured on the same ones."""
-    yield from _seed_tests(a, b.mirrored(float(real.values.mean())))
-
-
-def _same_images(a: Group, b: Group) -> bool:
-    return a.ids == b.ids and len(a.ids) > 1
-
-
-def _independent(a: Group, b: Group) -> bool:
-    return not set(a.ids) & set(b.ids) and min(len(a.ids), len(b.ids)) > 1
-
-
-def _verdict(pair: _Tested, p_holm: float, p_mirror: float, direction: Direction) -> str:
-    """``a`` or ``b``, whichever is significantly better, else ``unresolved``.
+def _verdict(pair: Tested, p_holm: float, p_mirror: float, p_equal: float, direction: Direction) -> str:
+    """``equivalent`` where the difference is surely within the margin; else ``a`` or ``b``, whichever is significantly
+    better; else ``unresolved``. A difference that is real, but surely too small to matter, is no reason to choose.
 
     For a ``target`` metric the better one is nearer to the real images' value t. Since
     (a - t)^2 - (b - t)^2 = (a - b)(a + b - 2t), that is resolved where both factors' signs are: the test of the
     difference and the same test of a against b mirrored about t must be significant.
     """
     test, mirror = pair.difference, pair.mirror
+    if p_equal < ALPHA:
+        return "equivalent"
     if p_holm >= ALPHA or not _agrees(test):
         return "unresolved"
     if direction != "target":

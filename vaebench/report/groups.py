@@ -3,15 +3,17 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaebench.core.metric import Direction
+from vaebench.core.margin import Margin, read_margin
+from vaebench.core.results import Result
 from vaebench.per_image import PerImageValues, Series
 from vaebench.report.collect import REAL, Mask, Measured
 
-Vector = NDArray[np.float64]
+Direction = Literal["higher", "lower", "target"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +24,16 @@ class Group:
     ids: tuple[str, ...]
     values: NDArray[np.float64]
     fixed: bool  # the real images, or images made elsewhere: no training seed stands behind them
+    influence: bool = False  # what images contribute to a value of all together
+    clusters: NDArray[np.int64] | None = None  # (images,): who is on each, where that is known
 
     def on(self, mask: Mask | None) -> "Group":
         """The same on a stratum."""
         if mask is None:
             return self
         ids = tuple(itertools.compress(self.ids, mask))
-        return replace(self, ids=ids, values=self.values[:, mask])
-
-    def mirrored(self, centre: "Vector | float") -> "Group":
-        """``2 * centre - values``, about one value or image by image."""
-        return replace(self, values=2 * centre - self.values)
+        clusters = None if self.clusters is None else self.clusters[mask]
+        return replace(self, ids=ids, values=self.values[:, mask], clusters=clusters)
 
 
 def groups_of(measured: Measured, series: Series) -> list[Group]:
@@ -44,7 +45,10 @@ def groups_of(measured: Measured, series: Series) -> list[Group]:
         ]
         if found:
             same = [content.values for content in found if content.ids == found[0].ids]
-            groups.append(Group(name, found[0].ids, np.stack(same), _fixed(measured, name)))
+            people = measured.people.get(series.data_fingerprint, {})
+            clusters = np.array([people[image] for image in found[0].ids]) if people.keys() >= {*found[0].ids} else None
+            fixed, influence = _fixed(measured, name), found[0].influence
+            groups.append(Group(name, found[0].ids, np.stack(same), fixed, influence, clusters))
     return groups
 
 
@@ -64,10 +68,21 @@ def set_level(measured: Measured) -> Iterator[tuple[Series, list[Group]]]:
 
 def direction_of(measured: Measured, series: Series) -> Direction:
     """As the metric declared it when it was measured."""
-    wanted = (series.metric, series.protocol)
-    found = next(line.direction for line in measured.results if (line.metric, line.protocol) == wanted)
     directions: dict[str, Direction] = {"higher": "higher", "lower": "lower", "target": "target"}
-    return directions[found]
+    return directions[_declared(measured, series).direction]
+
+
+def margin_of(measured: Measured, series: Series) -> Margin | None:
+    """As the metric declared it when it was measured."""
+    return read_margin(_declared(measured, series).margin, f"{series.metric} ({series.protocol})")
+
+
+def _declared(measured: Measured, series: Series) -> Result:
+    wanted = (series.metric, series.protocol)
+    return max(
+        (line for line in measured.results if (line.metric, line.protocol) == wanted),
+        key=lambda line: line.provenance.created,
+    )
 
 
 def _by_seed(measured: Measured) -> "list[tuple[str, dict[Series, PerImageValues]]]":

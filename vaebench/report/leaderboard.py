@@ -1,19 +1,21 @@
 """One row a recipe, metric, protocol and stratum: the rows of ``leaderboard.csv``."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from scipy import stats
 
 from vaebench import statistics
 from vaebench.core.results import Result
+from vaebench.per_image import Series
 from vaebench.report import comparisons
 from vaebench.report.collect import BASELINE, REAL, Measured
-
-# tests over training seeds speak of the recipe, tests over images of these checkpoints: the former decide
-_RANKING_TESTS = ("welch-t-seeds", "one-sample-t-seeds", "paired-t", "welch-t-images")
+from vaebench.report.groups import Group, groups_of
+from vaebench.report.pairing import DECISIVE
+from vaebench.statistics import Estimate
+from vaebench.statistics.base import quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +43,18 @@ class Row:
     vaebench_version: str
     device: str
     note: str
+    margin: str  # what difference matters, as the metric declares it: absolute, or a share such as 5%
+    df: float | None  # degrees of freedom of the interval; None where it is exact or unknown
 
 
 def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[Row]:
     """All rows, with ranks that the comparisons support."""
+    matrices = _matrices(measured)
     ordered = sorted(measured.results, key=lambda line: (*_cell(line), line.recipe != REAL, line.recipe))
     rows = []
     for _, lines in groupby(ordered, key=lambda line: (*_cell(line), line.recipe)):
-        rows.append(_row(sorted(lines, key=lambda line: line.seed if line.seed is not None else -1)))
+        seeds = sorted(lines, key=lambda line: line.seed if line.seed is not None else -1)
+        rows.append(_row(seeds, _on_stratum(seeds[0], matrices, measured)))
     return [_ranked(row, rows, tested) for row in rows]
 
 
@@ -59,16 +65,36 @@ def _cell(line: Result) -> tuple[str, ...]:
     return (line.split, line.metric, line.protocol, first, source.data_fingerprint, source.extractor_sha256)
 
 
-def _row(lines: Sequence[Result]) -> Row:
+def _matrices(measured: Measured) -> dict[tuple[Series, str], Group]:
+    """(series, recipe) -> its values (seeds, images)."""
+    every = {series for known in measured.values.values() for series in known}
+    return {(series, group.name): group for series in every for group in groups_of(measured, series)}
+
+
+def _on_stratum(line: Result, matrices: Mapping[tuple[Series, str], Group], measured: Measured) -> Group | None:
+    """The per-image values behind a row: of its stratum where they are kept by it, else that cut of all images."""
+    fingerprint = line.provenance.data_fingerprint
+    series = Series(line.dataset, line.split, fingerprint, line.metric, line.protocol)
+    own = matrices.get((replace(series, stratum=line.stratum), line.recipe))
+    if own is not None or line.stratum == "all":
+        return own
+    whole = matrices.get((series, line.recipe))
+    mask = measured.strata.get(fingerprint, {}).get(line.stratum)
+    if whole is None or mask is None or len(mask) != len(whole.ids):
+        return None
+    return whole.on(mask)
+
+
+def _row(lines: Sequence[Result], group: Group | None) -> Row:
     """One recipe's seeds as one row."""
     head, source = lines[0], lines[0].provenance
     usable = [line.value for line in lines if line.value is not None]
-    value, error, low, high = _interval(lines, usable)
+    found = _estimate(lines, usable, group)
     seeds = sum(line.seed is not None and (line.value is not None or not usable) for line in lines)
     notes = sorted({line.note for line in lines if line.note})
     if len({line.n for line in lines if line.value is not None}) > 1:
         notes.append("seeds were measured on different numbers of images: only those alike are tested together")
-    if error and seeds == 1:
+    if found.std_error > 0 and seeds == 1:
         notes.append("one training seed: the interval is over images, of this checkpoint only")
     return Row(
         dataset=head.dataset,
@@ -79,10 +105,10 @@ def _row(lines: Sequence[Result]) -> Row:
         protocol=head.protocol,
         unit=head.unit,
         direction=head.direction,
-        value=value,
-        std_error=error,
-        ci_low=low,
-        ci_high=high,
+        value=_known(found.value),
+        std_error=_known(found.std_error),
+        ci_low=_known(found.ci_low),
+        ci_high=_known(found.ci_high),
         seeds=seeds,
         n=max(line.n for line in lines),
         rank_low=None,
@@ -92,26 +118,46 @@ def _row(lines: Sequence[Result]) -> Row:
         vaebench_version=source.vaebench_version,
         device=source.device,
         note="; ".join(notes),
+        margin=head.margin,
+        df=_known(found.df),
     )
 
 
-def _interval(
-    lines: Sequence[Result], usable: Sequence[float]
-) -> tuple[float | None, float | None, float | None, float | None]:
-    """Value, standard error and 95 % interval: over training seeds where there are several, else over images."""
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else number
+
+
+def _estimate(lines: Sequence[Result], usable: Sequence[float], group: Group | None) -> Estimate:
+    """Value and 95 % interval: over training seeds and images where there are several seeds, else over images.
+
+    Without values image by image: over seeds alone, or as the metric says of the one. Seeds that agree to the last
+    digit do not make a measurement exact, unless it is a count.
+    """
     if not usable:
-        return None, None, None, None
+        return _bare(math.nan)
     exact = all(line.std_error == 0 for line in lines)
-    if len(set(usable)) == 1 and len(usable) > 1 and not exact:
-        return usable[0], None, None, None  # seeds that agree do not make a measurement exact
-    if len(usable) > 1:
-        return statistics.mean_interval(usable)
-    error = next(line.std_error for line in lines if line.value is not None)
-    if error is None:
-        return usable[0], None, None, None
+    value = statistics.nested_mean([[each] for each in usable]).value
+    if group is not None and group.values.shape[1] > 1 and len(group.values) == len(usable):
+        # what the metric said counts: the values beside it are kept with fewer digits
+        return _moved(statistics.nested_mean(group.values, group.clusters), value)
+    if len(usable) > 1 and (exact or len(set(usable)) > 1):
+        return statistics.nested_mean([[each] for each in usable])
+    error = next((line.std_error for line in lines if line.value is not None), None)
+    if len(usable) > 1 or error is None:
+        return _bare(value)
     n = next(line.n for line in lines if line.value is not None)
-    half = float(stats.t.isf(0.025, n - 1)) * error if error else 0.0  # an exact value has no degrees of freedom
-    return usable[0], error, usable[0] - half, usable[0] + half
+    half = quantile(n - 1) * error if error else 0.0  # an exact value has no degrees of freedom
+    return Estimate(value, error, n - 1.0 if error else math.nan, value - half, value + half, math.nan)
+
+
+def _bare(value: float) -> Estimate:
+    """A value without an interval."""
+    return Estimate(value, math.nan, math.nan, math.nan, math.nan, math.nan)
+
+
+def _moved(estimate: Estimate, value: float) -> Estimate:
+    shift = value - estimate.value
+    return replace(estimate, value=value, ci_low=estimate.ci_low + shift, ci_high=estimate.ci_high + shift)
 
 
 def _ranked(row: Row, rows: Sequence[Row], tested: Sequence[comparisons.Row]) -> Row:
@@ -152,9 +198,9 @@ def _outcome(row: Row, rival: Row, tested: Sequence[comparisons.Row]) -> int | N
         if (test.split, test.stratum, test.metric, test.protocol) == cell
         and {test.a, test.b} == {row.recipe, rival.recipe}
     }
-    decisive = next((found[name] for name in _RANKING_TESTS if name in found), None)
+    decisive = next((found[name] for name in DECISIVE if name in found), None)
     if decisive is not None:
-        if decisive.verdict == "unresolved":
+        if decisive.verdict in ("unresolved", "equivalent"):
             return 0
         winner = decisive.a if decisive.verdict == "a" else decisive.b
         return 1 if winner == row.recipe else -1
