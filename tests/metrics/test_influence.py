@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from vaebench.core.metric import Score
+from vaebench.metrics import distances
 from vaebench.metrics.attributes import _balanced
 from vaebench.metrics.frechet import Moments, frechet_derivatives, frechet_distance
 from vaebench.metrics.kernel import mmd_derivatives, polynomial_mmd
 from vaebench.metrics.latent import mmd_to_standard_normal
+from vaebench.metrics.neighbours import density_coverage, precision_recall
 from vaebench.metrics.spread import mean_pairwise_distance, vendi_score
 
 
@@ -109,3 +111,29 @@ def test_balanced_accuracy_is_of_independent_shares():
     assert score.value == pytest.approx(sum(shares) / 2)
     assert score.std_error == pytest.approx(math.sqrt(variance * 200 / 199), rel=1e-9)
     assert _balanced(correct, torch.zeros(200, dtype=torch.int64)).value is None
+
+
+def without_each(function, made):
+    return torch.tensor(
+        [function(torch.cat([made[:left_out], made[left_out + 1 :]])) for left_out in range(len(made))],
+        dtype=torch.float64,
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("block", [7, 2048])
+def test_recall_and_coverage_owe_to_each_image_what_they_lose_without_it(k, block, monkeypatch):
+    monkeypatch.setattr(distances, "BLOCK", block)
+    real, made = rows(60, 2, seed=6), rows(40, 2, seed=7, scale=0.8)
+    recalled, covered = precision_recall(real, made, k), density_coverage(real, made, k)
+    lost = recalled.recall - without_each(lambda rest: precision_recall(real, rest, k).recall, made)
+    torch.testing.assert_close(recalled.recall_derivatives, 39 * lost, rtol=1e-9, atol=1e-9)
+    lost = covered.coverage - without_each(lambda rest: density_coverage(real, rest, k).coverage, made)
+    torch.testing.assert_close(covered.coverage_derivatives, 39 * lost, rtol=1e-9, atol=1e-9)
+    assert (recalled.recall_derivatives < 0).any()  # without some, others reach further
+    assert covered.coverage_derivatives.sum() > 0
+
+
+def test_recall_of_as_few_images_as_there_can_be():
+    found = precision_recall(rows(9, 2, seed=8), rows(4, 2, seed=9), 3)
+    assert found.recall_derivatives.isfinite().all()

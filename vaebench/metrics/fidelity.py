@@ -15,7 +15,7 @@ from vaebench.metrics.collected import KINDS, Collected, checked
 from vaebench.metrics.frechet import FrechetDistance, FrechetInfinity
 from vaebench.metrics.kernel import KernelDistance
 
-Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, Tensor]]
+Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, Score]]
 RESIZE = "tf-resize"  # of Inception: bilinear without antialiasing, as TensorFlow 1 did it
 
 
@@ -49,23 +49,23 @@ class Neighbourhoods(Study):
         kept = reference.statistic(f"radii-{k}", partial(_radii, k=k))["radii"]
         protocol = f"{self._space}/{RESIZE}/k={k}/n={len(made)}/{self._kind}"
         values = self._compare(real, made, k, kept.to(made.device))
-        return {
-            name: replace(Score.mean_of(each.cpu()), n=len(made), protocol=protocol) for name, each in values.items()
-        }
+        return {name: replace(score, protocol=protocol) for name, score in values.items()}
 
 
 def _radii(features: Tensor, k: int) -> Mapping[str, Tensor]:
     return {"radii": neighbours.nearest_distances(features, features, k, same=True)}
 
 
-def _precision_recall(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, Tensor]:
+def _precision_recall(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, Score]:
     found = neighbours.precision_recall(real, made, k, real_radii=radii)
-    return {"precision": found.precision_per_generated, "recall": found.recall_per_real}
+    recalled = Score.influenced(found.recall, found.recall_derivatives)
+    return {"precision": Score.mean_of(found.precision_per_generated.cpu()), "recall": recalled}
 
 
-def _density_coverage(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, Tensor]:
+def _density_coverage(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapping[str, Score]:
     found = neighbours.density_coverage(real, made, k, real_radii=radii)
-    return {"density": found.density_per_generated, "coverage": found.coverage_per_real}
+    covered = Score.influenced(found.coverage, found.coverage_derivatives)
+    return {"density": Score.mean_of(found.density_per_generated.cpu()), "coverage": covered}
 
 
 def fid(inception: int = 2048, infinity: bool = False) -> list[Metric]:

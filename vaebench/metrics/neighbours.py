@@ -22,22 +22,30 @@ _TIES = 8  # training images equally near to a point that are looked at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionRecall:
-    """Both values, and the 0 or 1 of every image that they are means of: float64 (m,) and (n,)."""
+    """Both values, the 0 or 1 of every image that they are means of, and what recall owes to each generated image.
+
+    float64 (m,), (n,) and (m,); ``recall_derivatives`` by leaving out, (m - 1) times what recall then loses.
+    """
 
     precision: float
     recall: float
     precision_per_generated: Tensor = field(compare=False)
     recall_per_real: Tensor = field(compare=False)
+    recall_derivatives: Tensor = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DensityCoverage:
-    """Both values, and what they are means of: density 0 or more, coverage 0 or 1: float64 (m,) and (n,)."""
+    """Both values, what they are means of (density 0 or more, coverage 0 or 1), and what coverage owes to each image.
+
+    float64 (m,), (n,) and (m,); ``coverage_derivatives`` by leaving out, (m - 1) times what coverage then loses.
+    """
 
     density: float
     coverage: float
     density_per_generated: Tensor = field(compare=False)
     coverage_per_real: Tensor = field(compare=False)
+    coverage_derivatives: Tensor = field(compare=False)
 
 
 def sorted_distances(queries: Tensor, keys: Tensor, k: int, *, same: bool = False) -> Tensor:
@@ -85,13 +93,45 @@ def precision_recall(
     if real_radii is None:
         real_radii = nearest_distances(real, real, k, same=True)
     precise = manifold_coverage(generated, real, real_radii).double()
-    recalled = manifold_coverage(real, generated, nearest_distances(generated, generated, k, same=True)).double()
+    recalled, derivatives = recalled_without_each(real, generated, k)
     return PrecisionRecall(
         precision=precise.mean().item(),
         recall=recalled.mean().item(),
         precision_per_generated=precise,
         recall_per_real=recalled,
+        recall_derivatives=derivatives,
     )
+
+
+def recalled_without_each(real: Tensor, generated: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Whether each real image is recalled, and what recall loses without each generated image, times (m - 1).
+
+    (n, d), (m, d) -> float64 (n,) and (m,). Without an image its ball is gone, and those that had it among their k
+    nearest reach out to the next one. So a real image is lost with the only ball that it lies in, unless one of those
+    reaches it, and one that lay in none is won where one does.
+    Raises :class:`UserError` where there are too few generated images for k neighbours.
+    """
+    count = len(generated)
+    spare = min(k + 1, count - 1)  # the next one, where there is one
+    distances, numbers = _nearest(generated, generated, max(k, spare), same=True)
+    inner, outer, near = distances[:, k - 1], distances[:, spare - 1], numbers[:, :k]
+    balls = torch.zeros(len(real), dtype=torch.int64, device=real.device)
+    their_numbers = torch.zeros_like(balls)
+    reached: list[Tensor] = []  # (pairs, 2): a real image, and a generated one without which a ball would reach it
+    for (rows, columns, inside), (_, _, wider) in zip(
+        _within(real, generated, inner), _within(real, generated, outer), strict=True
+    ):
+        balls[rows] += inside.sum(dim=1)
+        centres = torch.arange(columns.start, columns.stop, device=real.device)
+        their_numbers[rows] += torch.where(inside, centres, 0).sum(dim=1)
+        image, centre = (wider & ~inside).nonzero(as_tuple=True)
+        pairs = torch.stack([(image + rows.start)[:, None].expand(-1, k), near[centre + columns.start]], dim=-1)
+        reached.append(pairs.flatten(0, 1).unique(dim=0) if len(pairs) else pairs.flatten(0, 1))
+    image, without = torch.cat(reached).unique(dim=0).T
+    won = torch.bincount(without[balls[image] == 0], minlength=count)
+    lost = torch.bincount(their_numbers[balls == 1], minlength=count)
+    kept = torch.bincount(without[(balls[image] == 1) & (their_numbers[image] == without)], minlength=count)
+    return (balls > 0).double(), (lost - kept - won).double() * (count - 1) / len(real)
 
 
 def density_coverage(
@@ -113,16 +153,21 @@ def density_coverage(
     if real_radii is None:
         real_radii = nearest_distances(real, real, k, same=True)
     balls = torch.zeros(len(generated), dtype=torch.float64, device=real.device)
-    covered = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    visitors = torch.zeros(len(real), dtype=torch.int64, device=real.device)
+    their_numbers = torch.zeros_like(visitors)  # added up: of one visitor, the sum is its number
     for rows, columns, inside in _within(generated, real, real_radii):
         balls[rows] += inside.sum(dim=1)
-        covered[columns] |= inside.any(dim=0)
-    density, coverage = balls / k, covered.double()
+        visitors[columns] += inside.sum(dim=0)
+        numbers = torch.arange(rows.start, rows.stop, device=real.device)[:, None]
+        their_numbers[columns] += torch.where(inside, numbers, 0).sum(dim=0)
+    density, coverage = balls / k, (visitors > 0).double()
+    alone = torch.bincount(their_numbers[visitors == 1], minlength=len(generated))
     return DensityCoverage(
         density=density.mean().item(),
         coverage=coverage.mean().item(),
         density_per_generated=density,
         coverage_per_real=coverage,
+        coverage_derivatives=alone.double() * (len(generated) - 1) / len(real),
     )
 
 
