@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -211,12 +211,12 @@ def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
     return options
 
 
-def _reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, published: Path | None = None) -> None:
-    from vaebench.report.write import write_report
+def _reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> None:
+    from vaebench.report.write import Report, write_report
 
     for dataset, folders in datasets.items():
-        folder, _ = write_report(dataset, out_dir, published, folders)
-        _say(f"{dataset}: tables in {folder} (leaderboard.md, leaderboard.csv, comparisons.csv, figures/)")
+        folder, _ = write_report(dataset, out_dir, Report(extra=folders, **wanted))
+        _say(f"{dataset}: {folder / 'index.html'}; tables beside it (leaderboard.md, leaderboard.csv, comparisons.csv)")
 
 
 @app.command(epilog="Example: vaebench report --dataset mnist --out reports")
@@ -224,14 +224,16 @@ def report(
     dataset: Dataset = None,
     out_dir: Out = REPORTS,
     published: Annotated[Path | None, typer.Option(help="folder of published tables; default vaebench's own")] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="leaderboard.tex as well, for booktabs")] = False,
+    evidence: Annotated[bool, typer.Option("--evidence", help="what it was made from as well, to be rebuilt")] = False,
 ) -> None:
-    """Write tables and figures from what has been measured."""
+    """Write tables, page and figures from what has been measured."""
     from vaebench.report.collect import all_folders, datasets_measured
 
     found = [dataset] if dataset else datasets_measured(all_folders())
     if not found:
         raise UserError("nothing has been measured yet: run 'vaebench evaluate --all' first")
-    _reports(dict.fromkeys(found, ()), out_dir, published)
+    _reports(dict.fromkeys(found, ()), out_dir, published=published, latex=latex, evidence=evidence)
 
 
 @app.command(epilog="Example: vaebench compare dfcvae-mnist vae-mnist")

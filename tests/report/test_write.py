@@ -11,7 +11,7 @@ from vaebench.core import results
 from vaebench.core.places import runs_dir
 from vaebench.report import write
 from vaebench.report.figures import draw_all
-from vaebench.report.write import write_report
+from vaebench.report.write import Report, write_report
 
 N = 40
 LABELS = [i % 3 for i in range(N)]
@@ -50,7 +50,7 @@ def figures(monkeypatch, quick):
 @pytest.fixture
 def report(tmp_path):
     runs_on_disk()
-    return write_report("toy", tmp_path / "reports", Path("none"))[0]
+    return write_report("toy", tmp_path / "reports", Report(published=Path("none")))[0]
 
 
 def test_all_files_are_there(figures, report):
@@ -60,15 +60,15 @@ def test_all_files_are_there(figures, report):
 
 def test_the_same_results_give_the_same_bytes(figures, report, tmp_path):
     before = tree(report)
-    again, _ = write_report("toy", tmp_path / "again", Path("none"))
+    again, _ = write_report("toy", tmp_path / "again", Report(published=Path("none")))
     assert tree(again) == before
-    assert tree(write_report("toy", tmp_path / "reports", Path("none"))[0]) == before
+    assert tree(write_report("toy", tmp_path / "reports", Report(published=Path("none")))[0]) == before
 
 
 def test_order_of_the_folders_does_not_matter(report, tmp_path, monkeypatch):
     before, folders = tree(report), write.all_folders()
     monkeypatch.setattr(write, "all_folders", lambda: folders[::-1])
-    after = tree(write_report("toy", tmp_path / "again", Path("none"))[0])
+    after = tree(write_report("toy", tmp_path / "again", Report(published=Path("none")))[0])
     assert {name: after[name] for name in ("leaderboard.csv", "comparisons.csv")} == {
         name: before[name] for name in ("leaderboard.csv", "comparisons.csv")
     }
@@ -113,7 +113,8 @@ def test_the_page_says_what_is_lacking_and_who_made_it(report):
 def test_the_page_shows_every_figure(figures, report):
     text = (report / "leaderboard.md").read_text()
     drawn_files = sorted(path.name for path in (report / "figures").iterdir())
-    assert drawn_files == ["blur_histogram_label_1.png", "blur_histogram_label_not_1.png", "blur_per_class.png"]
+    pictures = ["blur_histogram_label_1.png", "blur_histogram_label_not_1.png", "blur_per_class.png"]
+    assert drawn_files == [*pictures, "forest.svg"]
     assert all(f"(figures/{name})" in text for name in drawn_files)
 
 
@@ -121,7 +122,7 @@ def test_a_person_s_remarks_stand_under_their_figure(figures, report, tmp_path):
     (report / "remarks.toml").write_text(
         'date = "2026-02-03"\n[figures]\n"figures/blur_per_class.png" = "Twos blur."\n'
     )
-    write_report("toy", tmp_path / "reports", Path("none"))
+    write_report("toy", tmp_path / "reports", Report(published=Path("none")))
     text = (report / "leaderboard.md").read_text()
     assert "(figures/blur_per_class.png)\n\nSeen 2026-02-03: Twos blur.\n" in text
     assert text.count("Seen 2026-02-03") == 1
@@ -131,23 +132,22 @@ def test_what_the_data_are_stands_first(tmp_path):
     note = "subset: 40 of the 19,962 test images"
     lines = [result("vae", 0, "fid", 1.0, provenance=provenance(data_note=note))]
     results.append(RunFolder(runs_dir() / "vae" / "seed-0").results, lines)
-    folder, _ = write_report("toy", tmp_path / "reports", Path("none"))
+    folder, _ = write_report("toy", tmp_path / "reports", Report(published=Path("none")))
     assert "\n**Subset: 40 of the 19,962 test images.** Split `test`" in (folder / "leaderboard.md").read_text()
 
 
 def test_warnings_while_training_are_shown_and_many_are_counted(report, tmp_path):
     (runs_dir() / "vae" / "seed-1" / "warnings.log").write_text("".join(f"step {i}00: alas\n" for i in range(9)))
-    write_report("toy", tmp_path / "reports", Path("none"))
+    write_report("toy", tmp_path / "reports", Report(published=Path("none")))
     text = (report / "leaderboard.md").read_text()
     shown = [line for line in text.splitlines() if line.startswith("- vae/seed-1, ")]
     assert len(shown) == 7 and shown[0].endswith("step 000: alas") and shown[-1].endswith("and 3 more")
 
 
 def test_files_of_others_are_left_alone(report, tmp_path):
-    (report / "figures").mkdir()
     (report / "figures" / "mine.png").write_bytes(b"mine")
     (report / "notes.md").write_text("mine")
-    write_report("toy", tmp_path / "reports", Path("none"))
+    write_report("toy", tmp_path / "reports", Report(published=Path("none")))
     assert (report / "figures" / "mine.png").read_bytes() == b"mine"
     assert (report / "notes.md").read_text() == "mine"
 
@@ -185,12 +185,46 @@ def test_nothing_measured_is_exit_code_2(cli, arguments, tmp_path):
 
 def test_the_summary_is_the_main_table(tmp_path):
     runs_on_disk()
-    _, (head, *lines) = write_report("toy", tmp_path / "reports", Path("none"))
+    _, (head, *lines) = write_report("toy", tmp_path / "reports", Report(published=Path("none")))
     assert head.split() == ["metric", "originals", "gan|wide", "vae"]
     assert [line.split()[0] for line in lines] == ["blur", "fid", "mse"]  # nobody has ssim: the page says why
 
 
 def test_runs_are_not_touched(report, tmp_path):
     before = tree(runs_dir())
-    write_report("toy", tmp_path / "again", Path("none"))
+    write_report("toy", tmp_path / "again", Report(published=Path("none")))
     assert tree(runs_dir()) == before
+
+
+def test_a_latex_table_is_written_where_it_is_asked_for(report, tmp_path):
+    assert not (report / "leaderboard.tex").exists()
+    write_report("toy", tmp_path / "reports", Report(published=Path("none"), latex=True))
+    text = (report / "leaderboard.tex").read_text()
+    assert text.startswith("\\begin{tabular}{lrrr}\n\\toprule\nmetric & originals & ")
+    assert "gan\\textbar{}wide" in text and "gan|wide" not in text
+    assert text.count("\\\\\n") == text.count(" & ") / 3
+
+
+def test_evidence_makes_the_same_report_again(report, tmp_path, monkeypatch):
+    write_report("toy", tmp_path / "reports", Report(published=Path("none"), evidence=True))
+    evidence = report / "evidence"
+    assert not list(evidence.rglob("*.safetensors"))
+    wanted = {name: content for name, content in tree(report).items() if not name.startswith("evidence/")}
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("VAEBENCH_RUNS", str(evidence))
+        again, _ = write_report("toy", tmp_path / "again", Report(published=Path("none")))
+    assert tree(again) == wanted
+    before = tree(evidence)
+    write_report("toy", tmp_path / "reports", Report(published=Path("none"), evidence=True))
+    assert tree(evidence) == before
+
+
+def test_the_uncertainty_is_split_by_where_it_comes_from(report):
+    rows = read_csv(report / "variance.csv")
+    assert {row["recipe"] for row in rows} == {"vae", "gan|wide"}
+    for row in rows:
+        assert float(row["image_sd"]) > 0 and row["sampling_sd"] == ""
+        if row["seeds"] == "1":
+            assert row["training_sd"] == row["training_share"] == ""
+        else:
+            assert 0 <= float(row["training_share"]) <= 1

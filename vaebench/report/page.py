@@ -1,41 +1,56 @@
 """``leaderboard.md``: one split and fingerprint of a dataset, as a reader of a pull request sees it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from vaebench.report import attributes, comparisons, leaderboard
+from vaebench.report import attributes, comparisons, leaderboard, variance
 from vaebench.report.collect import BASELINE, REAL, Measured
+from vaebench.report.pairing import decisive
+from vaebench.report.part import Part
 from vaebench.report.published import Claim
 from vaebench.report.remarks import Remarks
-from vaebench.report.tables import p_text, short, to_markdown
+from vaebench.report.tables import DIRECTIONS, p_text, short, to_markdown
 
-DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "target": "nearer to the originals is better"}
 WARNINGS_SHOWN = 6  # of a run; the file has them all
 
 
-def page(
-    measured: Measured,
-    ranked: Sequence[leaderboard.Row],
-    tested: Sequence[comparisons.Row],
-    probed: Sequence[attributes.Row],
-    held: Sequence[Claim],
-    captions: Mapping[str, str],
-    remarks: Remarks,
-) -> str:
-    """The whole page; ``captions`` and ``remarks`` by the figures' paths within the report."""
+def page(part: Part) -> str:
+    """The whole page."""
+    measured, ranked = part.measured, part.ranked
     parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *_mixed(measured)]
     parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(measured, ranked)]
     strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == "blur"})
     if strata:
         parts += ["## Laplacian variance by stratum\n", _strata_table(measured, ranked, strata)]
-    parts += attributes.section(probed, measured)
-    parts += ["## Is the difference real?\n", _comparison_table(tested)]
-    if held:
-        parts += ["## Beside what was published\n", _claims_table(held)]
+    parts += attributes.section(part.probed, measured)
+    parts += ["## Is the difference real?\n", *_standing(part), _comparison_table(part.tested)]
+    if part.held:
+        parts += ["## Beside what was published\n", _claims_table(part.held)]
     if measured.records:
         parts += ["## Training\n", _training_table(measured), _commands(measured)]
     parts += _warnings(measured)
-    parts += ["## Figures\n", *(_figure(name, text, remarks) for name, text in captions.items())]
+    parts += ["## Figures\n", *(_figure(name, text, part.remarks) for name, text in part.captions.items())]
     return "\n".join(parts)
+
+
+def _standing(part: Part) -> list[str]:
+    """Mean ranks over metrics, and what seeds do to who is first."""
+    places, said = part.standing, []
+    if places.names:
+        ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(places.names, places.average_ranks, strict=True))
+        said.append(
+            f"Mean ranks over the {len(places.metrics)} metrics that all models have: {ranks}; ranks less than "
+            f"{places.critical_difference:.2f} apart are not told apart (Nemenyi; Friedman's p "
+            f"{p_text(places.p_value)}).\n"
+        )
+    unsure = [
+        f"{metric} ({protocol}): {', '.join(f'{name} {100 * share:.0f} %' for name, share in sorted(shares.items()))}"
+        for (metric, protocol), shares in places.stability.items()
+        if 0 < max(shares.values()) < 1
+    ]
+    if unsure:
+        lines = "".join(f"- {line}\n" for line in unsure)
+        said.append(f"Who is best depends on the training seeds drawn (shares of all draws) in:\n\n{lines}")
+    return [*said, variance.in_words(part.spread)] if part.spread else said
 
 
 def _figure(name: str, caption: str, remarks: Remarks) -> str:
@@ -148,10 +163,12 @@ def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:
         if line.value is not None and line.note and line.stratum == "all" and not line.recipe.startswith(BASELINE)
     ]
     return (
-        "Value ± half of its 95 % interval (rank). The interval is over training seeds where a recipe has several, "
-        "else over images, and then speaks of that checkpoint only. Ranks count tests won after Holm's correction "
-        "at 0.05, over seeds where there are several; a range means that the data leave it open; no rank, that "
-        "nothing was tested.\n" + "".join(f"\n- {note}" for note in dict.fromkeys(notes)) + "\n"
+        "Value ± half of its 95 % interval (rank). The interval is over training seeds and images where a recipe has "
+        "several seeds, else over images, and then speaks of that checkpoint only. Ranks count tests won after Holm's "
+        "correction at 0.05, over seeds where there are several; a range means that the data leave it open, or that "
+        "the difference is within the margin; no rank, that nothing was tested.\n"
+        + "".join(f"\n- {note}" for note in dict.fromkeys(notes))
+        + "\n"
     )
 
 
@@ -170,8 +187,9 @@ def _strata_table(measured: Measured, ranked: Sequence[leaderboard.Row], strata:
 
 
 def _comparison_table(tested: Sequence[comparisons.Row]) -> str:
-    """Stratum ``all`` of every metric, and the two strata of the MNIST article; the rest is in the CSV."""
-    shown = [row for row in tested if row.stratum in ("all", "label!=1", "label=1") and _worth_a_line(row)]
+    """The test that decides each pair: stratum ``all``, and the two of the MNIST article; the rest is in the CSV."""
+    shown = [row for row in decisive(tested) if row.stratum == "all" or row.metric == "blur"]
+    shown = [row for row in shown if row.stratum in ("all", "label!=1", "label=1")]
     body = [
         [
             f"{row.metric} ({row.protocol}), {row.stratum}",
@@ -180,35 +198,32 @@ def _comparison_table(tested: Sequence[comparisons.Row]) -> str:
             str(row.n),
             f"{short(row.mean_difference)} [{short(row.ci_low)}, {short(row.ci_high)}]",
             short(row.effect_size),
-            f"{row.statistic:.2f}",
             p_text(row.p_holm) if row.p_holm < 1e-300 else f"{row.p_holm:.2g}",
-            {"a": _title(row.a), "b": _title(row.b)}.get(row.verdict, row.verdict),
+            _verdict(row),
         ]
         for row in shown
     ]
-    header = [
-        "metric, stratum",
-        "a - b",
-        "test",
-        "n",
-        "mean difference [95 %]",
-        "effect",
-        "statistic",
-        "p (Holm)",
-        "better",
-    ]
-    legend = (
-        "Tests over images take each recipe's values averaged over its seeds: they speak of these checkpoints. Tests "
-        "over seeds (`welch-t-seeds`, `one-sample-t-seeds`) speak of the recipes. Effect: Cohen's dz (paired-t) or "
-        "Hedges' g (the others). p-values are corrected (Holm) over the pairs of one metric, stratum and test, not "
-        "across metrics or strata. Where nearness to the originals counts, the better one must differ from the "
-        "other and from its mirror image about them. Wilcoxon's test and every other stratum: comparisons.csv.\n"
-    )
-    return to_markdown(header, body) + "\n" + legend
+    header = ["metric, stratum", "a - b", "test", "n", "mean difference [95 %]", "effect", "p (Holm)", "better"]
+    folded = f"<details><summary>{len(shown)} pairs, each with the test that decides it</summary>\n"
+    return "\n".join([_TESTS, folded, to_markdown(header, body), "</details>\n"])
 
 
-def _worth_a_line(row: comparisons.Row) -> bool:
-    return row.test != "wilcoxon" and (row.stratum == "all" or row.metric == "blur")
+_TESTS = (
+    "Tests over seeds and images (`nested-t`) speak of the recipes; tests over images alone (`paired-t`, "
+    "`clustered-t`, `welch-t-images`) of these checkpoints, values averaged over seeds. Effect: Cohen's dz (paired-t) "
+    "or Hedges' g. p-values are Holm's over the pairs of one metric, stratum and test (of attributes: over the "
+    "attributes of one pair), not across metrics. Equivalent: the difference is surely within the margin that the "
+    "metric declares (two one-sided tests, Holm's too), though it may be significant; unresolved rows say what "
+    "difference the data would have shown 4 times in 5. Where nearness to the originals counts, the better one must "
+    "differ from the other and from its mirror image about them. Every test, those of ranks and McNemar's included, "
+    "and every stratum: comparisons.csv.\n"
+)
+
+
+def _verdict(row: comparisons.Row) -> str:
+    if row.verdict == "unresolved" and row.detectable > 0:
+        return f"unresolved (could have shown {short(row.detectable)})"
+    return {"a": _title(row.a), "b": _title(row.b)}.get(row.verdict, row.verdict)
 
 
 def _claims_table(held: Sequence[Claim]) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SMALLEST_P = 1e-300
+DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "target": "nearer to the originals is better"}
 
 
 def p_text(p: float) -> str:
@@ -42,6 +43,20 @@ def to_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A pipe table; text columns left, the rest right as numbers read."""
     head, *body = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in [header, *rows]]
     return "\n".join([head, "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|", *body]) + "\n"
+
+
+_LATEX = str.maketrans({
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$",
+    "|": r"\textbar{}",
+})  # fmt: skip
+
+
+def to_latex(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A booktabs table: text column left, the rest right. Needs ``\\usepackage{booktabs}``."""
+    head, *body = [" & ".join(text.translate(_LATEX) for text in row) + r" \\" for row in [header, *rows]]
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
+    return "\n".join([*lines, r"\end{tabular}"]) + "\n"
 
 
 def short(value: float | None) -> str:

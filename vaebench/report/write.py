@@ -1,61 +1,123 @@
-"""Write one dataset's report: leaderboard, comparisons, figures; the same results give the same bytes."""
+"""Write one dataset's report: tables, page, figures; the same results give the same bytes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaebench.checkpoints import RunFolder
 from vaebench.core.places import write_text
-from vaebench.report import attributes, comparisons, leaderboard
+from vaebench.report import attributes, comparisons, leaderboard, variance
 from vaebench.report.collect import Measured, all_folders, collect
+from vaebench.report.curves import draw_curves
+from vaebench.report.evidence import FOLDER, write_evidence
 from vaebench.report.figures import draw_all
+from vaebench.report.forest import forest_svg
+from vaebench.report.html import html_report
 from vaebench.report.page import main_table, page
+from vaebench.report.part import Part
 from vaebench.report.published import claims, default_folder
-from vaebench.report.remarks import read_remarks
-from vaebench.report.tables import to_csv, to_text
+from vaebench.report.remarks import Remarks, read_remarks
+from vaebench.report.standing import Standing, standing
+from vaebench.report.svg import critical_difference_svg
+from vaebench.report.tables import to_csv, to_latex, to_text
 
 log = logging.getLogger(__name__)
 
 
-def write_report(
-    dataset: str, out: Path, published: Path | None = None, extra: Sequence[RunFolder] = ()
-) -> tuple[Path, list[str]]:
-    """Tables and figures of ``dataset`` into ``out/dataset``; that folder, and the main table for a terminal.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What to write beside tables, page and figures, and what to read beside the runs folder.
 
-    ``extra`` are measured folders outside ``VAEBENCH_RUNS``. What a person wrote of the figures into
-    ``out/dataset/remarks.toml`` stands under them. Files that this report no longer makes are left
-    alone: nothing is deleted.
+    ``extra`` are measured folders outside ``VAEBENCH_RUNS``.
     """
-    known = {folder.path.resolve(): folder for folder in (*all_folders(), *extra)}
-    parts = collect(dataset, known.values()).parts()
-    folder = out / dataset
+
+    published: Path | None = None
+    extra: Sequence[RunFolder] = field(default=())
+    latex: bool = False
+    evidence: bool = False
+
+
+def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple[Path, list[str]]:
+    """The report of ``dataset`` in ``out/dataset``; that folder, and the main table for a terminal.
+
+    What a person wrote of the figures into ``out/dataset/remarks.toml`` stands under them. Files that this report no
+    longer makes are left alone: nothing is deleted.
+    """
+    wanted = wanted or Report()
+    known = {folder.path.resolve(): folder for folder in (*all_folders(), *wanted.extra)}
+    measured, folder = collect(dataset, known.values()), out / dataset
     remarks = read_remarks(folder)
-    boards: list[leaderboard.Row] = []
-    tests: list[comparisons.Row] = []
-    probes: list[attributes.Row] = []
-    pages: list[str] = []
-    tables: list[list[str]] = []
-    shown: set[str] = set()
-    for position, part in enumerate(parts):
-        tested = comparisons.all_pairs(part)
-        ranked = leaderboard.leaderboard(part, tested)
-        figures = Path("figures") / (_name(part) if position else "")
-        drawn = draw_all(part.with_galleries(), folder / figures)
-        captions = {(figures / name).as_posix(): text for name, text in drawn.items()}
-        tables_printed = published or default_folder()
-        held, probed = claims(tables_printed, part, tested), attributes.rows(part, tables_printed)
-        pages.append(page(part, ranked, tested, probed, held, captions, remarks))
-        shown |= captions.keys()
-        tables.append(to_text(*main_table(part, ranked)))
-        boards, tests, probes = boards + ranked, tests + tested, probes + probed
+    printed = wanted.published or default_folder()
+    parts = [_part(part, folder, remarks, printed, first=not place) for place, part in enumerate(measured.parts())]
+    shown = {name for part in parts for name in part.captions}
     for name in sorted(remarks.figures.keys() - shown):
         log.warning("%s: the report has no figure '%s' for its remark", folder / "remarks.toml", name)
-    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, boards))
-    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tests))
-    if any(row.attribute != attributes.MEAN for row in probes):
-        write_text(folder / "attributes.csv", to_csv(attributes.Row, probes))
-    write_text(folder / "leaderboard.md", "\n".join(pages))
-    return folder, tables[0]
+    probed = [row for part in parts for row in part.probed]
+    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, [row for part in parts for row in part.ranked]))
+    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, [row for part in parts for row in part.tested]))
+    write_text(folder / "variance.csv", to_csv(variance.Row, [row for part in parts for row in part.spread]))
+    if any(row.attribute != attributes.MEAN for row in probed):
+        write_text(folder / "attributes.csv", to_csv(attributes.Row, probed))
+    write_text(folder / "leaderboard.md", "\n".join(page(part) for part in parts))
+    write_text(folder / "index.html", html_report(parts))
+    tables = [main_table(part.measured, part.ranked) for part in parts]
+    if wanted.latex:
+        write_text(folder / "leaderboard.tex", "\n".join(to_latex(*table) for table in tables))
+    if wanted.evidence:
+        write_evidence(measured, folder / FOLDER)
+    return folder, to_text(*tables[0])
+
+
+def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, first: bool) -> Part:
+    """All that is worked out of one split and fingerprint, its figures drawn."""
+    measured = measured.with_galleries()
+    tested = comparisons.all_pairs(measured)
+    ranked = leaderboard.leaderboard(measured, tested)
+    places = standing(measured, ranked)
+    figures = Path("figures") / ("" if first else _name(measured))
+    drawn = draw_all(measured, folder / figures) | draw_curves(measured, folder / figures)
+    drawn |= _drawings(ranked, places, folder / figures)
+    return Part(
+        measured=measured,
+        ranked=ranked,
+        tested=tested,
+        probed=attributes.rows(measured, printed),
+        spread=variance.rows(measured),
+        held=claims(printed, measured, tested),
+        captions={(figures / name).as_posix(): text for name, text in drawn.items()},
+        remarks=remarks,
+        folder=folder,
+        standing=places,
+    )
+
+
+def _drawings(ranked: Sequence[leaderboard.Row], places: Standing, folder: Path) -> Mapping[str, str]:
+    """What is drawn as text; file name -> caption."""
+    captions = {}
+    drawing = forest_svg(ranked)
+    if drawing:
+        write_text(folder / "forest.svg", drawing)
+        captions["forest.svg"] = (
+            "Values with 95 % intervals, a panel a metric; filled: first, open: first with others, diamond and line: "
+            "the originals."
+        )
+    if places.names:
+        drawing = critical_difference_svg(
+            places.names,
+            places.average_ranks,
+            places.critical_difference,
+            places.p_value,
+            places.metrics,
+            own_colours=True,
+        )
+        write_text(folder / "critical_difference.svg", drawing)
+        captions["critical_difference.svg"] = (
+            f"Mean ranks over the {len(places.metrics)} metrics that all models have; a bar joins models that "
+            "Nemenyi's test does not tell apart. Metrics overlap in what they measure, so this describes the "
+            "table above and tests no claim beyond it."
+        )
+    return captions
 
 
 def _name(part: Measured) -> str:

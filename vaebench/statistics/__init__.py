@@ -8,7 +8,7 @@ statistic and p 0.
 from vaebench.statistics.base import Comparison, Vector
 from vaebench.statistics.decisions import detectable, equivalence_p, holm
 from vaebench.statistics.means import mean_interval, paired_t, welch_t
-from vaebench.statistics.nested import Estimate, combination, comparison_of, nested_mean, nested_t
+from vaebench.statistics.nested import Estimate, combination, comparison_of, nested_mean, nested_t, training_deviation
 from vaebench.statistics.proportions import mcnemar
 from vaebench.statistics.ranks import Places, friedman, mann_whitney, wilcoxon
 
@@ -29,6 +29,7 @@ __all__ = [
     "nested_mean",
     "nested_t",
     "paired_t",
+    "training_deviation",
     "welch_t",
     "wilcoxon",
 ]

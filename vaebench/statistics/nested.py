@@ -143,6 +143,18 @@ def nested_mean(values: ArrayLike, clusters: ArrayLike | None = None) -> Estimat
     return combination([values], [1.0], shared=True, clusters=clusters)
 
 
+def training_deviation(values: ArrayLike) -> float:
+    """Standard deviation of the mean of (seeds, images) between seeds that images do not explain; NaN with one seed.
+
+    The variance of the seeds' means less what is left of images and rest in it; 0 where that is more.
+    """
+    matrix = _matrix(values)
+    if len(matrix) < 2:
+        return math.nan
+    between = moments(matrix.mean(axis=1))[1] ** 2
+    return math.sqrt(max(0.0, between - len(matrix) * _rest(matrix, None)))
+
+
 def nested_t(a: ArrayLike, b: ArrayLike, *, shared: bool, clusters: ArrayLike | None = None) -> Comparison:
     """Whether the means of (seeds, images) differ, over training seeds and images: Welch's way with all their parts.
 

@@ -1,0 +1,61 @@
+"""Places over several metrics, and what seeds do to them."""
+
+import itertools
+
+import numpy as np
+import pytest
+from handmade import measured, result
+from scipy import stats
+
+from vaebench.report.comparisons import all_pairs
+from vaebench.report.leaderboard import leaderboard
+from vaebench.report.standing import standing
+
+
+def stand(values, real=()):
+    """``values``: metric -> recipe -> values of seeds; ``blur`` has the target in ``real``."""
+    lines = [
+        result(name, seed, metric, value, margin="5%")
+        for metric, recipes in values.items()
+        for name, seeds in recipes.items()
+        for seed, value in enumerate(seeds)
+    ]
+    lines += [result("real", None, metric, value, margin="5%") for metric, value in real]
+    known = measured({}, more=lines)
+    return standing(known, leaderboard(known, all_pairs(known)))
+
+
+def test_mean_ranks_are_friedmans_over_the_metrics_that_all_have():
+    values = {
+        "mse": {"a": [1.0], "b": [2.0], "c": [3.0]},
+        "ssim": {"a": [0.9], "b": [0.8], "c": [0.95]},
+        "blur": {"a": [5.0], "b": [9.0], "c": [1.0]},
+        "kl": {"a": [1.0], "b": [2.0]},
+    }
+    found = stand(values, real=[("blur", 4.0)])
+    ranks = np.array([[1, 2, 3], [2, 3, 1], [1, 3, 2]])
+    assert found.names == ("a", "c", "b")
+    assert found.average_ranks == pytest.approx((4 / 3, 2, 8 / 3))
+    assert found.p_value == pytest.approx(stats.friedmanchisquare(*-ranks.T).pvalue)
+    assert set(found.metrics) == {"blur (recon)", "mse (recon)", "ssim (recon)"}
+    assert found.stability == {}
+
+
+def test_the_share_of_seed_draws_that_are_best_is_a_count_of_all_draws():
+    seeds = {"a": [1.0, 2.0, 3.5], "b": [1.5, 2.5], "c": [3.0, 0.5, 4.0]}
+    share = stand({"mse": seeds}).stability["mse", "recon"]
+    draws = list(itertools.product(*seeds.values()))
+    counted = {name: np.mean([min(draw) == draw[place] for draw in draws]) for place, name in enumerate(seeds)}
+    assert share == pytest.approx(counted)
+    assert sum(share.values()) == pytest.approx(1)
+
+
+def test_one_seed_each_says_nothing_of_stability_and_one_metric_nothing_of_places():
+    found = stand({"mse": {"a": [1.0], "b": [2.0]}})
+    assert (found.names, found.stability) == ((), {})
+
+
+def test_costs_do_not_count():
+    lines = [result(name, 0, metric, 1.0 + k) for metric in ("mse", "kl") for k, name in enumerate("ab")]
+    known = measured({}, more=lines)
+    assert standing(known, leaderboard(known, all_pairs(known))).names == ()

@@ -1,0 +1,172 @@
+"""The page as a whole: what is handed to the template, and the hashes that its security policy allows."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from vaebench.report import comparisons, leaderboard, variance
+from vaebench.report.collect import BASELINE, REAL, Measured
+from vaebench.report.html import grids
+from vaebench.report.html.board import Board, board
+from vaebench.report.html.embedded import plates
+from vaebench.report.html.panels import panels
+from vaebench.report.html.provenance import Shown
+from vaebench.report.html.wording import p_said, run_name, title_of, typed
+from vaebench.report.part import Part
+from vaebench.report.standing import Standing
+from vaebench.report.svg import critical_difference_svg
+
+WARNINGS_SHOWN = 6  # of a run; its file has them all
+
+
+def html_report(parts: Sequence[Part]) -> str:
+    """``index.html`` of one dataset: a single file that asks no network, the same for the same results."""
+    style, script = _template("style.css"), _template("script.js")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["breakable"] = _breakable
+    shown = Shown()
+    sections = [_section(part, f"p{position}", shown) for position, part in enumerate(parts)]
+    return environment.from_string(_template("index.html.j2")).render(
+        dataset=parts[0].measured.dataset,
+        sections=sections,
+        style=Markup(style),  # vaebench's own files
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        data=Markup(shown.to_json()),  # <, > and & are written as \u003c and so on
+    )
+
+
+def _template(name: str) -> str:
+    return (resources.files("vaebench.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _breakable(protocol: str) -> Markup:
+    """A protocol that may break into lines after its slashes."""
+    return Markup("/<wbr>").join(protocol.split("/"))
+
+
+def _hash(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
+
+
+def _section(part: Part, prefix: str, shown: Shown) -> dict[str, Any]:
+    measured, standing = part.measured, part.standing
+    table = board(measured, part.ranked, prefix, shown)
+    return {
+        "prefix": prefix,
+        "head": _head(measured),
+        "mixed": _mixed(measured),
+        "board": table,
+        "summary": _summary(table),
+        "caution": _caution(part.ranked),
+        "spread": variance.in_words(part.spread).strip(),
+        "panels": panels(part, prefix, shown),
+        "missing": grids.without_value(part.ranked),
+        "standing": _standing(standing),
+        "plates": plates(measured, part.captions, part.remarks, part.folder),
+        "attribute_means": grids.attribute_means(part.probed),
+        "attribute_each": grids.attribute_each(part.probed),
+        "attribute_notes": grids.notes(part.probed),
+        "claims": grids.claims(part.held),
+        "cost": grids.cost(part.ranked, table.models),
+        "training": grids.training(measured),
+        "warnings": _warnings(measured),
+        "commands": _commands(measured),
+    }
+
+
+def _head(measured: Measured) -> dict[str, Any]:
+    """What was measured, when, on what, by what."""
+    newest = max(measured.results, key=lambda line: line.provenance.created)
+    source = newest.provenance
+    days = sorted({line.provenance.created[:10] for line in measured.results})
+    note = source.data_note
+    return {
+        "split": newest.split,
+        "note": note[:1].upper() + note[1:],
+        "facts": [
+            ("split", newest.split),
+            ("data fingerprint", source.data_fingerprint[:12]),
+            ("measured", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"),
+            ("on", "; ".join(sorted({line.provenance.device for line in measured.results}))),
+            ("by", "vaebench " + ", ".join(sorted({line.provenance.vaebench_version for line in measured.results}))),
+            ("with", ", ".join(f"{name} {version}" for name, version in sorted(source.versions.items()))),
+        ],
+    }
+
+
+def _summary(table: Board) -> str:
+    models = [name for name in table.models if name != REAL]
+    lines = sum(len(lines) for _, lines in table.groups)
+    plural = "" if len(models) == 1 else "s"
+    return f"{len(models)} model{plural}, {lines} measurements."
+
+
+def _caution(ranked: Sequence[leaderboard.Row]) -> str:
+    """What one training seed cannot say, where models have no more."""
+    most: dict[str, int] = {}
+    for row in ranked:
+        if row.recipe != REAL and not row.recipe.startswith(BASELINE) and row.seeds:
+            most[row.recipe] = max(most.get(row.recipe, 0), row.seeds)
+    single = sorted(name for name, seeds in most.items() if seeds == 1)
+    if not single:
+        return ""
+    whose = "Every model" if len(single) == len(most) else ", ".join(single)
+    has = "has" if len(single) in (1, len(most)) else "have"
+    return f"{whose} {has} one training seed: what is tested is that checkpoint, not the recipe."
+
+
+def _mixed(measured: Measured) -> list[str]:
+    """A warning for each recipe whose seeds were not trained alike: its values then mix different models."""
+    lines = []
+    for name in measured.recipes():
+        records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
+        fields = sorted({field for record in records for field in records[0].conflicts(record)})
+        if fields:
+            lines.append(f"{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models.")
+    return lines
+
+
+def _standing(standing: Standing) -> dict[str, Any] | None:
+    """The critical-difference diagram and who is best in how many draws of seeds; None without ranks."""
+    if len(standing.names) < 2:
+        return None
+    drawing = critical_difference_svg(
+        [title_of(name) for name in standing.names],
+        standing.average_ranks,
+        standing.critical_difference,
+        standing.p_value,
+        standing.metrics,
+    )
+    return {
+        "svg": Markup(drawing),  # its texts are escaped where it is drawn
+        "metrics": list(standing.metrics),
+        "p": _equals(p_said(standing.p_value)),
+        "significant": standing.p_value < comparisons.ALPHA,
+    }
+
+
+def _equals(said: str) -> str:
+    return said if said.startswith("<") else f"= {said}"
+
+
+def _warnings(measured: Measured) -> list[str]:
+    """What the trainer saw amiss in adversarial trainings."""
+    found = []
+    for (recipe, seed), lines in sorted(measured.warnings.items(), key=str):
+        more = [f"and {len(lines) - WARNINGS_SHOWN} more"] if len(lines) > WARNINGS_SHOWN else []
+        found += [f"{run_name(recipe, seed)}, {line}" for line in (*lines[:WARNINGS_SHOWN], *more)]
+    return found
+
+
+def _commands(measured: Measured) -> str:
+    """Everything that was typed, in the order in which it must be typed again."""
+    trained = sorted({record.command for record in measured.records.values()})
+    evaluated = sorted({line.provenance.command for line in measured.results} - set(trained))
+    return "\n".join([*trained, *evaluated, typed(["vaebench", "report", "--dataset", measured.dataset])])

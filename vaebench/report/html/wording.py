@@ -1,0 +1,92 @@
+"""How the page says numbers and names."""
+
+import math
+import shlex
+from collections.abc import Sequence
+
+from vaebench.report.collect import BASELINE, REAL
+from vaebench.report.tables import p_text, short
+
+# README's "What is measured": the question, and the metrics that answer it, in their order
+QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("How near are the images to the originals?", ("mse", "psnr", "ssim", "lpips", "blur")),
+    (
+        "How near is their distribution to the real one?",
+        ("fid", "fcd", "kid", "precision", "recall", "density", "coverage"),
+    ),
+    ("What has the latent space learnt?", ("svm_accuracy", "svm_balanced_accuracy", "svm_lift")),
+    ("Does the posterior fit the prior?", ("elbo", "nll", "kl", "active_units", "posterior_mismatch")),
+    ("Are samples varied, and new?", ("diversity", "memorisation")),
+    ("Does the latent space change evenly?", ("interpolation_smoothness",)),
+    ("What did it cost?", ("parameters", "training_seconds", "training_steps", "throughput", "peak_memory")),
+)
+OTHER = "What else was measured?"
+COST = QUESTIONS[-1][1]
+
+
+def place_in_questions(metric: str) -> tuple[int, int]:
+    """Which question a metric answers, and its place there; metrics of plugins come last."""
+    for number, (_, metrics) in enumerate(QUESTIONS):
+        if metric in metrics:
+            return number, metrics.index(metric)
+    return len(QUESTIONS), 0
+
+
+def question(number: int) -> str:
+    return QUESTIONS[number][0] if number < len(QUESTIONS) else OTHER
+
+
+def kind_of(protocol: str) -> str:
+    """What images a protocol is of: ``reconstructions``, ``samples`` or ``other``."""
+    parts = protocol.split("/")
+    if "recon" in parts:
+        return "reconstructions"
+    return "samples" if "samples" in parts else "other"
+
+
+def title_of(name: str) -> str:
+    """A recipe as the page calls it."""
+    return "originals" if name == REAL else name.removeprefix(BASELINE)
+
+
+def plain(value: float | None) -> str:
+    """A number for people; whole ones, such as counts, without decimals."""
+    return f"{value:,.0f}" if value is not None and value == round(value, 0) else short(value)
+
+
+def with_error(value: float, half: float) -> tuple[str, str]:
+    """A value and its interval's half-width: the latter to two digits, the former to the same place."""
+    if not (math.isfinite(value) and math.isfinite(half)) or half <= 0:
+        return plain(value), ""
+    decimals = 1 - math.floor(math.log10(half))
+    if decimals > 8:
+        return short(value), f"{half:.1e}"
+    decimals = max(0, decimals)
+    return f"{value:,.{decimals}f}", f"{half:,.{decimals}f}"
+
+
+def rank_text(low: int | None, high: int | None) -> str:
+    if low is None:
+        return ""
+    return str(low) if low == high else f"{low}\N{EN DASH}{high}"
+
+
+def sortable(value: float | None) -> str:
+    """What a column is sorted by; empty for what is not there, which comes last."""
+    return "" if value is None or math.isnan(value) else repr(float(value))
+
+
+def p_said(value: float) -> str:
+    """A p-value for people."""
+    if math.isnan(value):
+        return "n/a"
+    return p_text(value) if value < 1e-300 else f"{value:.2g}"
+
+
+def run_name(recipe: str, seed: int | None) -> str:
+    return recipe if seed is None else f"{recipe}/seed-{seed}"
+
+
+def typed(words: Sequence[str]) -> str:
+    """A command line as one would type it."""
+    return shlex.join(words)
