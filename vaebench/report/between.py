@@ -1,6 +1,6 @@
 """What the command line asks of single runs: two of them compared, or where one number came from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vaebench.builtins import METRICS
@@ -18,14 +18,15 @@ from vaebench.report.collect import (
     provenance_lines,
 )
 from vaebench.report.comparisons import Row, compare
-from vaebench.report.tables import p_text, short, to_text
+from vaebench.report.pairing import decisive
+from vaebench.report.tables import cell, p_text, short, to_text
 from vaebench.runs import find_runs
 
 STALE = "stale: the run was trained on since, so the report leaves this out; evaluate it again"
 
 
 def between(a: str, b: str, *, brief: bool = False) -> list[str]:
-    """Every test between two RUNs, as lines of text; ``brief``: over all images, Wilcoxon's left out.
+    """Every test between two RUNs, as lines of text; ``brief``: over all images, the deciding test of each metric.
 
     Two recipes stand as they do in the report, with Holm's correction over all recipes measured; where single
     seeds or paths are named, the correction is over the two and the real images.
@@ -41,8 +42,8 @@ def between(a: str, b: str, *, brief: bool = False) -> list[str]:
         whole = collect(dataset, all_folders())
         measured = whole if {a, b} <= set(whole.recipes()) else _only(dataset, sides)
         rows = compare(measured, a, b)
-        shown = [row for row in rows if not brief or (row.stratum == "all" and row.test != "wilcoxon")]
-        lines += [f"{dataset}: a = {a}, b = {b}", *_table(shown, a), ""]
+        shown = [row for row in decisive(rows) if row.stratum == "all"] if brief else rows
+        lines += [f"{dataset}: a = {a}, b = {b}", *_table(shown, a, short if brief else _as_in_tables), ""]
     return lines[:-1]
 
 
@@ -66,13 +67,20 @@ def _only(dataset: str, sides: dict[str, list[RunFolder]]) -> Measured:
     return replace(whole, results=lines, values=values)
 
 
-def _table(rows: Sequence[Row], a: str) -> list[str]:
+def _as_in_tables(value: float) -> str:
+    """To the last digit of the CSV, so that the two can be held against each other."""
+    return cell("", float(value)) or "n/a"
+
+
+def _table(rows: Sequence[Row], a: str, number: Callable[[float], str]) -> list[str]:
     """Rows with ``a`` first, whichever way round the report has them."""
     body = []
     for row in rows:
         sign = 1 if row.a == a else -1
         low, high = sorted((sign * row.ci_low, sign * row.ci_high))
         winner = {"a": row.a, "b": row.b}.get(row.verdict, row.verdict)
+        if row.detectable > 0:
+            winner += f" (could have shown {number(row.detectable)})"
         body.append(
             [
                 row.metric,
@@ -80,10 +88,10 @@ def _table(rows: Sequence[Row], a: str) -> list[str]:
                 row.stratum,
                 row.test,
                 str(row.n),
-                short(sign * row.mean_difference),
-                f"[{short(low)}, {short(high)}]",
-                short(sign * row.effect_size),
-                f"{row.statistic if row.test == 'wilcoxon' else sign * row.statistic:.6g}",
+                number(sign * row.mean_difference),
+                f"[{number(low)}, {number(high)}]",
+                number(sign * row.effect_size),
+                number(row.statistic if row.test == "wilcoxon" else sign * row.statistic),
                 p_text(row.p_value),
                 p_text(row.p_holm),
                 winner,
