@@ -26,6 +26,7 @@ from vaebench.compute import Compute
 from vaebench.core.context import Context, FeatureSpace, Reference, TrainingFacts
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.margin import read_margin
 from vaebench.core.metric import EvalBatch, Metric, Need, Score
 from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
 from vaebench.core.perceptual import Perceptual
@@ -155,11 +156,15 @@ def check_perceptual(network: Perceptual, side: int = 64) -> None:
 def check_metric(
     build: Callable[[], list[Metric]], image_shape: tuple[int, int, int] = (1, 28, 28), n: int = 20
 ) -> None:
-    """Declares itself, does not depend on batch size, and merges: two halves merged score as one pass does."""
+    """Declares itself, does not depend on batch size, and merges: two halves merged score as one pass does.
+
+    Values per image, or what images contribute, mean the value.
+    """
     data = random_images(image_shape, n)
     for position, metric in enumerate(build()):
         assert metric.name and metric.unit and metric.protocol, f"{metric}: name, unit and protocol must be declared"
         assert metric.direction in ("higher", "lower", "target"), f"{metric.name}: direction {metric.direction!r}"
+        read_margin(metric.margin, metric.name)
         (batch,) = subjects.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
         batch = replace(batch, **_more(batch.real, n))
         one = _taken([build()[position]], [batch], data)
@@ -170,6 +175,9 @@ def check_metric(
         if one.value is not None and two.value is not None:
             close = abs(one.value - two.value) <= 1e-5 * max(abs(one.value), 1e-12)
             assert close, f"{metric.name}: merged halves score {two.value}, one pass {one.value}"
+        if one.value is not None and one.per_image is not None:
+            close = abs(one.per_image.mean().item() - one.value) <= 1e-6 * max(abs(one.value), 1e-12)
+            assert close, f"{metric.name}: its values per image do not mean its value"
         assert (one.value is None) == (two.value is None), f"{metric.name}: {one.note or two.note}, in one way only"
 
 

@@ -83,5 +83,5 @@ def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[s
     for line in between(names[1], names[0], brief=True):
         say(line)
     say("")
-    say(f"The whole report: {folder / 'leaderboard.md'}; its pictures: {folder / 'figures'}.")
+    say(f"The whole report: {folder / 'index.html'}, one page for a browser; leaderboard.md and tables lie beside it.")
     say(f"Next: vaebench compare {names[3]} {names[1]}; vaebench explain {names[0]} blur; vaebench list")

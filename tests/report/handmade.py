@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vaebench import per_image
+from vaebench import per_image, pictures
 from vaebench.checkpoints import RunFolder
 from vaebench.core import results
 from vaebench.core.dataset import strata
@@ -107,4 +107,7 @@ def write_real(scores, labels=None):
     folder = write_run("real", None, scores, name=f"real/toy-test-{FINGERPRINT[:12]}")
     if labels is not None:
         per_image.write_labels(folder.path / "images.parquet", ids_of(len(labels)), {"label": labels})
+        # images that may be shown have a gallery, though this one holds none
+        gallery = pictures.gallery_file(folder.path, FINGERPRINT)
+        pictures.save_gallery(gallery, {"none": np.zeros((0, 1, 1, 1), np.uint8)})
     return folder

@@ -20,12 +20,15 @@ FOLDER = "evidence"
 def write_evidence(measured: Measured, folder: Path) -> None:
     """Results that count and per-image values, records, histories, labels and galleries, laid out as the runs are.
 
+    Labels of images that may not be republished stay behind: their strata cannot be made again from it.
     What stands in ``folder`` already and is not of these runs is left alone.
     """
     for subject, path in measured.folders.items():
         _write_subject(measured, subject, RunFolder(path), RunFolder(folder / _place(path)))
-    for path in measured.originals.values():
-        _copy(path / LABELS, folder / _place(path) / LABELS)
+    for fingerprint, path in measured.originals.items():
+        # where the images may not be shown, and so have no gallery, their labels may not be handed on either
+        if gallery_file(path, fingerprint).exists():
+            _copy(path / LABELS, folder / _place(path) / LABELS)
 
 
 def _place(path: Path) -> Path:
