@@ -1,45 +1,61 @@
-"""One recipe, and three ways of making it worse without anyone noticing: for the gate to notice."""
+"""A small model that trains in seconds, and ways of making it worse without anyone noticing: for the gate to find."""
+
+import math
+from functools import partial
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from vaebench.core.model import Autoencoder
+from vaebench.blocks import GaussianHeads, bernoulli_nll, kl_to_standard_normal, reparameterise
+from vaebench.core.model import Autoencoder, Phase
 from vaebench.core.recipe import Recipe
-from vaebench.models.vae import plain_vae
 
 
-class Spoilt(Autoencoder):
-    """A plain VAE, trained as it should be, whose decoder is tampered with."""
+class DenseVAE(Autoencoder):
+    """Two dense layers each way; ``spoilt`` tampers with what is decoded, after a training that knows nothing of it."""
 
-    def __init__(self, *, image_shape, how="nothing"):
+    def __init__(self, *, image_shape, spoilt="", latent_dim=8):
         super().__init__()
-        self.vae, self.how = plain_vae(image_shape=image_shape), how
-        self.latent_dim = self.vae.latent_dim
+        self.latent_dim, self.spoilt, pixels = latent_dim, spoilt, math.prod(image_shape)
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 256), nn.ReLU(), GaussianHeads(256, latent_dim))
+        self.decoder = nn.Sequential(nn.Linear(latent_dim, 256), nn.ReLU(), nn.Linear(256, pixels))
+        self.decoder.append(nn.Unflatten(1, image_shape))
 
     def posterior(self, x):
-        return self.vae.posterior(x)
-
-    def phases(self):
-        return self.vae.phases()
+        mean, log_variance = self.encoder(x)
+        return mean.float(), log_variance.float()
 
     def decode(self, z):
-        images = self.vae.decode(torch.zeros_like(z) if self.how == "collapsed" else z)
-        if self.how == "blurred":
+        images = torch.sigmoid(self.decoder(torch.zeros_like(z) if self.spoilt == "collapsed" else z).float())
+        if self.spoilt == "blurred":
             return functional.avg_pool2d(functional.pad(images, (1, 1, 1, 1), "replicate"), 3, stride=1)
         return images
 
+    def phases(self):
+        adam = partial(torch.optim.Adam, lr=1e-3)
+        return [Phase(name="vae", modules=[self.encoder, self.decoder], loss=self.loss, optimizer=adam)]
+
+    def loss(self, batch, step):
+        mean, log_variance = self.posterior(batch.images)
+        logits = self.decoder(reparameterise(mean, log_variance, step.generator))
+        kl = kl_to_standard_normal(mean, log_variance).mean()
+        return {"reconstruction": bernoulli_nll(logits, batch.images).mean(), "kl": kl}
+
+
+def _recipe(**hyperparameters):
+    return Recipe(
+        name="dense-gate", model=DenseVAE, dataset="digits", batch_size=64, epochs=50, hyperparameters=hyperparameters
+    )
+
 
 def good():
-    return Recipe(name="vae-gate", model=Spoilt, dataset="digits", batch_size=32, epochs=40)
+    return _recipe()
 
 
 def blurred():
-    return Recipe(
-        name="vae-gate", model=Spoilt, dataset="digits", batch_size=32, epochs=40, hyperparameters={"how": "blurred"}
-    )
+    return _recipe(spoilt="blurred")
 
 
 def collapsed():
-    return Recipe(
-        name="vae-gate", model=Spoilt, dataset="digits", batch_size=32, epochs=40, hyperparameters={"how": "collapsed"}
-    )
+    return _recipe(spoilt="collapsed")

@@ -5,19 +5,17 @@ a file, its figures are written there (``reports/calibration.md``).
 """
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from noted import TRIALS, note
 
 from vaebench.core.metric import Score
 from vaebench.metrics.frechet import Moments, frechet_derivatives, frechet_distance
 from vaebench.metrics.kernel import mmd_derivatives, polynomial_mmd
 from vaebench.metrics.neighbours import density_coverage, precision_recall
 from vaebench.metrics.spread import mean_pairwise_distance, vendi_score
-from vaebench.report.tables import to_markdown
 from vaebench.statistics import (
     detectable,
     equivalence_p,
@@ -32,32 +30,11 @@ from vaebench.statistics import (
 )
 
 pytestmark = pytest.mark.calibration
-TRIALS = 2_000
 ALPHA = 0.05
-SECTIONS: dict[str, tuple[str, list[str], list[list[str]]]] = {}
-
-
-def note(section, lead, header, *cells):
-    SECTIONS.setdefault(section, (lead, header, []))[2].append([str(cell) for cell in cells])
 
 
 def percent(share):
     return f"{100 * share:.1f} %"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def report():
-    yield
-    target = os.environ.get("VAEBENCH_CALIBRATION")
-    if target:
-        parts = [
-            "# Calibration of the statistics\n",
-            f"Made by `tox -e calibration` ({TRIALS:,} trials a row, seeded): two samples of one truth are tested, or "
-            "an interval is asked whether it holds a known truth. Binomial noise of a row is about 0.5 points.\n",
-        ]
-        for title, (lead, header, rows) in SECTIONS.items():
-            parts += [f"## {title}\n", f"{lead}\n", to_markdown(header, rows)]
-        Path(target).write_text("\n".join(parts), encoding="utf-8")
 
 
 def crossed(draws, seeds, images, training, image, rest, means=(0.0,)):

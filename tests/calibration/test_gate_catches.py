@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_calibration import note
+from noted import note
 
 from vaebench.checkpoints import RunFolder
 from vaebench.cli import main
@@ -21,10 +21,10 @@ from vaebench.report.tables import to_csv
 
 pytestmark = pytest.mark.calibration
 RECIPES = Path(__file__).parent / "recipes.py"
-STEPS, METRICS = 240, "blur,mse,ssim,psnr,nll,fcd,diversity"
+STEPS, METRICS = 800, "blur,mse,ssim,psnr,nll,fcd,diversity"
 ACCEPTED, POOL = range(5), range(5, 25)  # training seeds of the accepted table, and of what twins are drawn from
 # what matters on runs this small: wider than what metrics declare, as their training seeds scatter more
-MARGINS = ["blur=15%", "mse=15%", "ssim=0.03", "psnr=1", "nll=5%", "fcd=40%", "diversity=15%"]
+MARGINS = ["blur=5%", "mse=15%", "ssim=0.02", "psnr=0.75", "nll=3%", "fcd=30%", "diversity=6%"]
 
 
 def vaebench(*arguments):
@@ -58,7 +58,7 @@ def runs(tmp_path_factory):
 
 
 def measured(folder, seeds):
-    chosen = [folder / "vae-gate" / f"seed-{seed}" for seed in seeds]
+    chosen = [folder / "dense-gate" / f"seed-{seed}" for seed in seeds]
     return collect("digits", [RunFolder(path) for path in [*(folder / "real").iterdir(), *chosen]])
 
 
@@ -67,13 +67,13 @@ def table(known, path):
     return read_table(path)
 
 
-def judged(accepted, candidate, tmp_path):
-    return check(table(candidate, tmp_path / "candidate.csv"), table(accepted, tmp_path / "accepted.csv"), MARGINS, ())
+def judged(accepted, candidate, tmp_path, margins=MARGINS):
+    return check(table(candidate, tmp_path / "candidate.csv"), table(accepted, tmp_path / "accepted.csv"), margins, ())
 
 
 GATE = (
     "The gate",
-    f"`vaebench check` on plain VAEs trained for {STEPS} steps on scikit-learn's digits, five training seeds a table; "
+    f"`vaebench check` on small VAEs trained for {STEPS} steps on scikit-learn's digits, five training seeds a table; "
     f"margins {', '.join(MARGINS)}.",
     ["candidate", "exit code", "rows that regressed"],
 )
@@ -120,6 +120,7 @@ def of_few_images(known: Measured, images: int) -> Measured:
 
 def test_one_seed_of_eight_images_decides_nothing(runs, tmp_path):
     accepted, candidate = (of_few_images(measured(runs["good"], [seed]), 8) for seed in (0, 7))
-    gate = judged(accepted, candidate, tmp_path)
+    kept = [margin for margin in MARGINS if not margin.startswith(("fcd", "diversity"))]
+    gate = judged(accepted, candidate, tmp_path, kept)
     note(*GATE, "one training seed of eight images", gate.exit_code, "")
     assert gate.exit_code == 3

@@ -1,0 +1,23 @@
+"""What the calibration found, a table a section, for the report."""
+
+from vaebench.report.tables import to_markdown
+
+TRIALS = 2_000
+SECTIONS: dict[str, tuple[str, list[str], list[list[str]]]] = {}
+
+
+def note(section, lead, header, *cells):
+    """Add a row to a section's table."""
+    SECTIONS.setdefault(section, (lead, header, []))[2].append([str(cell) for cell in cells])
+
+
+def written():
+    """All sections as a page, in the order of their titles."""
+    parts = [
+        "# Calibration of the statistics\n",
+        f"Made by `tox -e calibration` ({TRIALS:,} trials a row, seeded): two samples of one truth are tested, or an "
+        "interval is asked whether it holds a known truth. Binomial noise of a row is about 0.5 points.\n",
+    ]
+    for title, (lead, header, rows) in sorted(SECTIONS.items()):
+        parts += [f"## {title}\n", f"{lead}\n", to_markdown(header, rows)]
+    return "\n".join(parts)
