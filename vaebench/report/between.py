@@ -17,8 +17,7 @@ from vaebench.report.collect import (
     datasets_measured,
     provenance_lines,
 )
-from vaebench.report.comparisons import Row, compare
-from vaebench.report.pairing import decisive
+from vaebench.report.comparisons import Row, compare, decisive
 from vaebench.report.tables import cell, p_text, short, to_text
 from vaebench.runs import find_runs
 

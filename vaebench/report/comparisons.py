@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vaebench import statistics
@@ -11,7 +11,7 @@ from vaebench.core.margin import Margin
 from vaebench.per_image import Series
 from vaebench.report.collect import REAL, Mask, Measured
 from vaebench.report.groups import Direction, Group, direction_of, groups_of, margin_of, set_level
-from vaebench.report.pairing import Tested, tests_of
+from vaebench.report.pairing import DECISIVE, Tested, tests_of
 from vaebench.statistics import Comparison
 
 ALPHA = 0.05
@@ -43,6 +43,20 @@ class Row:
     p_equivalent: float  # Holm's, of two one-sided tests against the margin; NaN where there is none
     margin: float  # in the metric's unit
     detectable: float  # the smallest difference that this test would have shown 4 times in 5; NaN unless unresolved
+
+
+def deciding(rows: Iterable[Row]) -> Row | None:
+    """Of all tests of one pair, metric, protocol and stratum the one that decides; None where there is none."""
+    by_test = {row.test: row for row in rows}
+    return next((by_test[name] for name in DECISIVE if name in by_test), None)
+
+
+def decisive(rows: Iterable[Row]) -> list[Row]:
+    """The deciding test of each pair, metric, protocol and stratum, in the order of the rows."""
+    pairs: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        pairs.setdefault((row.split, row.metric, row.protocol, row.stratum, row.a, row.b), []).append(row)
+    return [best for tests in pairs.values() if (best := deciding(tests)) is not None]
 
 
 def all_pairs(measured: Measured) -> list[Row]:

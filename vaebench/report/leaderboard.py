@@ -13,7 +13,6 @@ from vaebench.per_image import Series
 from vaebench.report import comparisons
 from vaebench.report.collect import BASELINE, REAL, Measured
 from vaebench.report.groups import Group, groups_of
-from vaebench.report.pairing import deciding
 from vaebench.statistics import Estimate
 from vaebench.statistics.base import quantile
 
@@ -192,7 +191,7 @@ def _same_cell(row: Row, other: Row) -> bool:
 def _outcome(row: Row, rival: Row, tested: Sequence[comparisons.Row]) -> int | None:
     """1 where ``row`` is significantly better than ``rival``, -1 where worse, 0 unresolved, None untested."""
     cell = (row.split, row.stratum, row.metric, row.protocol)
-    decisive = deciding(
+    decisive = comparisons.deciding(
         test
         for test in tested
         if (test.split, test.stratum, test.metric, test.protocol) == cell

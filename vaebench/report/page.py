@@ -4,19 +4,17 @@ from collections.abc import Sequence
 
 from vaebench.report import attributes, comparisons, leaderboard, variance
 from vaebench.report.collect import BASELINE, REAL, Measured
-from vaebench.report.pairing import decisive
-from vaebench.report.part import Part
+from vaebench.report.part import Part, mixed_seeds, training_warnings
 from vaebench.report.published import Claim
 from vaebench.report.remarks import Remarks
 from vaebench.report.tables import DIRECTIONS, p_text, short, to_markdown
-
-WARNINGS_SHOWN = 6  # of a run; the file has them all
 
 
 def page(part: Part) -> str:
     """The whole page."""
     measured, ranked = part.measured, part.ranked
-    parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *_mixed(measured)]
+    mixed = [f"**{line}**\n" for line in mixed_seeds(measured)]
+    parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *mixed]
     parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(measured, ranked)]
     strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == "blur"})
     if strata:
@@ -80,29 +78,9 @@ def _commands(measured: Measured) -> str:
 
 def _warnings(measured: Measured) -> list[str]:
     """What the trainer saw amiss in adversarial trainings."""
-    lines = [
-        f"- {recipe}/seed-{seed}, {line}"
-        for (recipe, seed), found in sorted(measured.warnings.items(), key=str)
-        for line in (
-            *found[:WARNINGS_SHOWN],
-            *([f"and {len(found) - WARNINGS_SHOWN} more"] * (len(found) > WARNINGS_SHOWN)),
-        )
-    ]
+    lines = [f"- {line}" for line in training_warnings(measured)]
     lead = "Warnings while training (reasons to look at the samples, no proof of failure; `warnings.log` of the run):"
     return [f"{lead}\n\n" + "\n".join(lines) + "\n"] if lines else []
-
-
-def _mixed(measured: Measured) -> list[str]:
-    """A warning for each recipe whose seeds were not trained alike: its values then mix different models."""
-    lines = []
-    for name in measured.recipes():
-        records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
-        fields = sorted({field for record in records for field in records[0].conflicts(record)})
-        if fields:
-            lines.append(
-                f"**{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models.**\n"
-            )
-    return lines
 
 
 def _cells(ranked: Sequence[leaderboard.Row], stratum: str) -> dict[tuple[str, str], dict[str, leaderboard.Row]]:
@@ -188,7 +166,7 @@ def _strata_table(measured: Measured, ranked: Sequence[leaderboard.Row], strata:
 
 def _comparison_table(tested: Sequence[comparisons.Row]) -> str:
     """The test that decides each pair: stratum ``all``, and the two of the MNIST article; the rest is in the CSV."""
-    shown = [row for row in decisive(tested) if row.stratum == "all" or row.metric == "blur"]
+    shown = [row for row in comparisons.decisive(tested) if row.stratum == "all" or row.metric == "blur"]
     shown = [row for row in shown if row.stratum in ("all", "label!=1", "label=1")]
     body = [
         [

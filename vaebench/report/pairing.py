@@ -1,8 +1,7 @@
 """The tests that two recipes' values of one metric allow, and their mirror images for metrics with a target."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -12,42 +11,6 @@ from vaebench.statistics import Comparison
 
 # the first of them that a pair has decides: training seeds speak of the recipe, images of these checkpoints
 DECISIVE = ("nested-t", "clustered-t", "paired-t", "welch-t-images")
-
-
-class Named(Protocol):
-    """A row of ``comparisons.csv``, as far as it says which test of what it is."""
-
-    @property
-    def test(self) -> str: ...
-    @property
-    def split(self) -> str: ...
-    @property
-    def stratum(self) -> str: ...
-    @property
-    def metric(self) -> str: ...
-    @property
-    def protocol(self) -> str: ...
-    @property
-    def a(self) -> str: ...
-    @property
-    def b(self) -> str: ...
-
-
-Row = TypeVar("Row", bound=Named)
-
-
-def deciding(rows: Iterable[Row]) -> Row | None:
-    """Of all tests of one pair, metric, protocol and stratum the one that decides; None where there is none."""
-    by_test = {row.test: row for row in rows}
-    return next((by_test[name] for name in DECISIVE if name in by_test), None)
-
-
-def decisive(rows: Iterable[Row]) -> list[Row]:
-    """The deciding test of each pair, metric, protocol and stratum, in the order of the rows."""
-    pairs: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        pairs.setdefault((row.split, row.metric, row.protocol, row.stratum, row.a, row.b), []).append(row)
-    return [best for tests in pairs.values() if (best := deciding(tests)) is not None]
 
 
 @dataclass(frozen=True, slots=True)

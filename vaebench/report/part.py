@@ -10,6 +10,8 @@ from vaebench.report.published import Claim
 from vaebench.report.remarks import Remarks
 from vaebench.report.standing import Standing
 
+WARNINGS_SHOWN = 6  # of a run; its file has them all
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
@@ -25,3 +27,23 @@ class Part:
     folder: Path
     standing: Standing = field(default_factory=Standing)
     spread: Sequence[variance.Row] = ()
+
+
+def mixed_seeds(measured: Measured) -> list[str]:
+    """A warning for each recipe whose seeds were not trained alike: its values then mix different models."""
+    lines = []
+    for name in measured.recipes():
+        records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
+        fields = sorted({field for record in records for field in records[0].conflicts(record)})
+        if fields:
+            lines.append(f"{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models.")
+    return lines
+
+
+def training_warnings(measured: Measured) -> list[str]:
+    """What the trainer saw amiss in adversarial trainings."""
+    found = []
+    for (recipe, seed), lines in sorted(measured.warnings.items(), key=str):
+        more = [f"and {len(lines) - WARNINGS_SHOWN} more"] if len(lines) > WARNINGS_SHOWN else []
+        found += [f"{recipe}/seed-{seed}, {line}" for line in (*lines[:WARNINGS_SHOWN], *more)]
+    return found

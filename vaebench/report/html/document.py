@@ -16,12 +16,10 @@ from vaebench.report.html.board import Board, board
 from vaebench.report.html.embedded import plates
 from vaebench.report.html.panels import panels
 from vaebench.report.html.provenance import Shown
-from vaebench.report.html.wording import p_said, run_name, title_of, typed
-from vaebench.report.part import Part
+from vaebench.report.html.wording import p_said, title_of, typed
+from vaebench.report.part import Part, mixed_seeds, training_warnings
 from vaebench.report.standing import Standing
 from vaebench.report.svg import critical_difference_svg
-
-WARNINGS_SHOWN = 6  # of a run; its file has them all
 
 
 def html_report(parts: Sequence[Part]) -> str:
@@ -61,7 +59,7 @@ def _section(part: Part, prefix: str, shown: Shown) -> dict[str, Any]:
     return {
         "prefix": prefix,
         "head": _head(measured),
-        "mixed": _mixed(measured),
+        "mixed": mixed_seeds(measured),
         "board": table,
         "summary": _summary(table),
         "caution": _caution(part.ranked),
@@ -76,7 +74,7 @@ def _section(part: Part, prefix: str, shown: Shown) -> dict[str, Any]:
         "claims": grids.claims(part.held),
         "cost": grids.cost(part.ranked, table.models),
         "training": grids.training(measured),
-        "warnings": _warnings(measured),
+        "warnings": training_warnings(measured),
         "commands": _commands(measured),
     }
 
@@ -122,17 +120,6 @@ def _caution(ranked: Sequence[leaderboard.Row]) -> str:
     return f"{whose} {has} one training seed: what is tested is that checkpoint, not the recipe."
 
 
-def _mixed(measured: Measured) -> list[str]:
-    """A warning for each recipe whose seeds were not trained alike: its values then mix different models."""
-    lines = []
-    for name in measured.recipes():
-        records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
-        fields = sorted({field for record in records for field in records[0].conflicts(record)})
-        if fields:
-            lines.append(f"{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models.")
-    return lines
-
-
 def _standing(standing: Standing) -> dict[str, Any] | None:
     """The critical-difference diagram and who is best in how many draws of seeds; None without ranks."""
     if len(standing.names) < 2:
@@ -154,15 +141,6 @@ def _standing(standing: Standing) -> dict[str, Any] | None:
 
 def _equals(said: str) -> str:
     return said if said.startswith("<") else f"= {said}"
-
-
-def _warnings(measured: Measured) -> list[str]:
-    """What the trainer saw amiss in adversarial trainings."""
-    found = []
-    for (recipe, seed), lines in sorted(measured.warnings.items(), key=str):
-        more = [f"and {len(lines) - WARNINGS_SHOWN} more"] if len(lines) > WARNINGS_SHOWN else []
-        found += [f"{run_name(recipe, seed)}, {line}" for line in (*lines[:WARNINGS_SHOWN], *more)]
-    return found
 
 
 def _commands(measured: Measured) -> str:

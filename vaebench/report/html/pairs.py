@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vaebench.report.comparisons import Row
+from vaebench.report.comparisons import Row, deciding
 from vaebench.report.html.provenance import Fact, Shown
 from vaebench.report.html.wording import p_said, title_of
-from vaebench.report.pairing import deciding
 from vaebench.report.tables import short
 
 EFFECTS = {  # the others: Hedges' g
