@@ -1,6 +1,6 @@
 """Per-image values beside a run's results, as Parquet: any two runs can be compared pair by pair later."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,12 @@ class PerImageValues:
     influence: bool = False
 
 
-def write(path: Path, fresh: Mapping[Series, PerImageValues]) -> None:
-    """Add series to the file; a series that stands there is replaced by its new measurement."""
-    known = {**(read(path) if path.exists() else {}), **fresh}
+def write(path: Path, fresh: Mapping[Series, PerImageValues], gone: Collection[Series] = ()) -> None:
+    """Add series to the file; one that stands there is replaced by its new measurement, one that is gone taken out."""
+    old = {series: content for series, content in (read(path) if path.exists() else {}).items() if series not in gone}
+    known = {**old, **fresh}
     if not known:
+        path.unlink(missing_ok=True)
         return
     frames = [
         pd.DataFrame(

@@ -97,13 +97,16 @@ def store(
         data_note=data.note,
     )
     kept: dict[per_image.Series, per_image.PerImageValues] = {}
+    gone: list[per_image.Series] = []
     lines: list[Result] = []
     for metric, score in scores:
         cut = {"all": score, **score.parts}
         protocol = score.protocol or metric.protocol
         for stratum, part in cut.items():
-            if part.per_image is not None:
-                series = per_image.Series(data.name, data.split, data.fingerprint, metric.name, protocol, stratum)
+            series = per_image.Series(data.name, data.split, data.fingerprint, metric.name, protocol, stratum)
+            if part.per_image is None:
+                gone.append(series)  # an earlier measurement may have had some
+            else:
                 ids = data.ids if _belongs(part, metric, data, paired) else _numbered(source, part)
                 kept[series] = per_image.PerImageValues(tuple(ids), part.per_image.numpy(), part.influence)
         if score.per_image is not None and metric.stratified and _belongs(score, metric, data, paired):
@@ -112,7 +115,7 @@ def store(
         lines.extend(_result(metric, protocol, part, stratum, source, data, marked) for stratum, part in cut.items())
     make_dir(folder.path)
     with exclusive(folder.path, wait=True):
-        per_image.write(folder.per_image, kept)
+        per_image.write(folder.per_image, kept, gone)
         results.append(folder.results, lines)
 
 

@@ -103,7 +103,8 @@ def test_lift_is_over_the_majority_class_of_the_training_images(parts):
     for column, name in enumerate(NAMES):
         key = f"attribute={name}"
         assert accuracy.parts[key].value - lift.parts[key].value == pytest.approx(always[column].item())
-    assert lift.per_image is None  # it would repeat the accuracy's paired tests
+    torch.testing.assert_close(lift.per_image.mean().item(), lift.value)
+    torch.testing.assert_close(lift.per_image - lift.value, accuracy.per_image - accuracy.value, rtol=0, atol=0.7)
 
 
 def test_features_that_say_nothing_score_the_majority_class():

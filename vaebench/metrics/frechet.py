@@ -104,9 +104,10 @@ def frechet_derivatives(
     With x a row less the mean, it is 2 (a - b)'x + x'(1 - T)x but for a constant, where T = A^(-1/2) (A^(1/2) B
     A^(1/2))^(1/2) A^(-1/2) carries the one Gaussian to the other (Olkin and Pukelsheim 1982): half the trace of T dA is
     the change of tr (A B)^(1/2). For A = L L' and L'B L = V s^2 V', x'T x is s times the squares of V'L^(-1) x.
-    ``None`` where A has no inverse (as many dimensions as images, or more), so that the distance has no derivative.
+    ``None`` where there are fewer images than twice the dimensions: A is then singular or nearly so, and the error that
+    this gives is too small.
     """
-    if len(features) <= features.shape[1]:
+    if len(features) < 2 * features.shape[1]:
         return None
     factor, failed = torch.linalg.cholesky_ex(covariance_a)
     if failed:

@@ -127,7 +127,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
             continue
         subject = (found[0].recipe, found[0].seed)
         kept.extend(found)
-        values.setdefault(subject, {}).update(_values(folder, found))
+        values.setdefault(subject, {}).update(values_of(folder, found))
         if subject in places and subject[0] != REAL and not subject[0].startswith(BASELINE):
             raise UserError(f"{places[subject]} and {folder.path} hold the same run: move one out of {runs_dir()}")
         places[subject] = folder.path
@@ -175,10 +175,10 @@ def _measured(line: Result) -> tuple[str, ...]:
     return line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol
 
 
-def _values(folder: RunFolder, found: Sequence[Result]) -> dict[Series, PerImageValues]:
+def values_of(folder: RunFolder, found: Sequence[Result]) -> dict[Series, PerImageValues]:
     """Per-image values that ``found`` speaks of: the file may hold older ones, of weights since replaced."""
     spoken_of = {
-        Series(line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol)
+        Series(line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol, line.stratum)
         for line in found
         if line.value is not None
     }

@@ -10,7 +10,15 @@ from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin
 from vaebench.per_image import Series
 from vaebench.report.collect import REAL, Mask, Measured
-from vaebench.report.groups import Direction, Group, direction_of, groups_of, margin_of, set_level
+from vaebench.report.groups import (
+    Direction,
+    Group,
+    direction_of,
+    every_series,
+    groups_of,
+    margin_of,
+    whole_values,
+)
 from vaebench.report.pairing import DECISIVE, Tested, tests_of
 from vaebench.statistics import Comparison
 
@@ -72,14 +80,13 @@ def all_pairs(measured: Measured) -> list[Row]:
 
 def _pairs_of(measured: Measured) -> list[Row]:
     rows: list[Row] = []
-    every = sorted({series for known in measured.values.values() for series in known})
+    every = every_series(measured)
     for series in [series for series in every if series.stratum == "all"]:
-        groups = groups_of(measured, series)
+        groups, declared = groups_of(measured, series), _Declared.of(measured, series)
         for stratum, mask, cut in _strata(measured, series):
             present = [group.on(mask) for group in groups if mask is None or group.name in cut]
-            rows.extend(_family(present, series, stratum, _Declared.of(measured, series)))
-    for series, groups in set_level(measured):
-        rows.extend(_family(groups, series, "all", _Declared.of(measured, series)))
+            whole = whole_values(measured, series) if mask is None else []
+            rows.extend(_family(present, whole, series, stratum, declared))
     parts = [series for series in every if series.stratum != "all"]
     for _, found in itertools.groupby(parts, key=lambda series: (series.metric, series.protocol)):
         rows.extend(_attribute_families(measured, list(found)))
@@ -112,16 +119,30 @@ def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | No
             yield name, mask, reported[name]
 
 
-def _family(groups: Sequence[Group], series: Series, stratum: str, declared: "_Declared") -> list[Row]:
-    """All pairs of one metric and stratum, with Holm's correction within each test."""
-    groups = [group for group in groups if group.values.size]  # a stratum may hold no image
-    real = next((group for group in groups if group.name == REAL), None)
+def _family(
+    groups: Sequence[Group], whole: Sequence[Group], series: Series, stratum: str, declared: "_Declared"
+) -> list[Row]:
+    """All pairs of one metric and stratum, with Holm's correction within each test.
+
+    A pair of which one side has no values image by image is tested by ``whole``, one value a run.
+    """
+    detailed = {group.name: group for group in groups if group.values.size}  # a stratum may hold no image
+    plain = {group.name: group for group in whole}
+    names = sorted(detailed.keys() | plain.keys(), key=lambda name: (name != REAL, name))
     tested: list[Tested] = []
-    for a, b in itertools.combinations(groups, 2):
-        target = real if declared.direction == "target" and a is not real else None
-        tested.extend(tests_of(a, b, target))
-    means = {group.name: float(group.values.mean()) for group in groups}
-    return _rows(tested, series, [stratum] * len(tested), declared, means)
+    for one, other in itertools.combinations(names, 2):
+        side = detailed if {one, other} <= detailed.keys() else plain
+        a, b, real = side[one], side[other], side.get(REAL)
+        if a.extractor == b.extractor:
+            near = declared.direction == "target" and real is not None and a.extractor == real.extractor
+            tested.extend(tests_of(a, b, real if near and one != REAL else None))
+    means = _means([*plain.values(), *detailed.values()])
+    margins = [declared.margin_between(pair, means) for pair in tested]
+    return _rows(tested, series, [stratum] * len(tested), declared.direction, margins)
+
+
+def _means(groups: Iterable[Group]) -> dict[str, float]:
+    return {group.name: float(group.values.mean()) for group in groups}
 
 
 def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row]:
@@ -135,7 +156,10 @@ def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row
         tested = [test for tests in each.values() for test in tests]
         strata = [series.stratum for series, tests in each.items() for _ in tests]
         if tested:
-            rows.extend(_rows(tested, both[0], strata, _Declared.of(measured, both[0]), {}))
+            declared = _Declared.of(measured, both[0])
+            means = {series: _means(groups[series].values()) for series in both}
+            margins = [declared.margin_between(test, means[series]) for series in both for test in each[series]]
+            rows.extend(_rows(tested, both[0], strata, declared.direction, margins))
     return rows
 
 
@@ -163,18 +187,17 @@ def _rows(
     tested: Sequence[Tested],
     series: Series,
     strata: Sequence[str],
-    declared: _Declared,
-    means: Mapping[str, float],
+    direction: Direction,
+    margins: Sequence[float],
 ) -> list[Row]:
     """One row a test; Holm's correction over those of the same test."""
-    margins = [declared.margin_between(pair, means) for pair in tested]
     kinds = [pair.difference.test for pair in tested]
     p_holm = _holm(kinds, [pair.difference.p_value for pair in tested])
     p_mirror = _holm(kinds, [pair.mirror.p_value if pair.mirror else math.nan for pair in tested])
     p_equal = _holm(kinds, [_equal(pair, margin) for pair, margin in zip(tested, margins, strict=True)])
     rows = []
     for position, pair in enumerate(tested):
-        verdict = _verdict(pair, p_holm[position], p_mirror[position], p_equal[position], declared.direction)
+        verdict = _verdict(pair, p_holm[position], p_mirror[position], p_equal[position], direction)
         cells = {name: getattr(pair.difference, name) for name in Comparison.__slots__}
         rows.append(
             Row(
@@ -190,11 +213,16 @@ def _rows(
                 verdict=verdict,
                 p_equivalent=p_equal[position],
                 margin=margins[position],
-                detectable=statistics.detectable(pair.difference) if verdict == "unresolved" else math.nan,
+                detectable=math.nan if verdict != "unresolved" else _detectable(pair, kinds.count(kinds[position])),
                 **cells,
             )
         )
     return rows
+
+
+def _detectable(pair: Tested, tests: int) -> float:
+    """Of the difference alone, at the level of Holm's first step; a target's mirrored test asks for no less."""
+    return statistics.detectable(pair.difference, ALPHA / tests)
 
 
 def _holm(kinds: Sequence[str], p_values: Sequence[float]) -> list[float]:
@@ -213,7 +241,7 @@ def _equal(pair: Tested, margin: float) -> float:
     of the two ways the better one counts, twice (Bonferroni).
     """
     p = statistics.equivalence_p(pair.difference, margin)
-    if pair.mirror is None:
+    if pair.mirror is None or math.isnan(p):
         return p
     return min(1.0, 2 * min(p, statistics.equivalence_p(pair.mirror, margin)))
 
@@ -229,13 +257,13 @@ def _verdict(pair: Tested, p_holm: float, p_mirror: float, p_equal: float, direc
     test, mirror = pair.difference, pair.mirror
     if p_equal < ALPHA:
         return "equivalent"
-    if p_holm >= ALPHA or not _agrees(test):
+    if not p_holm < ALPHA or not _agrees(test):  # NaN decides nothing
         return "unresolved"
     if direction != "target":
         a_wins = (test.mean_difference > 0) == (direction == "higher")
     elif REAL in (pair.a, pair.b):
         a_wins = pair.a == REAL
-    elif mirror is None or p_mirror >= ALPHA or not _agrees(mirror):
+    elif mirror is None or not p_mirror < ALPHA or not _agrees(mirror):
         return "unresolved"
     else:
         a_wins = test.mean_difference * mirror.mean_difference < 0

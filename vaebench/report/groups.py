@@ -1,7 +1,7 @@
 """One recipe's values of one metric, seeds stacked: what two recipes are compared by."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from vaebench.core.margin import Margin, read_margin
 from vaebench.core.results import Result
 from vaebench.per_image import PerImageValues, Series
-from vaebench.report.collect import REAL, Mask, Measured
+from vaebench.report.collect import Mask, Measured
 
+PART = "attribute="  # strata that are parts of a value, an attribute each
 Direction = Literal["higher", "lower", "target"]
 
 
@@ -26,6 +27,7 @@ class Group:
     fixed: bool  # the real images, or images made elsewhere: no training seed stands behind them
     influence: bool = False  # what images contribute to a value of all together
     clusters: NDArray[np.int64] | None = None  # (images,): who is on each, where that is known
+    extractor: str = ""  # hash of the weights that the metric's features come from
 
     def on(self, mask: Mask | None) -> "Group":
         """The same on a stratum."""
@@ -37,33 +39,68 @@ class Group:
 
 
 def groups_of(measured: Measured, series: Series) -> list[Group]:
-    """The recipes with per-image values of this series; seeds on other images than the first are left out."""
+    """The recipes that have values of this series image by image, every seed on the same images."""
     groups = []
     for name in measured.recipes():
         found: list[PerImageValues] = [
             known[series] for subject, known in _by_seed(measured) if subject == name and series in known
         ]
-        if found:
-            same = [content.values for content in found if content.ids == found[0].ids]
-            people = measured.people.get(series.data_fingerprint, {})
-            clusters = np.array([people[image] for image in found[0].ids]) if people.keys() >= {*found[0].ids} else None
-            fixed, influence = _fixed(measured, name), found[0].influence
-            groups.append(Group(name, found[0].ids, np.stack(same), fixed, influence, clusters))
+        lines = _lines(measured, series, name)
+        if not found or len(found) < len(lines) or any(content.ids != found[0].ids for content in found):
+            continue  # some seeds were measured on other images, or without values of each
+        people = measured.people.get(series.data_fingerprint, {})
+        clusters = np.array([people[image] for image in found[0].ids]) if people.keys() >= {*found[0].ids} else None
+        groups.append(
+            Group(
+                name=name,
+                ids=found[0].ids,
+                values=np.stack([content.values for content in found]),
+                fixed=_fixed(measured, name),
+                influence=found[0].influence,
+                clusters=clusters,
+                extractor=_extractor(lines),
+            )
+        )
     return groups
 
 
-def set_level(measured: Measured) -> Iterator[tuple[Series, list[Group]]]:
-    """Metrics that have one value a run and none an image, as they stand in the results, stratum ``all``."""
-    known = {series for values in measured.values.values() for series in values}
-    found: dict[Series, dict[str, list[float]]] = {}
-    for line in measured.results:
-        fingerprint = line.provenance.data_fingerprint
-        series = Series(line.dataset, line.split, fingerprint, line.metric, line.protocol)
-        if series not in known and line.stratum == "all" and line.value is not None:
-            found.setdefault(series, {}).setdefault(line.recipe, []).append(line.value)
-    for series, recipes in sorted(found.items()):
-        names = sorted(recipes, key=lambda name: (name != REAL, name))
-        yield series, [Group(name, (), np.array(recipes[name])[:, None], _fixed(measured, name)) for name in names]
+def whole_values(measured: Measured, series: Series) -> list[Group]:
+    """Every recipe's values of this series as they stand in the results, one a run."""
+    groups = []
+    for name in measured.recipes():
+        lines = _lines(measured, series, name)
+        if lines:
+            values = np.array([[line.value] for line in lines], dtype=np.float64)
+            groups.append(Group(name, (), values, _fixed(measured, name), extractor=_extractor(lines)))
+    return groups
+
+
+def every_series(measured: Measured) -> list[Series]:
+    """Of all that has a value, parts (attributes) included."""
+    return sorted(
+        {
+            Series(line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol, line.stratum)
+            for line in measured.results
+            if line.value is not None and (line.stratum == "all" or line.stratum.startswith(PART))
+        }
+    )
+
+
+def _lines(measured: Measured, series: Series, name: str) -> list[Result]:
+    """The results of one recipe that have a value, by seed."""
+    wanted = (name, series.metric, series.protocol, series.stratum, series.data_fingerprint)
+    found = [
+        line
+        for line in measured.results
+        if line.value is not None
+        and (line.recipe, line.metric, line.protocol, line.stratum, line.provenance.data_fingerprint) == wanted
+    ]
+    return sorted(found, key=lambda line: -1 if line.seed is None else line.seed)
+
+
+def _extractor(lines: Sequence[Result]) -> str:
+    """Of the features' weights; seeds measured with different ones have all their hashes, and no equal."""
+    return "+".join(sorted({line.provenance.extractor_sha256 for line in lines}))
 
 
 def direction_of(measured: Measured, series: Series) -> Direction:

@@ -59,8 +59,11 @@ def _image_tests(a: Group, b: Group) -> Iterator[Comparison]:
 
 
 def _rank_tests(a: Group, b: Group) -> Iterator[Comparison]:
-    """Which side tends to be larger, image by image; what images contribute to a value of all has no such meaning."""
-    if a.influence or b.influence:
+    """Which side tends to be larger, image by image.
+
+    What images contribute to a value of all has no such meaning; images of one person are not as many as they seem.
+    """
+    if a.influence or b.influence or (same_images(a, b) and a.clusters is not None):
         return
     mean_a, mean_b = a.values.mean(axis=0), b.values.mean(axis=0)
     if same_images(a, b):
@@ -74,8 +77,13 @@ def _binary(*sides: statistics.Vector) -> bool:
 
 
 def _nested(a: Group, b: Group) -> Iterator[Comparison]:
-    """Over seeds and images; none where images partly agree, or where values that are one a run do not vary at all."""
+    """Over seeds and images; none where images partly agree, or where values that are one a run do not vary at all.
+
+    A single value of images made elsewhere, without its error, is nothing to test against.
+    """
     shared = same_images(a, b)
+    if (not a.ids and a.fixed) or (not b.ids and b.fixed):
+        return
     if (a.ids or b.ids) and not (shared or independent(a, b)):
         return
     least = min((len(group.values) for group in (a, b) if not group.fixed), default=0)

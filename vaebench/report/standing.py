@@ -95,7 +95,7 @@ def _of_seed(line: Result, cell: Cell, target: float | None) -> float | None:
 
 
 def _share_best(own: statistics.Vector, others: Sequence[Sequence[float]]) -> float:
-    """Mean over own seeds of the chance that every other recipe's seed is worse; a tie counts half."""
+    """Mean over own seeds of the chance that every other recipe's seed is worse; a tie of two counts half."""
     chance = np.ones(len(own))
     for other in others:
         against = np.array(other)[None]

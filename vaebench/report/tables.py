@@ -24,7 +24,7 @@ def cell(name: str, value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float):
-        return p_text(value) if name in ("p_value", "p_holm") else f"{value:.10g}"
+        return p_text(value) if name in ("p_value", "p_holm", "p_equivalent") else f"{value:.10g}"
     return str(value)
 
 

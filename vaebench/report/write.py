@@ -65,7 +65,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     if wanted.latex:
         write_text(folder / "leaderboard.tex", "\n".join(to_latex(*table) for table in tables))
     if wanted.evidence:
-        write_evidence(measured, folder / FOLDER)
+        write_evidence(dataset, known.values(), folder / FOLDER)
     return folder, to_text(*tables[0])
 
 

@@ -37,19 +37,20 @@ def equivalence_p(comparison: Comparison, margin: float) -> float:
     return float(stats.t.sf((margin - abs(difference)) / error, comparison.df))
 
 
-def detectable(comparison: Comparison) -> float:
-    """The smallest true difference that this test, with this standard error, shows at 0.05 in 4 of 5 repetitions.
+def detectable(comparison: Comparison, alpha: float = 0.05) -> float:
+    """The smallest true difference that this test, with this standard error, shows in 4 of 5 repetitions.
 
-    Not the power of the difference that was seen: it depends on the spread alone. NaN for tests of ranks.
+    ``alpha`` is the level: 0.05 over the number of tests in a family, for Holm's first step. Not the power of the
+    difference that was seen: it depends on the spread alone. NaN for tests of ranks.
     """
     error = comparison.std_error
-    return error if math.isnan(error) or error == 0 else error * _noncentrality(round(comparison.df, 6))
+    return error if math.isnan(error) or error == 0 else error * _noncentrality(round(comparison.df, 6), alpha)
 
 
 @lru_cache(maxsize=4096)
-def _noncentrality(df: float) -> float:
+def _noncentrality(df: float, alpha: float) -> float:
     """In standard errors; by the noncentral t distribution, as ``statsmodels``' TTestPower has it."""
-    critical = quantile(df)
+    critical = quantile(df, 1 - alpha)
     if df > 1e5:
         return critical + float(stats.norm.ppf(POWER))
 

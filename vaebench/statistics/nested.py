@@ -33,7 +33,8 @@ class Estimate:
     """A mean, or a weighted sum of means, and where its variance comes from.
 
     Attributes:
-        value, std_error, ci_low, ci_high: 95 % interval; NaN but for the value where one image and one seed are all.
+        value, std_error, ci_low, ci_high: 95 % interval; NaN but for the value where one image and one seed are all,
+            or all images are of one cluster.
         df: Satterthwaite's; NaN where nothing varies.
         training: share of the squared standard error that comes from training seeds; NaN with one seed.
     """
@@ -72,7 +73,9 @@ def combination(
     whole = math.fsum(variance for variance, _ in images)
     kept = max(0.0, whole - rest) / whole if whole > 0 else 0.0
     parts = [*training, *((variance * kept, df) for variance, df in images)]
-    return _estimate(value, parts, math.fsum(variance for variance, _ in training) if training else math.nan)
+    # what images and draws leave in the seeds' means is not the training's
+    trained = max(0.0, math.fsum(variance for variance, _ in training) - rest) if training else math.nan
+    return _estimate(value, parts, trained)
 
 
 def _matrix(values: ArrayLike) -> Matrix:
@@ -124,7 +127,7 @@ def _rest(matrix: Matrix, groups: NDArray[np.intp] | None) -> float:
 def _estimate(value: float, parts: Sequence[tuple[float, float]], training: float) -> Estimate:
     variance = math.fsum(part for part, _ in parts)
     error = math.sqrt(variance)
-    df, half = math.nan, 0.0 if parts else math.nan
+    df, half = math.nan, 0.0 if parts and not math.isnan(error) else math.nan
     if error > 0:
         df = 1 / math.fsum((part / variance) ** 2 / freedom for part, freedom in parts)
         half = quantile(df) * error
@@ -174,7 +177,7 @@ def nested_t(a: ArrayLike, b: ArrayLike, *, shared: bool, clusters: ArrayLike | 
 
 def comparison_of(test: str, found: Estimate, *, n: int, effect_size: float = math.nan) -> Comparison:
     """The test of whether an estimate is 0."""
-    statistic = over(found.value, found.std_error)
+    statistic = math.nan if math.isnan(found.std_error) else over(found.value, found.std_error)
     return Comparison(
         test=test,
         n=n,
@@ -184,5 +187,11 @@ def comparison_of(test: str, found: Estimate, *, n: int, effect_size: float = ma
         effect_size=effect_size,
         statistic=statistic,
         df=found.df,
-        p_value=two_sided(statistic, found.df) if found.std_error > 0 else float(found.value == 0),
+        p_value=_p(statistic, found),
     )
+
+
+def _p(statistic: float, found: Estimate) -> float:
+    if math.isnan(found.std_error):
+        return math.nan
+    return two_sided(statistic, found.df) if found.std_error > 0 else float(found.value == 0)
