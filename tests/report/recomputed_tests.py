@@ -194,7 +194,9 @@ def tests_of(a: Sample, b: Sample, real: Sample | None) -> Iterator[Outcome]:
         clustered = a.people is not None
         tests += [lambda: _clustered(a, b) if clustered else _paired_t(x, y)] * (not a.people_withheld)
         binary = bool(np.isin([x, y], (0, 1)).all())
-        tests += [lambda: _mcnemar(x, y) if binary else _wilcoxon(x, y)] * (ranked and not clustered)
+        tests += [lambda: _mcnemar(x, y) if binary else _wilcoxon(x, y)] * (
+            ranked and not clustered and not a.people_withheld
+        )
     elif apart:
         tests += [lambda: _welch(x, y), *[lambda: _mann_whitney(x, y)] * ranked]
     trained = [len(sample.values) for sample in (a, b) if not sample.fixed]
