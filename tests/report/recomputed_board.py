@@ -143,7 +143,9 @@ def _parts_of_variance(sample: Sample, row: dict[str, str]) -> dict[str, float]:
     between = math.nan
     if seeds > 1:  # expected mean square of seeds: images * training variance + the rest's
         rest = (sample.residual**2).sum() / ((seeds - 1) * (images - 1))
-        between = math.sqrt(max(0.0, variance(sample.of_seeds) - rest / images))
+        left = variance(sample.of_seeds) - rest / images
+        # a difference of equal numbers: what is left of their rounding is no deviation
+        between = math.sqrt(left) if left > 1e-12 * variance(sample.of_seeds) else 0.0
     return {
         "seeds": seeds,
         "n": images,

@@ -50,6 +50,11 @@ def test_the_share_of_seed_draws_that_are_best_is_a_count_of_all_draws():
     assert sum(share.values()) == pytest.approx(1)
 
 
+def test_a_tie_is_shared_among_those_that_tie():
+    share = stand({"mse": {name: [1.0, 1.0] for name in "abc"}}).stability["mse", "recon"]
+    assert share == pytest.approx(dict.fromkeys("abc", 1 / 3))
+
+
 def test_one_seed_each_says_nothing_of_stability_and_one_metric_nothing_of_places():
     found = stand({"mse": {"a": [1.0], "b": [2.0]}})
     assert (found.names, found.stability) == ((), {})

@@ -1,5 +1,7 @@
 """How models stand over several metrics, and how far their places depend on the training seed."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +13,7 @@ from vaebench.report import leaderboard
 from vaebench.report.collect import REAL, Measured
 
 Cell = tuple[str, str]  # metric and protocol
+DRAWS = 100_000  # of seeds: more than that are not counted out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +85,7 @@ def _best(measured: Measured, cell: Cell, ranked: Sequence[leaderboard.Row]) -> 
             seeds.setdefault(line.recipe, []).append(score)
     if len(seeds) < 2 or max(map(len, seeds.values())) < 2:
         return {}
-    return {
-        name: _share_best(np.array(own), [seeds[other] for other in seeds if other != name])
-        for name, own in seeds.items()
-    }
+    return _shares_best(seeds)
 
 
 def _of_seed(line: Result, cell: Cell, target: float | None) -> float | None:
@@ -94,10 +94,11 @@ def _of_seed(line: Result, cell: Cell, target: float | None) -> float | None:
     return _better(line.value, line.direction, target)
 
 
-def _share_best(own: statistics.Vector, others: Sequence[Sequence[float]]) -> float:
-    """Mean over own seeds of the chance that every other recipe's seed is worse; a tie of two counts half."""
-    chance = np.ones(len(own))
-    for other in others:
-        against = np.array(other)[None]
-        chance *= ((own[:, None] > against) + 0.5 * (own[:, None] == against)).mean(axis=1)
-    return float(chance.mean())
+def _shares_best(seeds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Over all ways of drawing one seed of each; a tie is shared among those that tie."""
+    if math.prod(map(len, seeds.values())) > DRAWS:
+        return {}
+    draws = np.array(list(itertools.product(*seeds.values())))
+    best = draws == draws.max(axis=1, keepdims=True)
+    shares = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    return dict(zip(seeds, map(float, shares), strict=True))
