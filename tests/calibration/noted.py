@@ -21,8 +21,8 @@ def written():
     """All sections as a page, in the order of their titles."""
     parts = [
         "# Calibration of the statistics\n",
-        f"Made by `tox -e calibration` on {datetime.now(UTC):%Y-%m-%d}, {machine('cpu')}, numpy {numpy.__version__}, scipy "
-        f"{scipy.__version__} ({TRIALS:,} trials a row, seeded): two samples of one truth are tested, or an "
+        f"Made by `tox -e calibration` on {datetime.now(UTC):%Y-%m-%d}, {machine('cpu')}, numpy {numpy.__version__}, "
+        f"scipy {scipy.__version__} ({TRIALS:,} trials a row, seeded): two samples of one truth are tested, or an "
         "interval is asked whether it holds a known truth. Binomial noise of a row is about 0.5 points.\n",
     ]
     for title, (lead, header, rows) in sorted(SECTIONS.items()):
