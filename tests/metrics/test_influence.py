@@ -83,11 +83,27 @@ def test_the_contributions_mean_the_value():
     assert score.std_error == pytest.approx(derivatives.std().item() / math.sqrt(60), rel=1e-12)
 
 
-def test_a_singular_covariance_has_no_derivative():
-    assert frechet(rows(4, 4))[1] is None
-    flat = rows(60, 4)
-    flat[:, 3] = flat[:, 2]
-    assert frechet(flat)[1] is None
+def test_as_many_images_as_dimensions_have_no_derivative():
+    assert frechet(rows(7, 4))[1] is None
+    assert frechet(rows(8, 4))[1] is not None
+
+
+def test_units_that_never_fire_do_not_matter_to_the_derivative():
+    made = rows(500, 4, seed=2, scale=0.7)
+    dead = torch.nn.functional.pad(made, (0, 3))
+    real = Moments.of(torch.nn.functional.pad(REAL, (0, 3)))
+    moments = Moments.of(dead)
+    found = frechet_derivatives(dead, moments.mean, moments.covariance, real.mean, real.covariance)
+    torch.testing.assert_close(found, frechet(made)[1], rtol=1e-7, atol=1e-9)
+
+
+def test_a_unit_that_only_the_real_images_fire_leaves_a_derivative():
+    made = rows(1_500, 4, seed=2, scale=0.7)
+    made[:, 3] = 0
+    value, derivatives = frechet(made)
+    centred = derivatives - derivatives.mean()
+    without = frechet(made[1:])[0]
+    assert (value - without) * 1_499 == pytest.approx(centred[0].item(), abs=0.02 * centred.std().item())
 
 
 def test_vendi_is_the_same_by_its_two_matrices():

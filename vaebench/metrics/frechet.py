@@ -104,20 +104,21 @@ def frechet_derivatives(
     With x a row less the mean, it is 2 (a - b)'x + x'(1 - T)x but for a constant, where T = A^(-1/2) (A^(1/2) B
     A^(1/2))^(1/2) A^(-1/2) carries the one Gaussian to the other (Olkin and Pukelsheim 1982): half the trace of T dA is
     the change of tr (A B)^(1/2). For A = L L' and L'B L = V s^2 V', x'T x is s times the squares of V'L^(-1) x.
-    ``None`` where there are fewer images than twice the dimensions: A is then singular or nearly so, and the error that
-    this gives is too small.
+    A may be singular (units that never fire): rows lie in its range, and all is taken there. ``None`` where there are
+    fewer images than twice its rank: the error that this gives is then too small.
     """
-    if len(features) < 2 * features.shape[1]:
+    eigenvalues, eigenvectors = torch.linalg.eigh(covariance_a)
+    kept = eigenvalues > len(eigenvalues) * torch.finfo(covariance_a.dtype).eps * eigenvalues.max()
+    if len(features) < 2 * int(kept.sum()):
         return None
-    factor, failed = torch.linalg.cholesky_ex(covariance_a)
-    if failed:
-        return None
+    deviations, axes = eigenvalues[kept].sqrt(), eigenvectors[:, kept]
+    factor = axes * deviations
     squares, vectors = torch.linalg.eigh(factor.T @ covariance_b @ factor)
     scales, shift = squares.clamp(min=0).sqrt(), 2 * (mean_a - mean_b)
     parts = []
     for block in features.split(BLOCK):
         rows = block.double().cpu() - mean_a
-        whitened = torch.linalg.solve_triangular(factor, rows.T, upper=False).T @ vectors
+        whitened = (rows @ axes / deviations) @ vectors
         parts.append(rows @ shift + rows.square().sum(dim=1) - whitened.square() @ scales)
     return torch.cat(parts)
 
