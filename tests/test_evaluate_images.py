@@ -125,7 +125,8 @@ def test_samples_belong_to_no_image(evaluate, tmp_path, real, given, kind):
     kept = values_of()
     assert set(kept) == {("blur", "samples")}
     assert kept["blur", "samples"].ids[0] == "external/other/000000"
-    (row,) = rows_of(tmp_path, "comparisons.csv")
+    row, ranks = rows_of(tmp_path, "comparisons.csv")
+    assert ranks["test"] == "mann-whitney"
     expected = stats.ttest_ind(opencv(real.astype(np.float32) / 255), opencv(given[:200]), equal_var=False)
     assert (row["test"], row["a"], row["b"], row["n"]) == ("welch-t-images", "real", "external/other", "560")
     assert (float(row["statistic"]), float(row["df"])) == pytest.approx((expected.statistic, expected.df), rel=1e-4)
@@ -136,7 +137,8 @@ def test_samples_belong_to_no_image(evaluate, tmp_path, real, given, kind):
 def test_unpaired_reconstructions_have_no_strata_though_they_are_as_many(evaluate, tmp_path, given):
     assert evaluate(given[::-1], "--reference", "digits", "--kind", "reconstructions").code == 0
     rows = rows_of(tmp_path, "comparisons.csv")
-    assert {(row["test"], row["stratum"], row["protocol"]) for row in rows} == {("welch-t-images", "all", "recon")}
+    tests = {(row["test"], row["stratum"], row["protocol"]) for row in rows}
+    assert tests == {(test, "all", "recon") for test in ("welch-t-images", "mann-whitney")}
     strata = {row["stratum"] for row in rows_of(tmp_path, "leaderboard.csv") if row["recipe"] == "external/other"}
     assert strata == {"all"}
 
