@@ -261,9 +261,7 @@ def check(
     ] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="write a job summary")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write JUnit XML")] = None,
-    as_json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="write everything, for machines")
-    ] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="everything, for machines")] = None,
 ) -> None:
     """Is a table worse than an accepted one by more than a margin? Exit code 1: yes; 3: it cannot be decided."""
     from vaebench.regression import rendering
