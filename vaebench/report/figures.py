@@ -47,12 +47,12 @@ def _save(figure: Figure, path: Path) -> None:
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", metadata={"Software": None}))
 
 
-def _first_seeds(measured: Measured, content: str) -> list[tuple[Subject, Pixels]]:
+def first_seeds(galleries: Mapping[Subject, Mapping[str, Pixels]], content: str) -> list[tuple[Subject, Pixels]]:
     """One gallery a recipe: that of its first seed, the real images first."""
     chosen: dict[str, tuple[Subject, Pixels]] = {}
-    for subject in sorted(measured.galleries, key=lambda pair: (pair[0] != REAL, pair[0], pair[1] or 0)):
-        if content in measured.galleries[subject]:
-            chosen.setdefault(subject[0], (subject, measured.galleries[subject][content]))
+    for subject in sorted(galleries, key=lambda pair: (pair[0] != REAL, pair[0], pair[1] or 0)):
+        if content in galleries[subject]:
+            chosen.setdefault(subject[0], (subject, galleries[subject][content]))
     return list(chosen.values())
 
 
@@ -62,7 +62,7 @@ def _label(subject: Subject) -> str:
 
 
 def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
-    rows = _first_seeds(measured, "reconstructions")
+    rows = first_seeds(measured.galleries, "reconstructions")
     if all(subject[0] == REAL for subject, _ in rows):
         return None, ""
     columns = max(len(images) for _, images in rows)
@@ -84,7 +84,7 @@ def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
 
 
 def _sample_grids(measured: Measured) -> tuple[Figure | None, str]:
-    grids = _first_seeds(measured, "samples")
+    grids = first_seeds(measured.galleries, "samples")
     if not grids:
         return None, ""
     side = grids[0][1].shape[1]

@@ -13,6 +13,7 @@ from vaebench.per_image import Series
 from vaebench.report import comparisons
 from vaebench.report.collect import BASELINE, REAL, Measured
 from vaebench.report.groups import Group, groups_of
+from vaebench.report.tables import or_none
 from vaebench.statistics import Estimate
 from vaebench.statistics.base import quantile
 
@@ -55,6 +56,12 @@ def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[R
         seeds = sorted(lines, key=lambda line: line.seed if line.seed is not None else -1)
         rows.append(_row(seeds, _on_stratum(seeds[0], matrices, measured)))
     return [_ranked(row, rows, tested) for row in rows]
+
+
+def protocol_ends(metric: str, protocol: str) -> tuple[str, str, str]:
+    """A protocol without what only a measurement knows: one that could not be taken does not know its n."""
+    parts = protocol.split("/")
+    return metric, parts[0], parts[-1]
 
 
 def _cell(line: Result) -> tuple[str, ...]:
@@ -104,10 +111,10 @@ def _row(lines: Sequence[Result], group: Group | None) -> Row:
         protocol=head.protocol,
         unit=head.unit,
         direction=head.direction,
-        value=_known(found.value),
-        std_error=_known(found.std_error),
-        ci_low=_known(found.ci_low),
-        ci_high=_known(found.ci_high),
+        value=or_none(found.value),
+        std_error=or_none(found.std_error),
+        ci_low=or_none(found.ci_low),
+        ci_high=or_none(found.ci_high),
         seeds=seeds,
         n=max(line.n for line in lines),
         rank_low=None,
@@ -118,12 +125,8 @@ def _row(lines: Sequence[Result], group: Group | None) -> Row:
         device=source.device,
         note="; ".join(notes),
         margin=head.margin,
-        df=_known(found.df),
+        df=or_none(found.df),
     )
-
-
-def _known(number: float) -> float | None:
-    return None if math.isnan(number) else number
 
 
 def _estimate(lines: Sequence[Result], usable: Sequence[float], group: Group | None) -> Estimate:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from vaebench.report import attributes, comparisons, leaderboard, variance
 from vaebench.report.collect import BASELINE, REAL, Measured
+from vaebench.report.leaderboard import protocol_ends
 from vaebench.report.part import Part, mixed_seeds, training_warnings
 from vaebench.report.published import Claim
 from vaebench.report.remarks import Remarks
@@ -107,22 +108,16 @@ def _text(row: leaderboard.Row | None) -> str:
 
 def main_table(measured: Measured, ranked: Sequence[leaderboard.Row]) -> tuple[list[str], list[list[str]]]:
     names = [name for name in measured.models() if any(row.recipe == name for row in ranked)]
-    without = {(row.recipe, *_ends(row.metric, row.protocol)) for row in ranked if row.value is None}
+    without = {(row.recipe, *protocol_ends(row.metric, row.protocol)) for row in ranked if row.value is None}
     body = []
     for (metric, protocol), row_of in _cells(ranked, "all").items():
         sample = next(iter(row_of.values()))
         if all(row_of[name].value is None for name in names if name in row_of):
             continue  # a row without a value says no more than the list of reasons below
         what = f"{metric} ({protocol}), {sample.unit}; {DIRECTIONS[sample.direction]}"
-        lacking = [name for name in names if name not in row_of and (name, *_ends(metric, protocol)) in without]
+        lacking = [name for name in names if name not in row_of and (name, *protocol_ends(metric, protocol)) in without]
         body.append([what, *("n/a" if name in lacking else _text(row_of.get(name)) for name in names)])
     return ["metric", *map(_title, names)], body
-
-
-def _ends(metric: str, protocol: str) -> tuple[str, str, str]:
-    """A protocol without what only a measurement knows: one that could not be taken does not know its n."""
-    parts = protocol.split("/")
-    return metric, parts[0], parts[-1]
 
 
 def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:

@@ -19,6 +19,11 @@ def p_text(p: float) -> str:
     return "<1e-300" if p < SMALLEST_P else f"{p:.6g}"
 
 
+def or_none(number: float) -> float | None:
+    """A number as a table's row holds it: NaN is an empty cell."""
+    return None if math.isnan(number) else number
+
+
 def cell(name: str, value: object) -> str:
     """One CSV cell: floats to 10 digits, p-values by :func:`p_text`, nothing for None and NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vaebench import statistics
 from vaebench.report.collect import BASELINE, REAL, Measured
 from vaebench.report.groups import Group, groups_of
+from vaebench.report.tables import or_none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,16 +67,12 @@ def _parts(group: Group, *, sampled: bool) -> dict[str, float | None]:
     # each seed's own spread over images or draws, pooled
     within = math.sqrt(float(group.values.var(axis=1, ddof=1).mean()))
     return {
-        "training_sd": _known(training),
+        "training_sd": or_none(training),
         "image_sd": None if sampled else within,
         "sampling_sd": within if sampled else None,
-        "std_error": _known(whole.std_error),
-        "training_share": _known(whole.training),
+        "std_error": or_none(whole.std_error),
+        "training_share": or_none(whole.training),
     }
-
-
-def _known(number: float) -> float | None:
-    return None if math.isnan(number) else number
 
 
 def in_words(table: Sequence[Row]) -> str:

@@ -19,7 +19,7 @@ from vaebench.report.html.wording import (
     typed,
     with_error,
 )
-from vaebench.report.leaderboard import Row
+from vaebench.report.leaderboard import Row, protocol_ends
 from vaebench.report.tables import DIRECTIONS, short
 
 
@@ -128,7 +128,7 @@ def _row_for(name: str, row_of: Mapping[str, Row], ranked: Sequence[Row]) -> Row
     if name in row_of:
         return row_of[name]
     sample = next(iter(row_of.values()))
-    wanted = _ends(sample.metric, sample.protocol)
+    wanted = protocol_ends(sample.metric, sample.protocol)
     return next(
         (
             row
@@ -136,16 +136,10 @@ def _row_for(name: str, row_of: Mapping[str, Row], ranked: Sequence[Row]) -> Row
             if row.recipe == name
             and row.stratum == "all"
             and row.value is None
-            and _ends(row.metric, row.protocol) == wanted
+            and protocol_ends(row.metric, row.protocol) == wanted
         ),
         None,
     )
-
-
-def _ends(metric: str, protocol: str) -> tuple[str, str, str]:
-    """A protocol without what only a measurement knows: one that could not be taken does not know its n."""
-    parts = protocol.split("/")
-    return metric, parts[0], parts[-1]
 
 
 def cell_of(

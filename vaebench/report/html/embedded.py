@@ -11,6 +11,7 @@ from PIL import Image
 from vaebench.pictures import Pixels, grid
 from vaebench.report.collect import REAL, Measured, Subject
 from vaebench.report.curves import FILE as CURVES
+from vaebench.report.figures import first_seeds
 from vaebench.report.html.wording import run_name
 from vaebench.report.remarks import Remarks
 
@@ -71,12 +72,8 @@ def _remark(path: str, remarks: Remarks) -> str:
 
 def _gallery(galleries: Mapping[Subject, Mapping[str, Pixels]], kind: str) -> list[Embedded]:
     """One picture a recipe, of its first seed; the originals first."""
-    chosen: dict[str, tuple[Subject, Pixels]] = {}
-    for subject in sorted(galleries, key=lambda pair: (pair[0] != REAL, pair[0], pair[1] or 0)):
-        if kind in galleries[subject]:
-            chosen.setdefault(subject[0], (subject, galleries[subject][kind]))
     found = []
-    for subject, images in chosen.values():
+    for subject, images in first_seeds(galleries, kind):
         small = images.shape[1] <= 32
         columns, most = (10, 60) if small else (8, 32)  # faces need room
         if kind == "reconstructions":
