@@ -17,6 +17,8 @@ from vaebench.report.tables import or_none
 from vaebench.statistics import Estimate
 from vaebench.statistics.base import quantile
 
+Decided = Mapping[tuple[str, str, str, str, frozenset[str]], comparisons.Row]  # what is tested, and the pair
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -55,7 +57,12 @@ def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[R
     for _, lines in groupby(ordered, key=lambda line: (*_cell(line), line.recipe)):
         seeds = sorted(lines, key=lambda line: line.seed if line.seed is not None else -1)
         rows.append(_row(seeds, _on_stratum(seeds[0], matrices, measured)))
-    return [_ranked(row, rows, tested) for row in rows]
+    rivals: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if _ranks(row):
+            rivals.setdefault(_place(row), []).append(row)
+    decided = {(*_subject(test), frozenset((test.a, test.b))): test for test in comparisons.decisive(tested)}
+    return [_ranked(row, rivals[_place(row)], decided) if _ranks(row) else row for row in rows]
 
 
 def protocol_ends(metric: str, protocol: str) -> tuple[str, str, str]:
@@ -162,19 +169,16 @@ def _moved(estimate: Estimate, value: float) -> Estimate:
     return replace(estimate, value=value, ci_low=estimate.ci_low + shift, ci_high=estimate.ci_high + shift)
 
 
-def _ranked(row: Row, rows: Sequence[Row], tested: Sequence[comparisons.Row]) -> Row:
+def _ranked(row: Row, rivals: Sequence[Row], decided: Decided) -> Row:
     """Best and worst rank that the tests leave open among trained and external recipes; the real images have none.
 
     An exact value (a count of parameters) ranks by itself. Where no test speaks, no rank is given.
     """
-    rivals = [other for other in rows if _same_cell(row, other) and _ranks(other)]
-    if not _ranks(row):
-        return row
     better = worse = 0
     for rival in rivals:
         if rival.recipe == row.recipe:
             continue
-        outcome = _outcome(row, rival, tested)
+        outcome = _outcome(row, rival, decided)
         if outcome is None:
             return row
         better += outcome > 0
@@ -186,20 +190,18 @@ def _ranks(row: Row) -> bool:
     return row.value is not None and row.recipe != REAL and not row.recipe.startswith(BASELINE)
 
 
-def _same_cell(row: Row, other: Row) -> bool:
-    names = ("split", "stratum", "metric", "protocol", "data_fingerprint", "extractor_sha256")
-    return all(getattr(row, name) == getattr(other, name) for name in names)
+def _subject(row: Row | comparisons.Row) -> tuple[str, str, str, str]:
+    return row.split, row.stratum, row.metric, row.protocol
 
 
-def _outcome(row: Row, rival: Row, tested: Sequence[comparisons.Row]) -> int | None:
+def _place(row: Row) -> tuple[str, ...]:
+    """Rows with the same one are ranked among each other."""
+    return (*_subject(row), row.data_fingerprint, row.extractor_sha256)
+
+
+def _outcome(row: Row, rival: Row, decided: Decided) -> int | None:
     """1 where ``row`` is significantly better than ``rival``, -1 where worse, 0 unresolved, None untested."""
-    cell = (row.split, row.stratum, row.metric, row.protocol)
-    decisive = comparisons.deciding(
-        test
-        for test in tested
-        if (test.split, test.stratum, test.metric, test.protocol) == cell
-        and {test.a, test.b} == {row.recipe, rival.recipe}
-    )
+    decisive = decided.get((*_subject(row), frozenset((row.recipe, rival.recipe))))
     if decisive is not None:
         if decisive.verdict in ("unresolved", "equivalent"):
             return 0
