@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from vaebench.compute import cores, machine
-from vaebench.metrics.linear_svm import LinearSVMs, fit, objective
+from vaebench.svm.linear import LinearSVMs, fit, objective
 
 PROBLEMS = 40
 

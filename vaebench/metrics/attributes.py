@@ -16,7 +16,7 @@ from vaebench.core import seeding
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score, Study
-from vaebench.metrics.linear_svm import fit
+from vaebench.svm.linear import fit
 
 COSTS = (0.001, 0.01, 0.1, 1.0)  # of the SVM: the official protocol chooses among them on the validation split
 WHOLE = ("whole",)

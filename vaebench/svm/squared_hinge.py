@@ -1,6 +1,6 @@
 """The objective of many linear support vector machines on the same rows: values, gradients, curvature, block by block.
 
-Squared hinge loss and squared weights, the bias's included, in standardised coordinates: see ``linear_svm``.
+Squared hinge loss and squared weights, the bias's included, in standardised coordinates: see ``linear``.
 """
 
 from collections.abc import Iterator

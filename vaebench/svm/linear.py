@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vaebench.core.errors import UserError
-from vaebench.metrics.squared_hinge import BLOCK, Rows, Rung, evaluate, factors_of, samples, standardised
+from vaebench.svm.squared_hinge import BLOCK, Rows, Rung, evaluate, factors_of, samples, standardised
 
 _TRIALS = 60  # lengths of one step
 _FLOOR = 1e-11  # relative gap by the quadratic model, at which float32's rounding shows in the gradient

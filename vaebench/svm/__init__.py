@@ -1,0 +1,1 @@
+"""Linear support vector machines, many at once: solved together in torch, as liblinear would solve each."""
