@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from vaebench.blending import WAYS
 from vaebench.core import seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
-from vaebench.subjects import Subject, of_features
+from vaebench.subjects import Subject, of_blending, of_features
 
 VGG_FC = FeatureSpace("vgg19-fc", "fc7")  # Hou et al. 2017: the last fully connected features
 FITTED_ON = 20_000  # training images that principal components are fitted on, at most
@@ -31,6 +32,12 @@ def baselines(data: ImageDataset, context: Context, sizes: Iterable[int]) -> Ite
         named["VGG-FC"] = lambda split: context.reference(VGG_FC, split).features
     for name, latents in named.items():
         yield f"baseline/{name}", of_features(latents, data, context)
+
+
+def classical_blends(context: Context) -> Iterator[tuple[str, Subject]]:
+    """The ways of blending in pixels that source 004 names."""
+    for name, way in WAYS.items():
+        yield f"baseline/{name}", of_blending(way, context)
 
 
 def _principal_components(context: Context, size: int) -> Callable[[str], Tensor]:

@@ -132,6 +132,12 @@ _FIDELITY = {
     "density": "real neighbourhoods a generated image lies in, over k",
     "coverage": "share of real images with a generated one nearby",
 }
+_MANIPULATION = {
+    "effect": "what adding an attribute's direction to latents does to that attribute",
+    "leakage": "the same, to all other attributes",
+    "identity": "the same, to the face, by eigenfaces",
+    "background": "the same, to the picture's corners",
+}
 _PROBES = {
     "svm_accuracy": "accuracy of linear SVMs on latents: 40 attributes, or digit classes",
     "svm_balanced_accuracy": "the same, classes weighted alike",
@@ -182,6 +188,22 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
             needs=("perceptual:alexnet",),
         ),
         **{name: Entry(target=f"vaebench.metrics.attributes:{name}", summary=words) for name, words in _PROBES.items()},
+        "interpolation_surprises": Entry(
+            target="vaebench.metrics.surprises:interpolation_surprises",
+            summary="classes that neither end is, shown between two images of labelled classes",
+        ),
+        **{
+            f"manipulation_{part}": Entry(target=f"vaebench.metrics.manipulation:manipulation_{part}", summary=words)
+            for part, words in _MANIPULATION.items()
+        },
+        "blend_realism": Entry(
+            target="vaebench.metrics.blend_realism:blend_realism",
+            summary="realism of images blended half and half, beside classical ways of blending",
+        ),
+        "blend_adversary": Entry(
+            target="vaebench.metrics.blend_realism:blend_adversary",
+            summary="how real the run's own discriminator takes blended images to be",
+        ),
         "diversity": Entry(
             target="vaebench.metrics.diversity:diversity",
             summary="spread of samples: Vendi score, mean distance; flags collapse",

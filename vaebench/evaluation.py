@@ -23,7 +23,11 @@ _LACKING = {
     Need.LATENT: "a posterior",
     Need.ATTRIBUTES: "labels or attributes",
     Need.TRAINING: "a training record",
+    Need.BLEND: "an encoder to blend with",
 }
+
+
+_APART = Need.TRAINING | Need.BLEND  # no batch carries them
 
 
 @dataclass(slots=True)
@@ -63,7 +67,7 @@ def measure(
                 taker.refusal = str(error)
     fed = [taker for taker in takers if not taker.refusal]
     row = 0
-    for batch in subject.batches if any(taker.needs != Need.TRAINING for taker in fed) else ():
+    for batch in subject.batches if any(taker.needs & ~_APART for taker in fed) else ():
         _feed(batch, fed, subject, networks, row)
         row += 0 if batch.real is None else len(batch.real)
     refusals = {id(metric): taker.refusal for taker in takers for metric in taker.metrics if taker.refusal}
@@ -98,7 +102,8 @@ def _feed(batch: EvalBatch, takers: Sequence[_Taker], subject: Subject, networks
     for taker in hungry:
         try:
             if not taker.refusal:
-                taker.take.update(replace(batch, features=features[taker.space]) if taker.space else batch)
+                found = features.get(taker.space, {}) if taker.space else {}
+                taker.take.update(replace(batch, features=found))
         except UserError as error:
             taker.refusal = str(error)
 
@@ -140,7 +145,7 @@ def _score(metric: Metric, subject: Subject, refusal: str) -> Score:
 def _wants(needs: Need, carried: Need) -> bool:
     """Whether a batch holds all that the metric needs of real images, or all that it needs of samples."""
     apart = Need.SAMPLE | Need.PATH
-    parts = [part for part in (needs & Need.SAMPLE, needs & Need.PATH, needs & ~apart & ~Need.TRAINING) if part]
+    parts = [part for part in (needs & Need.SAMPLE, needs & Need.PATH, needs & ~apart & ~_APART) if part]
     return any(part in carried for part in parts)
 
 

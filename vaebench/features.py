@@ -37,12 +37,18 @@ class Networks:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = device
         self._opened: dict[str, Perceptual | UserError] = {}
+        self._makers: dict[str, Callable[[], Perceptual]] = {}
+
+    def provide(self, name: str, make: Callable[[], Perceptual]) -> None:
+        """A network that no registry knows, since it belongs to some data; made when it is first asked for."""
+        self._makers[name] = make
 
     def network(self, space: FeatureSpace) -> Perceptual:
         """The network, its layer checked; :class:`UserError` where its weights are missing or lack the layer."""
         if space.network not in self._opened:
             try:
-                self._opened[space.network] = PERCEPTUAL.get(space.network)()
+                make = self._makers.get(space.network) or PERCEPTUAL.get(space.network)
+                self._opened[space.network] = make()
             except UserError as error:
                 self._opened[space.network] = error
         found = self._opened[space.network]

@@ -57,6 +57,15 @@ def attribute_vector(
     )
 
 
+def line(first: Tensor, second: Tensor, frames: int) -> Tensor:
+    """Points at equal distances on straight lines, ends included: two (n, d), frames >= 2 -> (n, frames, d).
+
+    The MNIST article, section "Linear interpolation between images"; Hou et al. 2017, section 4.3.1.
+    """
+    shares = torch.linspace(0, 1, frames, dtype=first.dtype, device=first.device)
+    return torch.lerp(first[:, None], second[:, None], shares[None, :, None])
+
+
 def position_of(name: str, names: Sequence[str]) -> int:
     """Column of an attribute; :class:`UserError` with the nearest name where there is none such."""
     if name not in names:

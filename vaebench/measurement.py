@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from vaebench import evaluation, per_image, pictures, subjects
-from vaebench.baselines import baselines
+from vaebench.baselines import baselines, classical_blends
 from vaebench.builtins import DATASETS, METRICS
 from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.compute import keep_freed_memory, pick_device
@@ -22,6 +22,7 @@ from vaebench.core.places import runs_dir
 from vaebench.core.recipe import hyperparameters_of, parse_options
 from vaebench.core.registry import did_you_mean
 from vaebench.features import Networks
+from vaebench.judges import judge_network
 from vaebench.runs import find_runs, open_dataset, open_run, unfinished
 from vaebench.storage import Source, image_columns, pending, store
 from vaebench.surroundings import Surroundings
@@ -77,7 +78,10 @@ class Protocol:
 
 def _facts_of(data: ImageDataset | None) -> dict[str, object]:
     """What metrics choose their defaults by."""
-    return {} if data is None else {"classifier": data.classifier, "attributes": data.attributes is not None}
+    if data is None:
+        return {}
+    judge = judge_network(data)
+    return {"classifier": data.classifier, "attributes": data.attributes is not None, "judge": judge}
 
 
 def evaluate_runs(
@@ -216,13 +220,13 @@ def measure_real(surroundings: Surroundings, protocol: Protocol) -> None:
 
 
 def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Iterable[int]) -> list[str]:
-    """What can be read off features that no model learnt, beside latents of ``sizes``; names of those measured now."""
+    """What no model learnt: features beside latents of ``sizes``, ways of blending; names of those measured now."""
     data, context = surroundings.data, surroundings.context()
     done = []
-    for name, subject in baselines(data, context, sizes) if sizes else ():
+    for name, subject in (*(baselines(data, context, sizes) if sizes else ()), *classical_blends(context)):
         folder = RunFolder(runs_dir() / f"{name}-{_place(data)}")
         source = Source(name, None, "", "cpu")
-        built = [metric for metric in protocol.build(data) if metric.of_features]
+        built = [metric for metric in protocol.build(data) if metric.of_baselines and metric.needs in subject.provides]
         metrics = wanted(folder, source, surroundings, protocol, built)
         if metrics:
             measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)

@@ -25,7 +25,7 @@ class Series:
     data_fingerprint: str
     metric: str
     protocol: str
-    stratum: str = "all"  # else what the values are one part of: ``attribute=NAME``
+    stratum: str = "all"  # else what the values are one part of: ``attribute=NAME``, ``condition=…``
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ def store(
             if part.per_image is None:
                 gone.append(series)  # an earlier measurement may have had some
             else:
-                ids = data.ids if _belongs(part, metric, data, paired) else _numbered(source, part)
+                ids = part.ids or (data.ids if _belongs(part, metric, data, paired) else _numbered(source, part))
                 kept[series] = per_image.PerImageValues(tuple(ids), part.per_image.numpy(), part.influence)
         if score.per_image is not None and metric.stratified and _belongs(score, metric, data, paired):
             cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
@@ -122,7 +122,7 @@ def store(
 def _belongs(score: Score, metric: Metric, data: ImageDataset, paired: bool) -> bool:
     """Whether row i of the per-image values is of image i of the split."""
     rows = 0 if score.per_image is None else len(score.per_image)
-    return paired and rows == len(data) and Need.SAMPLE not in metric.needs
+    return paired and rows == len(data) and not score.ids and Need.SAMPLE not in metric.needs
 
 
 def _numbered(source: Source, score: Score) -> list[str]:

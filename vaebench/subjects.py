@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.core.model import Autoencoder, GenerativeModel
+from vaebench.latents import line
 from vaebench.views import VIEWS
 
 BATCH = 500
@@ -56,7 +57,7 @@ def of_model(
     """
     provides = Need.REAL | Need.SAMPLE | Need.PATH | Need.TRAINING | _labelling(data)
     if isinstance(model, Autoencoder):
-        provides |= Need.RECONSTRUCTION | Need.DRAW | Need.LATENT
+        provides |= Need.RECONSTRUCTION | Need.DRAW | Need.LATENT | Need.BLEND
     wanted = needs & provides
 
     @torch.inference_mode()
@@ -82,15 +83,14 @@ def of_model(
             yield from _paths(model, seed, device)
 
     if isinstance(model, Autoencoder):
-        context = replace(context, latents=_encoder(model, context, device))
+        context = replace(context, latents=_encoder(model, context, device), **ways_of(model, device))
     return Subject(provides=provides, batches=batches(), context=context)
 
 
 def _paths(model: GenerativeModel, seed: int, device: torch.device | str) -> Iterator[EvalBatch]:
     """Images along straight lines between pairs of prior draws."""
     ends = torch.randn(2, PATHS, model.latent_dim, generator=seeding.generator(seed, "paths"))
-    steps = torch.linspace(0, 1, FRAMES)
-    latents = torch.lerp(ends[0, :, None], ends[1, :, None], steps[None, :, None])
+    latents = line(ends[0], ends[1], FRAMES)
     for part in latents.split(BATCH // FRAMES):
         images = model.decode(part.flatten(0, 1).to(device))
         yield EvalBatch(path=images.unflatten(0, (len(part), FRAMES)))
@@ -109,6 +109,41 @@ def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -
         return known[split, view]
 
     return latents
+
+
+class Ways(TypedDict):
+    """What a model does to images, as :class:`vaebench.core.context.Context` names it."""
+
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    blend: Callable[[Tensor, Tensor, float], Tensor]
+    adversary: Callable[[Tensor], Tensor] | None
+
+
+def ways_of(model: Autoencoder, device: torch.device | str) -> Ways:
+    """An autoencoder in evaluation mode as pure functions of CPU tensors, in batches."""
+
+    def batched(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        @torch.inference_mode()
+        def over_batches(rows: Tensor) -> Tensor:
+            # clone: what inference mode makes may not be used outside it
+            return torch.cat([function(part.to(device)).cpu() for part in rows.split(BATCH)]).clone()
+
+        return over_batches
+
+    encode, decode = batched(lambda images: model.posterior(images)[0]), batched(model.decode)
+    judging = [phase for phase in model.phases() if phase.adversary is not None]
+    return {
+        "encode": encode,
+        "decode": decode,
+        "blend": lambda first, second, weight: decode(torch.lerp(encode(first), encode(second), weight)),
+        "adversary": batched(lambda images: judging[0].modules[0](images).float()) if judging else None,
+    }
+
+
+def of_blending(way: Callable[[Tensor, Tensor, float], Tensor], context: Context) -> Subject:
+    """A way of blending in pixels that stands where a model's would: a baseline for what blends images."""
+    return Subject(provides=Need.BLEND, batches=iter(()), context=replace(context, blend=way))
 
 
 def of_features(latents: Callable[[str], Tensor], data: ImageDataset, context: Context) -> Subject:
@@ -161,11 +196,11 @@ def of_real(data: ImageDataset, context: Context | None = None) -> Subject:
         for batch in _real_batches(data):
             yield replace(batch, reconstruction=batch.real, sample=batch.real)
 
-    provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE | _labelling(data)
+    provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE | Need.BLEND | _labelling(data)
     return Subject(
         provides=provides,
         batches=batches(),
-        context=context,
+        context=replace(context, blend=lambda first, second, weight: first),  # the target: images as they are
         ready=lambda space: context.reference(space, data.split).features,
     )
 

@@ -4,6 +4,7 @@ from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.features import KeptFeatures, Networks
+from vaebench.judges import TRAINED, judge_network, judge_of
 from vaebench.runs import load_split
 
 
@@ -19,14 +20,25 @@ class Surroundings:
     @classmethod
     def of_split(cls, source: DatasetSource, split: str, networks: Networks) -> "Surroundings":
         """A split by name; :class:`UserError` where the dataset has none such."""
-        return cls(load_split(source, split), source, networks)
+        found = cls(load_split(source, split), source, networks)
+        judge = judge_network(found.data)
+        if judge.startswith(TRAINED) and "train" in source.splits:
+            networks.provide(judge, lambda: judge_of(judge, found.split("train")))
+        return found
 
     def context(self) -> Context:
         """As metrics see it; the training and the latents belong to what is measured."""
         names = (self.data.split,) if self._source is None else self._source.splits
-        return Context(split=self.data.split, splits=names, data=self._split, reference=self._reference)
+        return Context(
+            split=self.data.split,
+            splits=names,
+            data=self.split,
+            reference=self._reference,
+            features=lambda space, images: self.networks.extract(images, [space])[space].cpu(),
+        )
 
-    def _split(self, split: str) -> ImageDataset:
+    def split(self, split: str) -> ImageDataset:
+        """One of the splits, read once."""
         if split not in self._splits:
             if self._source is None:
                 raise UserError(f"{self.data.name} has no split '{split}': it is measured alone")
@@ -35,5 +47,5 @@ class Surroundings:
 
     def _reference(self, space: FeatureSpace, split: str) -> Reference:
         if (space, split) not in self._references:
-            self._references[space, split] = KeptFeatures(self._split(split), space, self.networks)
+            self._references[space, split] = KeptFeatures(self.split(split), space, self.networks)
         return self._references[space, split]

@@ -14,8 +14,9 @@ from vaebench import evaluation
 from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.metrics import attributes
-from vaebench.metrics.attributes import COSTS, svm_accuracy, svm_balanced_accuracy, svm_lift
+from vaebench.metrics import attributes, probing
+from vaebench.metrics.attributes import svm_accuracy, svm_balanced_accuracy, svm_lift
+from vaebench.metrics.probing import COSTS
 from vaebench.subjects import of_features
 
 SIZES = {"train": 600, "valid": 200, "test": 250}
@@ -115,13 +116,13 @@ def test_features_that_say_nothing_score_the_majority_class():
 
 def test_facets_are_read_from_one_fit(parts, monkeypatch):
     fits = []
-    real = attributes.fit
+    real = probing.fit
 
     def counted(features, targets, cost, **options):
         fits.append(cost)
         return real(features, targets, cost, **options)
 
-    monkeypatch.setattr(attributes, "fit", counted)
+    monkeypatch.setattr(probing, "fit", counted)
     metrics = [factory()[0] for factory in (svm_accuracy, svm_balanced_accuracy, svm_lift)]
     subject = of_features(lambda split: parts[split][1], parts["test"][0], context_of(parts))
     assert all(score.value is not None for _, score in evaluation.measure(metrics, subject))
@@ -210,7 +211,7 @@ def test_classes_of_digits():
 
 def test_problems_that_do_not_fit_memory_together_are_solved_in_turn(parts, monkeypatch):
     whole = scores_of(parts)["official"]
-    monkeypatch.setattr(attributes, "CURVATURES", 5**2 * 2)
+    monkeypatch.setattr(probing, "CURVATURES", 5**2 * 2)
     assert scores_of(parts)["official"] == whole
 
 

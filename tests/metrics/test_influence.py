@@ -8,11 +8,11 @@ import torch
 
 from vaebench.core.metric import Score
 from vaebench.metrics import distances
-from vaebench.metrics.attributes import _balanced
 from vaebench.metrics.frechet import Moments, frechet_derivatives, frechet_distance
 from vaebench.metrics.kernel import mmd_derivatives, polynomial_mmd
 from vaebench.metrics.latent import mmd_to_standard_normal
 from vaebench.metrics.neighbours import density_coverage, precision_recall
+from vaebench.metrics.probing import balanced
 from vaebench.metrics.spread import mean_pairwise_distance, vendi_score
 
 
@@ -120,13 +120,13 @@ def test_balanced_accuracy_is_of_independent_shares():
     draw = torch.Generator().manual_seed(5)
     truth = (torch.rand(200, generator=draw) < 0.2).long()
     correct = (torch.rand(200, generator=draw) < 0.8).double()
-    score = _balanced(correct, truth)
+    score = balanced(correct, truth)
     shares = [correct[truth == label].mean().item() for label in (0, 1)]
     numbers = [(truth == label).sum().item() for label in (0, 1)]
     variance = sum(share * (1 - share) / number for share, number in zip(shares, numbers, strict=True)) / 4
     assert score.value == pytest.approx(sum(shares) / 2)
     assert score.std_error == pytest.approx(math.sqrt(variance * 200 / 199), rel=1e-9)
-    assert _balanced(correct, torch.zeros(200, dtype=torch.int64)).value is None
+    assert balanced(correct, torch.zeros(200, dtype=torch.int64)).value is None
 
 
 def without_each(function, made):

@@ -85,7 +85,8 @@ class Part:
         if self.labels is not None:
             return set()
         own = {stratum for _, _, stratum in self.samples} | {"all"}
-        return {line["stratum"] for line in self.lines if not line["stratum"].startswith("attribute=")} - own
+        parts = ("attribute=", "condition=")
+        return {line["stratum"] for line in self.lines if not line["stratum"].startswith(parts)} - own
 
     def sample(self, recipe, metric, protocol, stratum):
         """A recipe's values image by image: kept by the stratum itself, else that cut of all; None without any."""

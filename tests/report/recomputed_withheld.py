@@ -23,7 +23,7 @@ def withheld_families(part: Part, rows: Sequence[dict[str, str]]) -> Iterator[tu
         hidden = row["stratum"] in part.withheld or (part.people_withheld and row["test"] in CLUSTERED)
         if row["split"] != part.split or not hidden:
             continue
-        over = f"{row['a']} {row['b']}" if row["stratum"].startswith("attribute=") else row["stratum"]
+        over = f"{row['a']} {row['b']}" if row["stratum"].startswith(("attribute=", "condition=")) else row["stratum"]
         outcome = _as_printed(part, row)
         if outcome is not None:
             families.setdefault((row["metric"], row["protocol"], over), []).append(outcome)

@@ -73,6 +73,14 @@ def _no_latents(split: str, view: str) -> Tensor:
     raise UserError(f"latents of '{split}' are not at hand")
 
 
+def _no_features(space: FeatureSpace, images: Tensor) -> Tensor:
+    raise UserError(f"there is no network at hand for {space}")
+
+
+def _no_way(*images: Tensor | float) -> Tensor:
+    raise UserError("there is no model at hand")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What stands round an evaluation; every part is made when it is first asked for.
@@ -84,8 +92,13 @@ class Context:
         data: images and labels of a split by name.
         reference: a split's real images in a feature space.
         latents: posterior means (n, d), float32 on the CPU, of a split's images seen through one of ``vaebench.views``.
+        features: of any images (n, c, h, w) in [0, 1], in a space: float32 (n, d) on the CPU.
+        encode: images (n, c, h, w) in [0, 1] -> posterior means (n, d), of the model that is measured.
+        decode: latents (n, d) -> images (n, c, h, w).
+        blend: two batches of images and the weight of the second -> one batch.
+        adversary: images -> (n,) how far the run's own discriminator or critic takes each for real; ``None`` without.
 
-    The last three raise :class:`UserError` where what is asked for cannot be had.
+    All from ``data`` on but the last raise :class:`UserError` where what is asked for cannot be had.
     """
 
     training: TrainingFacts | None = None
@@ -94,3 +107,8 @@ class Context:
     data: Callable[[str], ImageDataset] = _no_split
     reference: Callable[[FeatureSpace, str], Reference] = _no_reference
     latents: Callable[[str, str], Tensor] = _no_latents
+    features: Callable[[FeatureSpace, Tensor], Tensor] = _no_features
+    encode: Callable[[Tensor], Tensor] = _no_way
+    decode: Callable[[Tensor], Tensor] = _no_way
+    blend: Callable[[Tensor, Tensor, float], Tensor] = _no_way
+    adversary: Callable[[Tensor], Tensor] | None = None

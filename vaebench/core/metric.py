@@ -3,7 +3,7 @@
 import enum
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -26,6 +26,7 @@ class Need(enum.Flag):
     LATENT = enum.auto()  # posterior mean and log-variance
     ATTRIBUTES = enum.auto()  # labels or attributes of the real images
     TRAINING = enum.auto()  # facts about the training: no images at all
+    BLEND = enum.auto()  # a way of blending two images: read from the context, not from batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,9 @@ class Score:
     ``value`` is ``None`` where the metric cannot be taken; ``note`` then says why. ``parts`` are values of what
     the score is a mean of (an attribute each), by stratum; they go no deeper.
 
+    ``ids`` name what the per-image values are of where that is neither every image of the split nor a sample: a pair of
+    images, or some of them. Values of the same ids are compared pair by pair.
+
     ``influence``: the metric is of all images together, and ``per_image`` (n,) is what each contributes to it, by the
     infinitesimal jackknife (Jaeckel 1972; Efron 1982, "The jackknife, the bootstrap and other resampling plans"): the
     value plus the derivative of the metric by that image's weight. Their mean is the value, their standard error that
@@ -73,25 +77,34 @@ class Score:
     influence: bool = False
     parts: "Mapping[str, Score]" = field(default_factory=dict)
     protocol: str = ""
+    ids: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def mean_of(cls, values: Tensor) -> Self:
+    def mean_of(cls, values: Tensor, ids: Sequence[str] = ()) -> Self:
         """Mean of per-image values (n,) in float64, with standard error s / sqrt(n), s with n - 1."""
         values = values.double()
         n = len(values)
         if n == 0:
             return cls(value=None, n=0, note="no images")
         error = values.std(correction=1).item() / math.sqrt(n) if n > 1 else None
-        return cls(value=values.mean().item(), n=n, std_error=error, per_image=values)
+        return cls(value=values.mean().item(), n=n, std_error=error, per_image=values, ids=tuple(ids))
 
     @classmethod
-    def influenced(cls, value: float, derivatives: Tensor, protocol: str = "") -> Self:
+    def influenced(cls, value: float, derivatives: Tensor, protocol: str = "", ids: Sequence[str] = ()) -> Self:
         """A value of all images together, and its derivative by the weight of each (n,), centred here."""
         derivatives = derivatives.double().cpu()
         n = len(derivatives)
         per_image = value + derivatives - derivatives.mean()
         error = derivatives.std(correction=1).item() / math.sqrt(n) if n > 1 else None
-        return cls(value=value, n=n, std_error=error, per_image=per_image, influence=True, protocol=protocol)
+        return cls(
+            value=value,
+            n=n,
+            std_error=error,
+            per_image=per_image,
+            influence=True,
+            protocol=protocol,
+            ids=tuple(ids),
+        )
 
 
 class Metric(ABC):
@@ -105,7 +118,8 @@ class Metric(ABC):
         protocol: how the value is computed; values of different protocols are never compared.
         of_real: whether the real images themselves have a value worth a row.
         stratified: whether labels and attributes split it into strata.
-        of_features: whether it can be taken of features that no model made, which stand for latents (baselines).
+        of_baselines: whether it can be taken of what no model learnt: features that stand for latents, or ways of
+            blending in pixels.
         space: where it wants features of what the run made; the evaluator extracts them once for all metrics.
         extractor_sha256: of the weights that a feature extractor has; empty where there is none.
         margin: the difference that matters to a user, in the metric's unit (``0.01``) or as a share of the value, of
@@ -119,7 +133,7 @@ class Metric(ABC):
     protocol: str
     of_real: bool = False
     stratified: bool = False
-    of_features: bool = False
+    of_baselines: bool = False
     space: FeatureSpace | None = None
     extractor_sha256: str = ""
     margin: str = ""
@@ -180,12 +194,13 @@ class Facet(Metric):
         protocol: str,
         margin: str = "",
         space: FeatureSpace | None = None,
-        of_features: bool = False,
+        of_baselines: bool = False,
+        of_real: bool = False,
     ) -> None:
-        self.study, self.part = study, part
+        self.study, self.part, self.of_real = study, part, of_real
         self.name, self.needs, self.unit = name, needs, unit
         self.direction, self.protocol, self.margin = direction, protocol, margin
-        self.space, self.of_features = space, of_features
+        self.space, self.of_baselines = space, of_baselines
 
     def update(self, batch: EvalBatch) -> None:
         self.study.update(batch)

@@ -9,6 +9,9 @@ from pathlib import Path
 from vaebench.core.errors import UserError
 from vaebench.core.places import write_atomic
 
+# strata that are parts of a value and no subsets of the images: an attribute each, or a condition it was taken under
+PARTS = ("attribute=", "condition=")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:

@@ -13,16 +13,15 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.places import sha256_of, write_atomic, write_text
 from vaebench.datasets.toyfaces import ToyFaces
+from vaebench.judges import BATCH, BEGUN_ON, RATE, SEED, begin, fit
 from vaebench.perceptual.toyfaces_cnn import attribute_stages
 
-SEED, EPOCHS, BATCH, RATE = 0, 14, 64, 1e-3
-BEGUN_ON = 300  # training images that the initial filters are shifted and scaled on
+EPOCHS = 14
 SCALED_ON = 2000  # training images that the mean activations are taken over
 RARE = 0.01  # filters that answer at fewer places than this are not scaled
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4")
@@ -63,52 +62,6 @@ class Scores(NamedTuple):
     accuracy: Tensor
     balanced: Tensor
     majority: Tensor
-
-
-@torch.no_grad()
-def begin(network: nn.Sequential, images: Tensor) -> None:
-    """Shift and scale each filter but the logits' to mean 0 and deviation 1 over ``images`` (uint8), before ReLU.
-
-    Data-dependent initialisation (Krähenbühl et al. 2016): every filter answers at about half of the places, where
-    a fifth of those with torch's initial weights never answered, nor learned to.
-    """
-    hidden = to_float(images)
-    for stage in list(network.children())[:-1]:
-        for layer in stage.children():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                assert layer.bias is not None
-                answers = layer(hidden).transpose(0, 1).flatten(1)
-                deviation = answers.std(1)
-                layer.weight.div_(deviation.view(-1, *[1] * (layer.weight.ndim - 1)))
-                layer.bias.sub_(answers.mean(1)).div_(deviation)
-            hidden = layer(hidden)
-
-
-def fit(network: nn.Module, data: ImageDataset) -> None:
-    """Train ``network`` on all of ``data`` by the schedule in the model card."""
-    assert data.attributes is not None
-    steps = len(data) // BATCH
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, RATE, total_steps=steps * EPOCHS, pct_start=0.1, cycle_momentum=False
-    )
-    for epoch in range(EPOCHS):
-        order = torch.randperm(len(data), generator=seeding.generator(SEED, "order", epoch))
-        mirror = torch.rand(len(data), generator=seeding.generator(SEED, "mirror", epoch)) < 0.5
-        total = 0.0
-        for rows in order.split(BATCH)[:steps]:
-            images = to_float(data.images[rows])
-            images = torch.where(mirror[rows, None, None, None], images.flip(3), images)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = network(images.contiguous(memory_format=torch.channels_last))
-            loss = functional.binary_cross_entropy_with_logits(logits.float(), data.attributes[rows].float())
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-        sys.stdout.write(f"epoch {epoch + 1}/{EPOCHS}: mean loss {total / steps:.4f}\n")
-        sys.stdout.flush()
 
 
 @torch.no_grad()
@@ -182,13 +135,19 @@ def card(scores: Scores, training: ImageDataset, tested: int, left: int, sha256:
     )
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(output: Path) -> None:
     """Train, scale, test, write the weights and the card beside them."""
     training = ToyFaces().load("train")
     with seeding.isolated(SEED, "initialisation"):
         network = nn.Sequential(attribute_stages())
     begin(network, training.images[:BEGUN_ON])
-    fit(network.to(memory_format=torch.channels_last), training)
+    network.to(memory_format=torch.channels_last)
+    fit(network, training, EPOCHS, _say)
     network.to(memory_format=torch.contiguous_format)
     left = normalise(network, training.images[:SCALED_ON])
     test = ToyFaces().load("test")

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaebench.core.margin import Margin, read_margin
-from vaebench.core.results import Result
+from vaebench.core.results import PARTS, Result
 from vaebench.per_image import PerImageValues, Series
 from vaebench.report.collect import Mask, Measured
 
-PART = "attribute="  # strata that are parts of a value, an attribute each
 Direction = Literal["higher", "lower", "target"]
 
 
@@ -81,7 +80,7 @@ def every_series(measured: Measured) -> list[Series]:
         {
             Series(line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol, line.stratum)
             for line in measured.results
-            if line.value is not None and (line.stratum == "all" or line.stratum.startswith(PART))
+            if line.value is not None and (line.stratum == "all" or line.stratum.startswith(PARTS))
         }
     )
 

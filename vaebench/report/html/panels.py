@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from vaebench.core.results import PARTS
 from vaebench.report import leaderboard
 from vaebench.report.collect import BASELINE, REAL, Measured
 from vaebench.report.forest import forest, place_of
@@ -109,7 +110,7 @@ def _strata(ranked: Sequence[leaderboard.Row]) -> dict[tuple[str, str], dict[str
     """(metric, protocol) -> stratum -> recipe -> row; attributes' own classifiers have a table of their own."""
     found: dict[tuple[str, str], dict[str, dict[str, leaderboard.Row]]] = {}
     for row in ranked:
-        if row.stratum != "all" and not row.stratum.startswith("attribute=") and not row.recipe.startswith(BASELINE):
+        if row.stratum != "all" and not row.stratum.startswith(PARTS) and not row.recipe.startswith(BASELINE):
             found.setdefault((row.metric, row.protocol), {}).setdefault(row.stratum, {})[row.recipe] = row
     return found
 

@@ -1,0 +1,175 @@
+"""Are blended faces realistic? Blends of pairs of test images, held against the real images around them.
+
+Salomon Ruiz and Lipson, "Feature blending with VAEs and GANs", blend "to produce more realistic images" than averages
+of pixels, Laplacian pyramids or Fourier mixes, and end without having blended. Here the claim is measured: the same
+pairs, blended by each run and by each classical way (``baseline/pixel-average`` and so on).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.context import Context, FeatureSpace
+from vaebench.core.dataset import to_float
+from vaebench.core.errors import UserError
+from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
+from vaebench.judges import TRAINED
+from vaebench.metrics.distances import mean_row, squared
+from vaebench.metrics.neighbours import nearest_distances
+from vaebench.metrics.surprises import pair_ids
+
+HALF = 0.5
+SIDES = (0.25, 0.75)  # further weights of the second image, as parts
+PAIRS = 500
+NEIGHBOURS = 3
+REFERENCES = 5_000  # real images that blends are held against, at most
+_BATCH = 100
+
+
+def realism(points: Tensor, references: Tensor, radii: Tensor, left_out: Tensor) -> Tensor:
+    """Realism of each point: the largest ratio of a reference's radius to its distance, float64 (n,).
+
+    Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative models", eq. 3: 1 or more
+    lies within the real images' manifold. ``points`` (n, d); ``references`` (m, d) with their distances to the k-th
+    nearest neighbour, ``radii`` (m,); of those the half with the smaller radii counts, as there. ``left_out`` int64
+    (n, j): references that a point may not lean on, the images it was blended of; -1 for none.
+    """
+    kept = radii <= radii.median()
+    origin = mean_row(references)  # seen from there, least is lost where squares cancel
+    distances = squared(points.double() - origin, references.double() - origin).clamp(min=0).sqrt()
+    ratios = radii / distances.clamp(min=1e-12)
+    allowed = kept.expand(len(points), -1).clone()
+    for column in left_out.T:
+        rows = (column >= 0).nonzero()[:, 0]
+        allowed[rows, column[rows]] = False
+    return torch.where(allowed, ratios, 0.0).amax(dim=1)
+
+
+class Blends(Study):
+    """Blends of seeded pairs of test images at three weights: realism, and what the run's own adversary says.
+
+    The facet ``adversary`` is, of each blend, the share of real test images that the run's discriminator or critic
+    takes less for real; 0.5 is as real as the median real image.
+    """
+
+    def __init__(self, space: FeatureSpace, pairs: int) -> None:
+        self.key = ("blends", space, pairs)
+        self._space, self._pairs = space, pairs
+
+    def update(self, batch: EvalBatch) -> None:
+        """Nothing: pairs are drawn from the whole split when the score is taken."""
+
+    def merge(self, other: Self) -> None:
+        """Nothing, likewise."""
+
+    def conclude(self, context: Context) -> Mapping[str, Score]:
+        data = context.data(context.split)
+        if len(data) <= NEIGHBOURS + 2:
+            raise UserError(f"{len(data)} images are too few to blend and to hold the blends against")
+        pairs = random_pairs(len(data), self._pairs)
+        ids = pair_ids(list(data.ids), pairs)
+        made = {weight: self._blended(context, pairs, weight) for weight in (HALF, *SIDES)}
+        scores = {"realism": self._with_parts({w: self._realism(context, i, pairs) for w, i in made.items()}, ids)}
+        if context.adversary is not None:
+            judge = context.adversary
+            known = judge(to_float(data.images)).double().sort().values
+            shares = {weight: share_below(known, judge(images)) for weight, images in made.items()}
+            scores["adversary"] = self._with_parts(shares, ids)
+        else:
+            scores["adversary"] = Score(value=None, n=0, note="the run has no discriminator or critic")
+        return scores
+
+    def _with_parts(self, values: Mapping[float, Tensor], ids: Sequence[str]) -> Score:
+        parts = {f"condition=weight {weight}": Score.mean_of(values[weight], ids) for weight in SIDES}
+        return replace(Score.mean_of(values[HALF], ids), parts=parts)
+
+    def _blended(self, context: Context, pairs: Tensor, weight: float) -> Tensor:
+        images = context.data(context.split).images
+        return torch.cat(
+            [
+                context.blend(to_float(images[part[:, 0]]), to_float(images[part[:, 1]]), weight).cpu()
+                for part in pairs.split(_BATCH)
+            ]
+        )
+
+    def _realism(self, context: Context, images: Tensor, pairs: Tensor) -> Tensor:
+        known = context.reference(self._space, context.split).features
+        step = -(-len(known) // REFERENCES)
+        references = known[::step].clone()
+        radii = nearest_distances(references, references, NEIGHBOURS, same=True)
+        parents = torch.where(pairs % step == 0, pairs // step, -1)
+        parts = [
+            realism(context.features(self._space, images[rows]), references, radii, parents[rows])
+            for rows in torch.arange(len(images)).split(_BATCH)
+        ]
+        return torch.cat(parts)
+
+
+def share_below(known: Tensor, values: Tensor) -> Tensor:
+    """Share of the known values (m,), sorted, that are smaller than each value; equal ones count half."""
+    values = values.to(known.dtype)
+    low, high = torch.searchsorted(known, values), torch.searchsorted(known, values, right=True)
+    return (low + high).double() / (2 * len(known))
+
+
+def random_pairs(n: int, count: int) -> Tensor:
+    """Rows of ``count`` pairs of different images of ``n``, (count, 2) int64; the same for every model."""
+    generator = seeding.generator(0, "pairs of images to blend")
+    first = torch.randint(n, (count,), generator=generator)
+    return torch.stack([first, (first + 1 + torch.randint(n - 1, (count,), generator=generator)) % n], dim=1)
+
+
+def _space_of(features: str, judge: str) -> FeatureSpace | None:
+    if features:
+        return FeatureSpace.parse(features)
+    return FeatureSpace(judge, "dense") if judge else None
+
+
+def _facets(part: str, unit: str, direction: Direction, features: str, judge: str, pairs: int) -> list[Metric]:
+    name, margin, space = f"blend_{part}", "0.02", _space_of(features, judge)
+    needs, protocol = Need.BLEND, f"pairs={pairs}"
+    if space is None:
+        reason = f"no classifier knows these images: name a feature space with --set {name}.features=NETWORK/LAYER"
+        return [
+            Refused(reason, name=name, needs=needs, unit=unit, direction=direction, protocol=f"features/{protocol}")
+        ]
+    named = _name_of(space) + (f"/k={NEIGHBOURS}" if part == "realism" else "")
+    return [
+        Facet(
+            Blends(space, pairs),
+            part,
+            name=name,
+            needs=needs,
+            unit=unit,
+            direction=direction,
+            protocol=f"{named}/{protocol}" if part == "realism" else protocol,
+            margin=margin,
+            space=space,
+            of_baselines=part == "realism",
+            of_real=part == "realism",
+        )
+    ]
+
+
+def _name_of(space: FeatureSpace) -> str:
+    """A judge that was trained for the data goes by its role; which one it is stands in the extractor's hash."""
+    return f"judge-{space.layer}" if space.network.startswith(TRAINED) else str(space)
+
+
+def blend_realism(features: str = "", judge: str = "", pairs: int = PAIRS) -> list[Metric]:
+    """Realism score of images blended half and half (Kynkäänniemi et al. 2019): 1 lies among the real images.
+
+    Its direction is ``target``: whatever averages lies nearer to the middle of the real images than they do themselves,
+    and scores higher than they; a blend as realistic as a real image has a real image's value. ``features`` is
+    ``NETWORK/LAYER`` or ``pixels``; by default those of the data's own classifier.
+    """
+    return _facets("realism", "ratio of distances", "target", features, judge, pairs)
+
+
+def blend_adversary(features: str = "", judge: str = "", pairs: int = PAIRS) -> list[Metric]:
+    """Share of real images that the run's own discriminator or critic takes less for real than a blend."""
+    return _facets("adversary", "share", "higher", features, judge, pairs)

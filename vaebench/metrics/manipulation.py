@@ -1,0 +1,259 @@
+"""What adding an attribute's direction to latents does: to that attribute, to the others, to identity and background.
+
+Hou et al. 2017, section 4.3.2, and Hou et al. 2019, section 3.2, show pictures of it. Here a classifier that no model
+has seen (:mod:`vaebench.judges`) reads them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.context import Context, FeatureSpace
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.errors import UserError
+from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
+from vaebench.judges import TRAINED
+from vaebench.latents import attribute_vector, position_of
+from vaebench.metrics.probing import balanced
+
+ATTRIBUTES = ("Bald", "Black_Hair", "Eyeglasses", "Male", "Smiling", "Mustache")  # Hou et al. 2019, figure 5
+IMAGES = 200  # test images without an attribute that it is added to
+FACTOR = 1.0
+COMPONENTS, FITTED_ON = 100, 4_000  # of the eigenfaces, and training images that they are fitted on at most
+_BATCH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What became of each image (n,) float64.
+
+    Attributes:
+        effect: what the judge's probability of the wanted attribute gained, -1 to 1.
+        leakage: mean absolute change of its probabilities of the other attributes, 0 to 1.
+        identity: distance of the face before and after, by eigenfaces; 1 is that of two different persons' faces.
+        background: change of the pixels outside the picture's ellipse; 1 is that between two different images.
+    """
+
+    effect: Tensor
+    leakage: Tensor
+    identity: Tensor
+    background: Tensor
+
+
+def change(
+    before: Tensor, after: Tensor, judged: tuple[Tensor, Tensor], column: int, eigenfaces: "Eigenfaces"
+) -> Change:
+    """From images before and after, two (n, c, h, w), n >= 2, and the judge's logits of them, two (n, a)."""
+    gained = torch.sigmoid(judged[1].double()) - torch.sigmoid(judged[0].double())
+    others = [other for other in range(gained.shape[1]) if other != column]
+    outside = corners(before.shape[-2], before.shape[-1])
+    moved = (after - before)[..., outside].double().flatten(1).square().mean(dim=1).sqrt()
+    apart = (before.roll(1, 0) - before)[..., outside].double().flatten(1).square().mean(dim=1).sqrt().mean()
+    faces = eigenfaces(before)
+    strangers = (faces.roll(1, 0) - faces).norm(dim=1).mean()
+    return Change(
+        effect=gained[:, column],
+        leakage=gained[:, others].abs().mean(dim=1),
+        identity=(eigenfaces(after) - faces).norm(dim=1) / strangers.clamp(min=1e-12),
+        background=moved / apart.clamp(min=1e-12),
+    )
+
+
+def corners(height: int, width: int) -> Tensor:
+    """Where a face-filling picture shows background: outside the ellipse that touches its sides, bool (h, w)."""
+    y, x = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)[None]
+    outside: Tensor = y.square() + x.square() > 1
+    return outside
+
+
+class Eigenfaces:
+    """Whitened principal components of pixels (Turk and Pentland 1991, "Eigenfaces for recognition").
+
+    A stand-in for a face recogniser that needs no weights: crude, but of the data's own faces, and blind to no part of
+    the picture.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        rows = to_float(images[:: max(1, -(-len(images) // FITTED_ON))]).flatten(1)
+        self.mean = rows.mean(dim=0)
+        rows = rows - self.mean
+        size = min(COMPONENTS, *(side - 1 for side in rows.shape))
+        with seeding.isolated(0, "eigenfaces"):
+            _, deviations, components = torch.svd_lowrank(rows, q=min(size + 20, *rows.shape), niter=4)
+        scale = (deviations[:size] / len(rows) ** 0.5).clamp(min=1e-6)
+        self.projection = components[:, :size] / scale
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (n, c, h, w) in [0, 1] -> (n, components) float64."""
+        projected: Tensor = (images.flatten(1) - self.mean) @ self.projection
+        return projected.double()
+
+
+class Manipulation(Study):
+    """Each attribute added to the latents of test images that lack it; means over the attributes, each a part."""
+
+    def __init__(self, space: FeatureSpace, attributes: tuple[str, ...], factor: float, images: int) -> None:
+        self.key = ("manipulation", space, attributes, factor, images)
+        self._space, self._attributes, self._factor, self._images = space, attributes, factor, images
+
+    def update(self, batch: EvalBatch) -> None:
+        """Nothing: whole splits are read when the score is taken."""
+
+    def merge(self, other: Self) -> None:
+        """Nothing, likewise."""
+
+    def conclude(self, context: Context) -> Mapping[str, Score]:
+        if "train" not in context.splits:
+            raise UserError("there is no training split to take attributes' directions from")
+        data, training = context.data(context.split), context.data("train")
+        eigenfaces = Eigenfaces(training.images)
+        parts: dict[str, dict[str, Score]] = {}
+        skipped = []
+        for name in chosen_attributes(data, self._attributes):
+            try:
+                found, ids = self._manipulated(context, data, training, name, eigenfaces)
+            except UserError as error:
+                skipped.append(str(error))
+                continue
+            note = self._trust(context, data, name)
+            for part in ("effect", "leakage", "identity", "background"):
+                score = Score.mean_of(getattr(found, part), ids)
+                parts.setdefault(part, {})[f"attribute={name}"] = replace(score, note=note)
+        if not parts:
+            raise UserError("; ".join(skipped) or "the images have none of the attributes")
+        return {part: mean_over(named, "; ".join(skipped)) for part, named in parts.items()}
+
+    def _trust(self, context: Context, data: ImageDataset, name: str) -> str:
+        """How well the judge tells the attribute on real test images, classes weighted alike."""
+        assert data.attributes is not None
+        column = position_of(name, data.attribute_names)
+        truth = data.attributes[:, column].long()
+        says = context.reference(self._space, context.split).features[:, column] > 0
+        score = balanced((says == truth.bool()).double(), truth)
+        return "" if score.value is None else f"the judge's own balanced accuracy {100 * score.value:.1f} %"
+
+    def _manipulated(
+        self, context: Context, data: ImageDataset, training: ImageDataset, name: str, eigenfaces: Eigenfaces
+    ) -> tuple[Change, list[str]]:
+        assert data.attributes is not None and training.attributes is not None
+        names = training.attribute_names
+        vector = attribute_vector(name, context.latents("train", "whole"), training.attributes, names)
+        column = position_of(name, names)
+        lacking = (~data.attributes[:, column]).nonzero()[:, 0]
+        if len(lacking) < 2:
+            raise UserError(f"{name}: {len(lacking)} test images lack it, too few to add it to")
+        rows = lacking[torch.randperm(len(lacking), generator=seeding.generator(0, f"to be given {name}"))]
+        rows = rows[: self._images].sort().values
+        latents = context.latents(context.split, "whole")[rows]
+        before, after = context.decode(latents), context.decode(latents + self._factor * vector.direction)
+        judged = context.features(self._space, before), context.features(self._space, after)
+        return change(before, after, judged, column, eigenfaces), [data.ids[row] for row in rows.tolist()]
+
+
+def chosen_attributes(data: ImageDataset, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The wanted attributes, checked; by default those of source 002 that the data have, else the first six."""
+    if data.attributes is None:
+        raise UserError("the images have no attributes")
+    for name in wanted:
+        position_of(name, data.attribute_names)
+    known = tuple(name for name in ATTRIBUTES if name in data.attribute_names)
+    return wanted or known or tuple(data.attribute_names[: len(ATTRIBUTES)])
+
+
+def mean_over(parts: Mapping[str, Score], note: str = "") -> Score:
+    """Mean of parts taken of different, overlapping images; the error from what each image contributes to it.
+
+    An image adds, for each part it is in, what it has above the part's mean, over the part's size and their number.
+    """
+    ids = sorted({name for part in parts.values() for name in part.ids})
+    place = {name: row for row, name in enumerate(ids)}
+    derivatives = torch.zeros(len(ids), dtype=torch.float64)
+    for part in parts.values():
+        assert part.per_image is not None and part.value is not None
+        rows = torch.tensor([place[name] for name in part.ids])
+        derivatives[rows] += (part.per_image - part.value) * len(ids) / (part.n * len(parts))
+    value = sum(part.value or 0.0 for part in parts.values()) / len(parts)
+    return replace(Score.influenced(value, derivatives, ids=ids), parts=parts, note=note)
+
+
+_UNITS: Mapping[str, tuple[str, Direction, str]] = {
+    "effect": ("probability", "higher", "0.02"),
+    "leakage": ("probability", "lower", "0.005"),
+    "identity": ("share of the distance between persons", "lower", "0.02"),
+    "background": ("share of the difference between images", "lower", "0.02"),
+}
+
+
+def _facets(
+    part: str, judge: str, attributes: bool, wanted: tuple[str, ...], factor: float, images: int
+) -> list[Metric]:
+    unit, direction, margin = _UNITS[part]
+    name, needs = f"manipulation_{part}", Need.LATENT | Need.ATTRIBUTES
+    reader = "judge" if judge.startswith(TRAINED) or not judge else judge
+    protocol = "/".join([reader, f"factor={factor:g}", f"images={images}", *(["+".join(wanted)] if wanted else [])])
+    if not (judge and attributes):
+        reason = "needs faces with attributes, and a classifier of them"
+        return [Refused(reason, name=name, needs=needs, unit=unit, direction=direction, protocol=protocol)]
+    space = FeatureSpace(judge, "logits")
+    study = Manipulation(space, wanted, factor, images)
+    return [
+        Facet(
+            study,
+            part,
+            name=name,
+            needs=needs,
+            unit=unit,
+            direction=direction,
+            protocol=protocol,
+            margin=margin,
+            space=space,
+        )
+    ]
+
+
+def manipulation_effect(
+    judge: str = "",
+    attributes: bool = False,
+    wanted: tuple[str, ...] = (),
+    factor: float = FACTOR,
+    images: int = IMAGES,
+) -> list[Metric]:
+    """What the judge's probability of an attribute gains where its direction is added; mean over the attributes."""
+    return _facets("effect", judge, attributes, wanted, factor, images)
+
+
+def manipulation_leakage(
+    judge: str = "",
+    attributes: bool = False,
+    wanted: tuple[str, ...] = (),
+    factor: float = FACTOR,
+    images: int = IMAGES,
+) -> list[Metric]:
+    """How far the judge's probabilities of all other attributes move, up or down."""
+    return _facets("leakage", judge, attributes, wanted, factor, images)
+
+
+def manipulation_identity(
+    judge: str = "",
+    attributes: bool = False,
+    wanted: tuple[str, ...] = (),
+    factor: float = FACTOR,
+    images: int = IMAGES,
+) -> list[Metric]:
+    """How far the face moves by eigenfaces; 1 is the distance between two persons."""
+    return _facets("identity", judge, attributes, wanted, factor, images)
+
+
+def manipulation_background(
+    judge: str = "",
+    attributes: bool = False,
+    wanted: tuple[str, ...] = (),
+    factor: float = FACTOR,
+    images: int = IMAGES,
+) -> list[Metric]:
+    """How far the corners of the picture change; 1 is the difference between two images."""
+    return _facets("background", judge, attributes, wanted, factor, images)
