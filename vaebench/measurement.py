@@ -24,7 +24,7 @@ from vaebench.core.registry import did_you_mean
 from vaebench.features import Networks
 from vaebench.judges import judge_network
 from vaebench.runs import find_runs, open_dataset, open_run, unfinished
-from vaebench.storage import Source, image_columns, pending, store
+from vaebench.storage import Source, image_columns, pending, place_of, store
 from vaebench.surroundings import Surroundings
 
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
@@ -224,7 +224,7 @@ def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Ite
     data, context = surroundings.data, surroundings.context()
     done = []
     for name, subject in (*(baselines(data, context, sizes) if sizes else ()), *classical_blends(context)):
-        folder = RunFolder(runs_dir() / f"{name}-{_place(data)}")
+        folder = RunFolder(runs_dir() / f"{name}-{place_of(data)}")
         source = Source(name, None, "", "cpu")
         built = [metric for metric in protocol.build(data) if metric.of_baselines and metric.needs in subject.provides]
         metrics = wanted(folder, source, surroundings, protocol, built)
@@ -234,13 +234,9 @@ def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Ite
     return done
 
 
-def _place(data: ImageDataset) -> str:
-    return f"{data.name}-{data.split}-{data.fingerprint[:12]}"
-
-
 def real_folder(data: ImageDataset) -> RunFolder:
     """Where the values of a split's real images lie, by content: a subset is another set of images."""
-    return RunFolder(runs_dir() / "real" / _place(data))
+    return RunFolder(runs_dir() / "real" / place_of(data))
 
 
 @torch.inference_mode()

@@ -33,6 +33,11 @@ def image_columns(data: ImageDataset) -> dict[str, list[int]]:
     return {**label_columns(data), **people}
 
 
+def place_of(data: ImageDataset) -> str:
+    """Name of a folder for what belongs to a split's images by content: a subset is another set of images."""
+    return f"{data.name}-{data.split}-{data.fingerprint[:12]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Who made what is measured, where it was measured, and how long that took."""

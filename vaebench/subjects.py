@@ -82,9 +82,14 @@ def of_model(
         if Need.PATH in wanted:
             yield from _paths(model, seed, device)
 
-    if isinstance(model, Autoencoder):
-        context = replace(context, latents=_encoder(model, context, device), **ways_of(model, device))
-    return Subject(provides=provides, batches=batches(), context=context)
+    return Subject(provides=provides, batches=batches(), context=context_of(model, context, device))
+
+
+def context_of(model: GenerativeModel, context: Context, device: torch.device | str) -> Context:
+    """A context with what a trained model in evaluation mode does to images and latents."""
+    if not isinstance(model, Autoencoder):
+        return replace(context, decode=_batched(model.decode, device))
+    return replace(context, latents=_encoder(model, context, device), **_ways_of(model, device))
 
 
 def _paths(model: GenerativeModel, seed: int, device: torch.device | str) -> Iterator[EvalBatch]:
@@ -111,7 +116,7 @@ def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -
     return latents
 
 
-class Ways(TypedDict):
+class _Ways(TypedDict):
     """What a model does to images, as :class:`vaebench.core.context.Context` names it."""
 
     encode: Callable[[Tensor], Tensor]
@@ -120,24 +125,26 @@ class Ways(TypedDict):
     adversary: Callable[[Tensor], Tensor] | None
 
 
-def ways_of(model: Autoencoder, device: torch.device | str) -> Ways:
+def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    """The function of CPU tensors, in batches on the device."""
+
+    @torch.inference_mode()
+    def over_batches(rows: Tensor) -> Tensor:
+        # clone: what inference mode makes may not be used outside it
+        return torch.cat([function(part.to(device)).cpu() for part in rows.split(BATCH)]).clone()
+
+    return over_batches
+
+
+def _ways_of(model: Autoencoder, device: torch.device | str) -> _Ways:
     """An autoencoder in evaluation mode as pure functions of CPU tensors, in batches."""
-
-    def batched(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        @torch.inference_mode()
-        def over_batches(rows: Tensor) -> Tensor:
-            # clone: what inference mode makes may not be used outside it
-            return torch.cat([function(part.to(device)).cpu() for part in rows.split(BATCH)]).clone()
-
-        return over_batches
-
-    encode, decode = batched(lambda images: model.posterior(images)[0]), batched(model.decode)
+    encode, decode = _batched(lambda images: model.posterior(images)[0], device), _batched(model.decode, device)
     judging = [phase for phase in model.phases() if phase.adversary is not None]
     return {
         "encode": encode,
         "decode": decode,
         "blend": lambda first, second, weight: decode(torch.lerp(encode(first), encode(second), weight)),
-        "adversary": batched(lambda images: judging[0].modules[0](images).float()) if judging else None,
+        "adversary": _batched(lambda images: judging[0].modules[0](images).float(), device) if judging else None,
     }
 
 

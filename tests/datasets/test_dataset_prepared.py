@@ -24,7 +24,7 @@ from PIL import Image
 from vaebench.core import places as core_places
 from vaebench.core.errors import UserError
 from vaebench.datasets import prepared as module
-from vaebench.datasets.image_files import decode
+from vaebench.image_files import decode
 from vaebench.datasets.prepared import Pictures, prepare
 
 SIZE = (4, 6)  # height, width

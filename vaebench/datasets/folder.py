@@ -20,8 +20,8 @@ from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, sha256_of, write_text
 from vaebench.core.processors import cores
-from vaebench.datasets.image_files import digest_of, files_under, split_of
 from vaebench.datasets.prepared import Pictures, prepare
+from vaebench.image_files import digest_of, files_under, split_of
 
 SMALLEST = 16
 ENOUGH = 60  # distinct images, of which some fall into each split almost surely: 0.9**60 = 0.2%

@@ -20,8 +20,8 @@ from PIL import Image
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import data_dir, make_dir
-from vaebench.datasets.image_files import digest_of, files_under, split_of
 from vaebench.datasets.prepared import Pictures, prepare
+from vaebench.image_files import digest_of, files_under, split_of
 
 PUBLISHED, SIDE = 13_233, 250
 MOST_PICTURED = 530  # images of George W Bush: asked for this many of each person, scikit-learn reads no one else's

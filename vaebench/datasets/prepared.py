@@ -25,7 +25,7 @@ from torch import Tensor
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import cache_dir, exclusive, make_dir, sha256_of, write_text
 from vaebench.core.processors import cores
-from vaebench.datasets.image_files import decode
+from vaebench.image_files import decode
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -1,0 +1,1 @@
+"""Latent-space studies: pictures with numbers, of one run or several side by side."""
