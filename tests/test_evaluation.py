@@ -70,8 +70,9 @@ def subject_of(model, metrics, *, data=None, seed=0):
     needs = Need(0)
     for metric in metrics:
         needs |= metric.needs
+    context = subjects.context_of(model, Context(training=FACTS), "cpu")
     return subjects.of_model(
-        model, data or dataset(), needs=needs, samples=SAMPLES, seed=seed, device="cpu", context=Context(training=FACTS)
+        model, data or dataset(), needs=needs, samples=SAMPLES, seed=seed, device="cpu", context=context
     )
 
 

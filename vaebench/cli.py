@@ -3,20 +3,18 @@
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from vaebench import __version__
+from vaebench.cli_studies import studies
 from vaebench.core.errors import UserError
 from vaebench.exits import outcome
 from vaebench.progress import show_messages
-
-if TYPE_CHECKING:
-    from vaebench.checkpoints import RunFolder
+from vaebench.terminal import REPORTS, RUN_HELP, Device, Out, err, out, say, write_reports
 
 app = typer.Typer(
     add_completion=False,
@@ -24,20 +22,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train, measure, test and rank generative image models. Start with: vaebench quickstart",
 )
-out = Console(emoji=False)  # digits:train: is no train
-err = Console(stderr=True, emoji=False)
+app.add_typer(studies)
 
-REPORTS = Path("reports")
-RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
-Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
 
 
 def _version(asked: bool) -> None:
     if asked:
-        _say(f"vaebench {__version__}")
+        say(f"vaebench {__version__}")
         raise typer.Exit
 
 
@@ -51,10 +44,6 @@ def options(
     """Options that every command takes; main() has taken --debug out of the arguments already."""
 
 
-def _say(text: str) -> None:
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
 @app.command(epilog="Example: vaebench quickstart --faces")
 def quickstart(
     faces: Annotated[bool, typer.Option("--faces", help="on drawn faces instead of digits")] = False,
@@ -63,7 +52,7 @@ def quickstart(
     """Train, measure and rank the families on real digits: no network, no GPU, minutes."""
     from vaebench import workflow
 
-    workflow.quickstart(workflow.FACES if faces else workflow.DIGITS, out_dir, out, _say)
+    workflow.quickstart(workflow.FACES if faces else workflow.DIGITS, out_dir, out, say)
 
 
 @app.command("list", epilog="Example: vaebench list recipes")
@@ -77,11 +66,11 @@ def list_(
 
     lines = listing(kind)
     if as_json:
-        _say(json.dumps(as_dicts(lines), indent=2))
+        say(json.dumps(as_dicts(lines), indent=2))
         return
     rows = [[line.kind, line.name, line.summary, line.origin, line.state] for line in lines]
     for text in to_text(["kind", "name", "what", "source", "state"], rows):
-        _say(text)
+        say(text)
 
 
 @app.command(epilog="Example: vaebench doctor")
@@ -90,7 +79,7 @@ def doctor() -> None:
     from vaebench.doctor import diagnose
 
     for finding in diagnose():
-        _say(f"{finding.topic:10} {finding.what}" + (f": {finding.mend}" if finding.mend else ""))
+        say(f"{finding.topic:10} {finding.what}" + (f": {finding.mend}" if finding.mend else ""))
 
 
 @app.command(epilog="Example: vaebench fetch mnist --from ~/Downloads/mnist")
@@ -103,7 +92,7 @@ def fetch(
     """Download or import a dataset or weights; verify; prepare."""
     from vaebench.doctor import fetch as get
 
-    _say(get(name, source))
+    say(get(name, source))
 
 
 @app.command(epilog="Example: vaebench train vae-mnist dfcvae-mnist --seeds 0,1,2 --set latent_dim=10")
@@ -132,7 +121,7 @@ def train(
     if dataset is not None:
         DATASETS.get(dataset)  # a misspelt name is said as such
     chosen = [runs.find_recipe(name, settings or []) for name in recipes or []]
-    chosen += runs.every_recipe(settings or [], _say) if every and not recipes else []
+    chosen += runs.every_recipe(settings or [], say) if every and not recipes else []
     chosen = [(recipe, reference) for recipe, reference in chosen if dataset in (None, recipe.dataset)]
     if not chosen:
         raise UserError("nothing to train: name a recipe, or --all; 'vaebench list recipes' shows what there is")
@@ -194,10 +183,10 @@ def evaluate(
         from vaebench.external import External, evaluate_external
 
         given = External(name=name, reference=reference, paired=paired, kind=kind)
-        measured = evaluate_external(images, given, protocol, _say)
+        measured = evaluate_external(images, given, protocol, say)
     else:
-        measured = measurement.evaluate_runs(names or [], protocol, every=every, dataset=dataset, say=_say)
-    _reports(measured, out_dir)
+        measured = measurement.evaluate_runs(names or [], protocol, every=every, dataset=dataset, say=say)
+    write_reports(measured, out_dir)
 
 
 def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -209,14 +198,6 @@ def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
             raise UserError(f"--set {setting!r} sets no metric's option: write --set METRIC.OPTION=VALUE")
         options.setdefault(metric, {})[option] = value
     return options
-
-
-def _reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> None:
-    from vaebench.report.write import Report, write_report
-
-    for dataset, folders in datasets.items():
-        folder, _ = write_report(dataset, out_dir, Report(extra=folders, **wanted))
-        _say(f"{dataset}: {folder / 'index.html'}; tables beside it (leaderboard.md, leaderboard.csv, comparisons.csv)")
 
 
 @app.command(epilog="Example: vaebench report --dataset mnist --out reports")
@@ -233,7 +214,7 @@ def report(
     found = [dataset] if dataset else datasets_measured(all_folders())
     if not found:
         raise UserError("nothing has been measured yet: run 'vaebench evaluate --all' first")
-    _reports(dict.fromkeys(found, ()), out_dir, published=published, latex=latex, evidence=evidence)
+    write_reports(dict.fromkeys(found, ()), out_dir, published=published, latex=latex, evidence=evidence)
 
 
 @app.command(epilog="Example: vaebench compare dfcvae-mnist vae-mnist")
@@ -245,7 +226,7 @@ def compare(
     from vaebench.report.between import between
 
     for line in between(a, b):
-        _say(line)
+        say(line)
 
 
 @app.command(epilog="Example: vaebench check new.csv --baseline accepted.csv --margin ssim=0.01 --margin fid=5%")
@@ -271,7 +252,7 @@ def check(
     gate = judge(read_table(candidate), read_table(baseline), margins or (), allow_missing or ())
     lines = rendering.deliver(gate, markdown=markdown, junit=junit, as_json=as_json)
     with contextlib.suppress(SystemExit):  # rich's answer to a reader that has seen enough: it changes no verdict
-        _say("\n".join(lines))
+        say("\n".join(lines))
     raise typer.Exit(gate.exit_code)
 
 
@@ -284,7 +265,7 @@ def explain(
     from vaebench.report.between import origins
 
     for line in origins(run, metric):
-        _say(line)
+        say(line)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -41,6 +41,14 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
+def centre_square(picture: Image.Image, size: int) -> Image.Image:
+    """The middle square, scaled to ``size`` by Pillow's bicubic filter, which is antialiased."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = picture.crop((left, top, left + side, top + side))
+    return square.resize((size, size), Image.Resampling.BICUBIC)
+
+
 def files_under(folder: Path) -> dict[str, os.stat_result]:
     """Every file in a folder and below, by its POSIX path from there, sorted; neither hidden nor linked folders."""
     found, pending = {}, [""]

@@ -14,6 +14,7 @@ from vaebench.builtins import DATASETS, METRICS
 from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.compute import keep_freed_memory, pick_device
 from vaebench.core import results, seeding
+from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Metric, Need
@@ -151,7 +152,37 @@ def _records() -> list[Path]:
     return sorted(runs_dir().glob("*/seed-*/run.json"))
 
 
-def measure_run(folder: RunFolder, surroundings: Surroundings, protocol: Protocol) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRun:
+    """A trained run: its record, its model in evaluation mode, and what the model does, as metrics have it."""
+
+    folder: RunFolder
+    record: RunRecord
+    model: GenerativeModel
+    context: Context
+
+
+def open_beside(folder: RunFolder, surroundings: Surroundings, device: str) -> OpenRun:
+    """A run opened on ``device``, the split's images at hand; :class:`UserError` as :func:`runs.open_run`."""
+    record, model = open_run(folder, device)
+    context = replace(surroundings.context(), training=record.training_facts())
+    return OpenRun(folder=folder, record=record, model=model, context=subjects.context_of(model, context, device))
+
+
+def measure_opened(
+    opened: Sequence[OpenRun], surroundings: Surroundings, protocol: Protocol, say: Callable[[str], None]
+) -> None:
+    """Runs that are open already, the real images, and what stands beside them."""
+    measure_real(surroundings, protocol)
+    for run in opened:
+        if measure_run(run.folder, surroundings, protocol, run):
+            say(f"{run.record.recipe}/seed-{run.record.seed}: measured")
+    measure_baselines(surroundings, protocol, ())
+
+
+def measure_run(
+    folder: RunFolder, surroundings: Surroundings, protocol: Protocol, opened: OpenRun | None = None
+) -> bool:
     """A trained run: results, per-image values and pictures, into its folder; ``False`` where all was there."""
     device, data = pick_device(protocol.device), surroundings.data
     record = folder.read_record()
@@ -161,7 +192,8 @@ def measure_run(folder: RunFolder, surroundings: Surroundings, protocol: Protoco
     metrics = wanted(folder, source, surroundings, protocol, protocol.build(data))
     if not metrics:
         return False
-    record, model = open_run(folder, device)
+    opened = opened or open_beside(folder, surroundings, device)
+    record, model = opened.record, opened.model
     needs = Need(0)
     for metric in metrics:
         needs |= metric.needs
@@ -172,7 +204,7 @@ def measure_run(folder: RunFolder, surroundings: Surroundings, protocol: Protoco
         samples=protocol.samples,
         seed=SEED,
         device=device,
-        context=replace(surroundings.context(), training=record.training_facts()),
+        context=opened.context,
     )
     measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)
     _draw(folder, record, model, data, device)

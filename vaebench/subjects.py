@@ -53,6 +53,7 @@ def of_model(
 ) -> Subject:
     """A trained model in evaluation mode, measured on ``data`` and on ``samples`` draws from the prior.
 
+    ``context`` is :func:`context_of` the model.
     Noise is drawn once for the whole set on the CPU, so values depend neither on batch size nor on device.
     """
     provides = Need.REAL | Need.SAMPLE | Need.PATH | Need.TRAINING | _labelling(data)
@@ -82,7 +83,7 @@ def of_model(
         if Need.PATH in wanted:
             yield from _paths(model, seed, device)
 
-    return Subject(provides=provides, batches=batches(), context=context_of(model, context, device))
+    return Subject(provides=provides, batches=batches(), context=context)
 
 
 def context_of(model: GenerativeModel, context: Context, device: torch.device | str) -> Context:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vaebench import image_files
 from vaebench.core.errors import UserError
 from vaebench.core.places import sha256_of
 from vaebench.datasets import folder as module
@@ -135,13 +136,13 @@ def test_crop_and_scale_are_pixel_exact(height, width):
     top, left = (height - side) // 2, (width - side) // 2
     square = Image.fromarray(source[top : top + side, left : left + side])
     expected = np.asarray(square.resize((24, 24), Image.Resampling.BICUBIC))
-    assert np.array_equal(np.asarray(module._centre_square(Image.fromarray(source), 24)), expected)
+    assert np.array_equal(np.asarray(image_files.centre_square(Image.fromarray(source), 24)), expected)
 
 
 def test_scaling_down_is_antialiased():
     """A checkerboard of single pixels becomes grey, which a filter of fixed width would not make it."""
     board = np.indices((256, 256)).sum(0) % 2 * np.uint8(255)
-    small = np.asarray(module._centre_square(Image.fromarray(board.astype(np.uint8)).convert("RGB"), 16))
+    small = np.asarray(image_files.centre_square(Image.fromarray(board.astype(np.uint8)).convert("RGB"), 16))
     assert np.abs(small.astype(int) - 127.5).max() <= 2
 
 

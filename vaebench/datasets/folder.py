@@ -21,7 +21,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, sha256_of, write_text
 from vaebench.core.processors import cores
 from vaebench.datasets.prepared import Pictures, prepare
-from vaebench.image_files import digest_of, files_under, split_of
+from vaebench.image_files import centre_square, digest_of, files_under, split_of
 
 SMALLEST = 16
 ENOUGH = 60  # distinct images, of which some fall into each split almost surely: 0.9**60 = 0.2%
@@ -73,7 +73,7 @@ class Folder(DatasetSource):
                 identity=f"folder centre square bicubic {digest_of(wanted, hashes)}",
                 size=(self.size, self.size),
                 read=lambda name: (folder / name).read_bytes(),
-                fit=partial(_centre_square, size=self.size),
+                fit=partial(centre_square, size=self.size),
             )
         )
         return ImageDataset(
@@ -101,13 +101,6 @@ def _gathered(rows: Mapping[str, list[bool]] | None, names: Iterable[str], colum
     if rows is None:
         return None
     return torch.tensor([rows[name] for name in names], dtype=torch.bool).view(-1, columns)
-
-
-def _centre_square(picture: Image.Image, size: int) -> Image.Image:
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.crop((left, top, left + side, top + side))
-    return square.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def _image_files(folder: Path) -> dict[str, os.stat_result]:

@@ -11,11 +11,21 @@ from pathlib import Path
 from vaebench import per_image
 from vaebench.checkpoints import RunFolder
 from vaebench.core import results
-from vaebench.core.places import make_dir, write_atomic
+from vaebench.core.places import make_dir, runs_dir, write_atomic
 from vaebench.pictures import gallery_file
+from vaebench.plates import read_plates
 from vaebench.report.collect import LABELS, current, values_of
 
 FOLDER = "evidence"
+
+
+def _write_plates(dataset: str, folder: Path) -> None:
+    """Studies' figures as they lie beside the runs."""
+    for source in sorted((runs_dir() / "studies").glob(f"{dataset}-*")):
+        for plate in read_plates(source):
+            for name in (f"{plate.name}.json", *plate.files):
+                if (source / name).exists():
+                    write_atomic(folder / "studies" / source.name / name, partial(shutil.copyfile, source / name))
 
 
 def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> None:
@@ -25,6 +35,7 @@ def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> 
     and intervals over persons become intervals over images.
     What stands in ``folder`` already and is not of these runs is left alone.
     """
+    _write_plates(dataset, folder)
     for source in sources:
         record = source.read_record() if source.record_file.exists() else None
         found = [line for line in current(source, record) if line.dataset == dataset]

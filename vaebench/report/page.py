@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vaebench.report import attributes, comparisons, leaderboard, variance
+from vaebench.report import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.collect import BASELINE, REAL, Measured
 from vaebench.report.leaderboard import protocol_ends
 from vaebench.report.part import Part, mixed_seeds, training_warnings
@@ -21,6 +21,7 @@ def page(part: Part) -> str:
     if strata:
         parts += ["## Laplacian variance by stratum\n", _strata_table(measured, ranked, strata)]
     parts += attributes.section(part.probed, measured)
+    parts += latent_space.section(part.studied)
     parts += ["## Is the difference real?\n", *_standing(part), _comparison_table(part.tested)]
     if part.held:
         parts += ["## Beside what was published\n", _claims_table(part.held)]

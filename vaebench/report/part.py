@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vaebench.report import attributes, comparisons, leaderboard, variance
+from vaebench.report import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.collect import Measured
 from vaebench.report.published import Claim
 from vaebench.report.remarks import Remarks
@@ -27,6 +27,7 @@ class Part:
     folder: Path
     standing: Standing = field(default_factory=Standing)
     spread: Sequence[variance.Row] = ()
+    studied: Sequence[latent_space.Row] = ()
 
 
 def mixed_seeds(measured: Measured) -> list[str]:

@@ -13,6 +13,8 @@ from vaebench.report import leaderboard
 from vaebench.report.collect import REAL, Measured
 
 Cell = tuple[str, str]  # metric and protocol
+# an effect and what it costs, and what a detector says: neither is quality by itself
+DESCRIPTIONS = ("manipulation_", "blend_", "shift_flagged")
 DRAWS = 100_000  # of seeds: more than that are not counted out
 
 
@@ -34,12 +36,12 @@ class Standing:
 
 
 def standing(measured: Measured, ranked: Sequence[leaderboard.Row]) -> Standing:
-    """Of one part; metrics that declare no margin (costs) are no quality and do not count."""
+    """Of one part; metrics that declare no margin (costs) or describe are no quality and do not count."""
     models = [name for name in measured.models() if name != REAL]
     cells: dict[Cell, dict[str, float]] = {}
     for row in ranked:
         score = _score(row, ranked)
-        if score is not None and row.recipe in models:
+        if score is not None and row.recipe in models and not row.metric.startswith(DESCRIPTIONS):
             cells.setdefault((row.metric, row.protocol), {})[row.recipe] = score
     stability = {cell: share for cell in cells if (share := _best(measured, cell, ranked))}
     common = {cell: scores for cell, scores in cells.items() if len(scores) == len(models)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vaebench.checkpoints import RunFolder
 from vaebench.core.places import write_text
-from vaebench.report import attributes, comparisons, leaderboard, variance
+from vaebench.report import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.collect import Measured, all_folders, collect
 from vaebench.report.curves import draw_curves
 from vaebench.report.evidence import FOLDER, write_evidence
@@ -16,6 +16,7 @@ from vaebench.report.forest import forest_svg
 from vaebench.report.html import html_report
 from vaebench.report.page import main_table, page
 from vaebench.report.part import Part
+from vaebench.report.plates import take_up
 from vaebench.report.published import claims, default_folder
 from vaebench.report.remarks import Remarks, read_remarks
 from vaebench.report.standing import Standing, standing
@@ -59,6 +60,9 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     write_text(folder / "variance.csv", to_csv(variance.Row, [row for part in parts for row in part.spread]))
     if any(row.attribute != attributes.MEAN for row in probed):
         write_text(folder / "attributes.csv", to_csv(attributes.Row, probed))
+    studied = [row for part in parts for row in part.studied]
+    if studied:
+        write_text(folder / "latent_space.csv", to_csv(latent_space.Row, studied))
     write_text(folder / "leaderboard.md", "\n".join(page(part) for part in parts))
     write_text(folder / "index.html", html_report(parts))
     tables = [main_table(part.measured, part.ranked) for part in parts]
@@ -77,7 +81,7 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
     places = standing(measured, ranked)
     figures = Path("figures") / ("" if first else _name(measured))
     drawn = draw_all(measured, folder / figures) | draw_curves(measured, folder / figures)
-    drawn |= _drawings(ranked, places, folder / figures)
+    drawn |= {**_drawings(ranked, places, folder / figures), **take_up(measured, folder / figures)}
     return Part(
         measured=measured,
         ranked=ranked,
@@ -89,6 +93,7 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
         remarks=remarks,
         folder=folder,
         standing=places,
+        studied=latent_space.rows(ranked),
     )
 
 

@@ -71,6 +71,7 @@ def _section(part: Part, prefix: str, shown: Shown) -> dict[str, Any]:
         "attribute_means": grids.attribute_means(part.probed),
         "attribute_each": grids.attribute_each(part.probed),
         "attribute_notes": grids.notes(part.probed),
+        "studies": grids.studies(part.studied),
         "claims": grids.claims(part.held),
         "cost": grids.cost(part.ranked, table.models),
         "training": grids.training(measured),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaebench.report import attributes
+from vaebench.report import attributes, latent_space
 from vaebench.report.collect import BASELINE, REAL, Measured
 from vaebench.report.html.wording import COST, plain, run_name, sortable, title_of
 from vaebench.report.leaderboard import Row
@@ -135,6 +135,20 @@ def claims(held: Sequence[Claim]) -> Grid | None:
         for claim in held
     ]
     return Grid(head=["statement", "published", "ours", "agrees", "source"], rows=body) if body else None
+
+
+def studies(studied: Sequence[latent_space.Row]) -> list[tuple[latent_space.Study, Grid]]:
+    """What was done in latent space, a table a study."""
+    return [
+        (
+            table.study,
+            Grid(
+                head=table.head,
+                rows=[[GridCell(text=text, sort=sortable(value)) for text, value in line] for line in table.cells],
+            ),
+        )
+        for table in latent_space.laid_out(studied)
+    ]
 
 
 def notes(probed: Sequence[attributes.Row]) -> list[str]:

@@ -17,7 +17,14 @@ QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("What has the latent space learnt?", ("svm_accuracy", "svm_balanced_accuracy", "svm_lift")),
     ("Does the posterior fit the prior?", ("elbo", "nll", "kl", "active_units", "posterior_mismatch")),
     ("Are samples varied, and new?", ("diversity", "memorisation")),
-    ("Does the latent space change evenly?", ("interpolation_smoothness",)),
+    ("Does the latent space change evenly?", ("interpolation_smoothness", "interpolation_surprises")),
+    (
+        "What can be done in latent space?",
+        (
+            *("manipulation_effect", "manipulation_leakage", "manipulation_identity", "manipulation_background"),
+            *("blend_realism", "blend_adversary", "shift_accuracy", "shift_flagged"),
+        ),
+    ),
     ("What did it cost?", ("parameters", "training_seconds", "training_steps", "throughput", "peak_memory")),
 )
 OTHER = "What else was measured?"

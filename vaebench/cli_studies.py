@@ -1,0 +1,205 @@
+"""Commands that look into latent space: pictures beside the runs, their numbers measured, both in the report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vaebench.core.errors import UserError
+from vaebench.terminal import REPORTS, Device, Out, say, write_reports
+
+if TYPE_CHECKING:
+    from vaebench.plates import Plate
+    from vaebench.studies.bench import Bench
+
+studies = typer.Typer()
+
+Runs = Annotated[list[str], typer.Argument(metavar="RUN…", help="recipe (its first seed), recipe/seed-k, or a path")]
+Seed = Annotated[int, typer.Option(help="of what is chosen at random")]
+Chosen = Annotated[int | None, typer.Option("--seed", help="choose test images at random by it")]
+Images = Annotated[list[Path] | None, typer.Option("--image", help="your own image file or folder; may be repeated")]
+Rows = Annotated[int, typer.Option(help="how many")]
+Examples = Annotated[int, typer.Option(help="images with an attribute, and without, for its direction")]
+
+
+@studies.command(epilog="Example: vaebench sample vae-toyfaces dcgan-toyfaces --count 30")
+def sample(names: Runs, count: Rows = 30, seed: Seed = 0, device: Device = "auto", out_dir: Out = REPORTS) -> None:
+    """Samples of models side by side, decoded from draws of the prior."""
+    from vaebench.studies.bench import open_bench
+    from vaebench.studies.gallery import sample as draw
+
+    bench = open_bench(names, device, say)
+    _conclude(bench, draw(bench, count=count, seed=seed), (), device, out_dir)
+
+
+@studies.command(epilog="Example: vaebench reconstruct vae-toyfaces dfcvae-toyfaces --image me.jpg")
+def reconstruct(
+    names: Runs, images: Images = None, count: Rows = 10, device: Device = "auto", out_dir: Out = REPORTS
+) -> None:
+    """Test images, or your own, and their reconstructions; says which are unlike the data."""
+    from vaebench.studies.bench import open_bench
+    from vaebench.studies.gallery import reconstruct as draw
+    from vaebench.studies.given import load_given
+
+    bench = open_bench(names, device, say, encode="reconstruct")
+    data = bench.data
+    if images:
+        drawn = draw(bench, load_given(images, data.image_shape, say)[0], shown=True)
+    else:
+        drawn = draw(bench, data.images[data.showcase_indices(count)], shown=data.redistributable)
+    _conclude(bench, drawn, (), device, out_dir)
+
+
+@studies.command(epilog="Example: vaebench interpolate vae-mnist dfcvae-mnist --pairs 5 --gif")
+def interpolate(
+    names: Runs,
+    pairs: Rows = 5,
+    frames: Annotated[int, typer.Option(help="images on a line, both ends included")] = 11,
+    prior: Annotated[bool, typer.Option("--prior", help="between draws from the prior, not images")] = False,
+    images: Images = None,
+    gif: Annotated[bool, typer.Option("--gif", help="an animation as well")] = False,
+    seed: Chosen = None,
+    device: Device = "auto",
+    out_dir: Out = REPORTS,
+) -> None:
+    """Straight lines between two latents, decoded; on digits also which classes appear on the way."""
+    from vaebench.studies import interpolate as study
+    from vaebench.studies.bench import open_bench
+
+    if pairs < 1:
+        raise UserError(f"--pairs {pairs} draws nothing: give 1 or more")
+    if prior and images:
+        raise UserError("--prior draws its own ends: leave --image away")
+    bench = open_bench(names, device, say, encode="" if prior else "interpolate between images (--prior needs none)")
+    if prior:
+        ends = study.prior_ends(pairs)
+    elif images:
+        ends = study.given_ends(images, bench, say)
+    else:
+        ends = study.chosen_ends(bench.data, pairs, seed)
+    drawn = study.interpolate(bench, ends, frames=frames, gif=gif, seed=seed or 0)
+    measured = ("interpolation_smoothness",) if prior else ("interpolation_surprises", "interpolation_smoothness")
+    _conclude(bench, drawn, measured, device, out_dir)
+
+
+@studies.command(epilog="Example: vaebench attributes vae-celeba dfcvae-celeba --attributes Smiling,Eyeglasses")
+def attributes(
+    names: Runs,
+    wanted: Annotated[str, typer.Option("--attributes", help="comma-separated; six of the papers' by default")] = "",
+    factors: Annotated[str, typer.Option(help="comma-separated; negative ones take away")] = "0,0.2,0.4,0.6,0.8,1",
+    images: Images = None,
+    rows: Annotated[int, typer.Option(help="test faces an attribute")] = 1,
+    examples: Examples = 1_000,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_dir: Out = REPORTS,
+) -> None:
+    """Attributes added to faces or taken away; how far they move, what moves with them, and where a face is strange."""
+    from vaebench.studies import attributes as study
+    from vaebench.studies.bench import open_bench
+    from vaebench.studies.given import load_given
+
+    if examples < 1 or rows < 1:
+        raise UserError("--examples and --rows are counts: give 1 or more")
+    bench = open_bench(names, device, say, encode="take attributes")
+    given = None
+    if images:
+        loaded, files = load_given(images, bench.data.image_shape, say)
+        given = study.Faces(names=files, images=loaded)
+    drawn = study.attributes(
+        bench, _listed(wanted), given, factors=_numbers(factors), examples=examples, rows=rows, seed=seed, say=say
+    )
+    parts = ("effect", "leakage", "identity", "background")
+    _conclude(bench, drawn, tuple(f"manipulation_{part}" for part in parts), device, out_dir)
+
+
+@studies.command(epilog="Example: vaebench correlate dfcvae-celeba --all")
+def correlate(
+    names: Runs,
+    wanted: Annotated[str, typer.Option("--attributes", help="comma-separated; 13 by default")] = "",
+    every: Annotated[bool, typer.Option("--all", help="all attributes")] = False,
+    examples: Examples = 1_000,
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_dir: Out = REPORTS,
+) -> None:
+    """How attributes go together in latent space, beside how they go together in the labels."""
+    from vaebench.studies.bench import open_bench
+    from vaebench.studies.correlate import correlate as draw
+
+    bench = open_bench(names, device, say, encode="say how attributes go together")
+    plate, path, lines = draw(bench, _listed(wanted), every=every, examples=examples, seed=seed, say=say)
+    for text in lines:
+        say(text)
+    _conclude(bench, (plate, path), (), device, out_dir)
+
+
+@studies.command(epilog="Example: vaebench embed dfcvae-celeba --attribute Smiling")
+def embed(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="recipe (its first seed), recipe/seed-k, or a path")],
+    count: Annotated[int, typer.Option(help="test images; the largest square of them is laid out")] = 1_600,
+    attribute: Annotated[str, typer.Option(help="frame the images by it")] = "",
+    method: Annotated[Literal["tsne", "umap"], typer.Option(help="umap needs pip install 'vaebench[umap]'")] = "tsne",
+    seed: Seed = 0,
+    device: Device = "auto",
+    out_dir: Out = REPORTS,
+) -> None:
+    """Test images laid out by their latents: t-SNE, snapped to a grid in which none lies over another."""
+    from vaebench.studies.bench import open_bench
+    from vaebench.studies.embed import embed as draw
+
+    bench = open_bench([name], device, say, encode="lay out images")
+    drawn = draw(bench, count=count, attribute=attribute, method=method, seed=seed)
+    _conclude(bench, drawn, (), device, out_dir)
+
+
+@studies.command(epilog="Example: vaebench blend vae-celeba dfcvae-celeba --image first.jpg --image second.jpg")
+def blend(
+    names: Runs,
+    images: Images = None,
+    pairs: Rows = 4,
+    weights: Annotated[str, typer.Option(help="of the second image, comma-separated")] = "0,0.25,0.5,0.75,1",
+    seed: Chosen = None,
+    device: Device = "auto",
+    out_dir: Out = REPORTS,
+) -> None:
+    """Two images blended by each model's latents and by the classical ways; how real the blends are.
+
+    Two --image files, or two folders: the first image of one meets the first of the other.
+    """
+    from vaebench.studies import blend as study
+    from vaebench.studies.bench import open_bench
+
+    if pairs < 1:
+        raise UserError(f"--pairs {pairs} blends nothing: give 1 or more")
+    bench = open_bench(names, device, say, encode="blend")
+    chosen = study.given_pairs(images, bench, say) if images else study.chosen_pairs(bench.data, pairs, seed)
+    drawn = study.blend(bench, chosen, weights=_numbers(weights))
+    _conclude(bench, drawn, ("blend_realism", "blend_adversary"), device, out_dir)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in _listed(text)]
+    except ValueError:
+        raise UserError(f"{text!r} is no list of numbers: write e.g. 0,0.5,1") from None
+
+
+def _conclude(bench: "Bench", drawn: "tuple[Plate, Path]", metrics: Sequence[str], device: str, out_dir: Path) -> None:
+    """Measure what belongs to the picture, say it, and write the report with both."""
+    from vaebench.report import latent_space
+    from vaebench.studies.bench import measure_bench
+
+    say(drawn[0].caption)
+    say(f"drawn: {drawn[1]}")
+    measured = measure_bench(bench, metrics, device, say)
+    if not measured:
+        return
+    for text in latent_space.lines_of(bench.data.name, metrics):
+        say(text)
+    write_reports({bench.data.name: measured}, out_dir)

@@ -1,0 +1,119 @@
+"""Attributes added to faces and taken away: the direction of an attribute, times a factor, added to the latent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.errors import UserError
+from vaebench.latents import EXAMPLES, AttributeVector, Strangeness, attribute_vector, position_of
+from vaebench.pictures import to_pixels
+from vaebench.plates import Plate
+from vaebench.studies.bench import Bench, Opened, Say
+from vaebench.studies.kept import keep
+from vaebench.studies.sheet import Strip, sheet
+
+FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+USUAL = ("Bald", "Black_Hair", "Eyeglasses", "Male", "Smiling", "Mustache")  # Hou et al. 2019, figure 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faces:
+    """Images (n, c, h, w) uint8 to give the attributes to, and a name for each."""
+
+    names: Sequence[str]
+    images: Tensor
+
+
+def attributes(
+    bench: Bench,
+    wanted: Sequence[str],
+    given: Faces | None,
+    *,
+    factors: Sequence[float] = FACTORS,
+    examples: int = EXAMPLES,
+    rows: int = 1,
+    seed: int = 0,
+    say: Say,
+) -> tuple[Plate, Path]:
+    """Draw every attribute at every factor on each face, by every run; a negative factor takes it away.
+
+    ``given`` faces get all attributes; without them ``rows`` test faces are chosen for each attribute, such as lack it
+    (or have it, where it is taken away). Each strip says how strange its face is to the run.
+    """
+    training = bench.surroundings.split("train")
+    names = usual_attributes(training, wanted)
+    if not all(-10 <= factor <= 10 for factor in factors) or not factors:
+        raise UserError(f"--factors {', '.join(map(str, factors))}: give numbers from -10 to 10, e.g. 0,0.5,1")
+    strips = []
+    for name in names:
+        faces = given or _suitable(bench.data, name, rows, seed, has=min(factors) < 0)
+        for position, face in enumerate(faces.images):
+            for turn, run in enumerate(bench.runs):
+                vector = direction(run, training, name, examples, seed, say if (position, turn) == (0, 0) else None)
+                heading = f"{name.replace('_', ' ')}, {faces.names[position]}" if turn == 0 else ""
+                strips.append(_strip(run, face[None], vector, factors, heading))
+    columns = [f"{factor:+g}" if factor else "0" for factor in factors]
+    shown = min(factors) < 0
+    caption = (
+        f"Attributes {'taken away and added' if shown else 'added'}: the face's posterior mean plus a factor times the "
+        f"difference of the mean latents of up to {examples:,} training images with and without the attribute. Before "
+        "each strip, how strange the face is to the run: the shares of test faces with a smaller reconstruction error "
+        "and a smaller latent norm."
+    )
+    return keep(bench, "attributes", caption, sheet(strips, columns))
+
+
+def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[str] = USUAL) -> list[str]:
+    """The attributes asked for, or the usual ones that the data have; :class:`UserError` where there are none."""
+    if data.attributes is None:
+        raise UserError(f"{data.name} has no attributes: choose runs of celeba or toyfaces, or give your folder some")
+    for name in wanted:
+        position_of(name, data.attribute_names)
+    found = list(wanted) or [name for name in usual if name in data.attribute_names]
+    return found or list(data.attribute_names[: len(usual)])
+
+
+def direction(
+    run: Opened, training: ImageDataset, name: str, examples: int, seed: int, say: Say | None
+) -> AttributeVector:
+    """An attribute's direction in a run's latent space; fewer examples than asked for are said."""
+    assert training.attributes is not None
+    vector = attribute_vector(
+        name, run.latents("train"), training.attributes, training.attribute_names, examples=examples, seed=seed
+    )
+    if say is not None and min(vector.with_it, vector.without_it) < examples:
+        counts = f"{vector.with_it:,} training images with it and {vector.without_it:,} without"
+        say(f"{name}: its direction is of {counts}, fewer than {examples:,} of a kind")
+    return vector
+
+
+def _suitable(data: ImageDataset, name: str, rows: int, seed: int, *, has: bool) -> Faces:
+    """Test faces without the attribute, or with it; those that figures show first."""
+    assert data.attributes is not None
+    fitting = data.attributes[:, position_of(name, data.attribute_names)] == has
+    first = [row for row in data.showcase_indices() if fitting[row]] if seed == 0 else []
+    order = torch.randperm(len(data), generator=seeding.generator(seed, f"faces for {name}")).tolist()
+    chosen = list(dict.fromkeys([*first, *(row for row in order if fitting[row])]))[:rows]
+    if not chosen:
+        raise UserError(f"no test image is {'with' if has else 'without'} {name}: choose another attribute")
+    return Faces(names=[data.ids[row] for row in chosen], images=data.images[chosen])
+
+
+def _strip(run: Opened, face: Tensor, vector: AttributeVector, factors: Sequence[float], heading: str) -> Strip:
+    images = to_float(face)
+    mean = run.context.encode(images)
+    moved = torch.cat([mean + factor * vector.direction for factor in factors])
+    strange = run.familiar.judge(images, run.context.decode(mean), mean)
+    label = f"{run.record.recipe}\n{strangeness_said(strange, 0)}"
+    return Strip(label=label, pictures=to_pixels(run.context.decode(moved)), heading=heading)
+
+
+def strangeness_said(strange: Strangeness, row: int) -> str:
+    """The two shares of one image, and a warning where it is unlike what the run knows."""
+    said = f"error {100 * strange.error[row]:.0f} %, norm {100 * strange.norm[row]:.0f} %"
+    return f"{said}\nUNLIKE THE DATA" if strange.outside[row] else said

@@ -1,0 +1,120 @@
+"""The runs that a study looks at side by side: models of one dataset, opened once, with its splits at hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from vaebench.checkpoints import RunFolder, RunRecord
+from vaebench.compute import pick_device
+from vaebench.core.context import Context
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.errors import UserError
+from vaebench.core.model import Autoencoder
+from vaebench.features import Networks
+from vaebench.latents import Familiar
+from vaebench.measurement import OpenRun, Protocol, measure_opened, open_beside
+from vaebench.runs import find_runs, open_dataset
+from vaebench.surroundings import Surroundings
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """One run, and what studies ask of it."""
+
+    run: OpenRun
+
+    @property
+    def name(self) -> str:
+        """``recipe/seed-k``."""
+        return f"{self.record.recipe}/seed-{self.record.seed}"
+
+    @property
+    def record(self) -> RunRecord:
+        return self.run.record
+
+    @property
+    def context(self) -> Context:
+        return self.run.context
+
+    @property
+    def latent_dim(self) -> int:
+        return self.run.model.latent_dim
+
+    def latents(self, split: str) -> Tensor:
+        """Posterior means (n, d) of a split; encoded once."""
+        return self.context.latents(split, "whole")
+
+    @cached_property
+    def familiar(self) -> Familiar:
+        """How the model does on the evaluated split, which it was not trained on."""
+        images = to_float(self.context.data(self.context.split).images)
+        means = self.latents(self.context.split)
+        return Familiar.of(images, self.context.decode(means), means)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Runs of the same images, in the order in which they were named."""
+
+    runs: tuple[Opened, ...]
+    data: ImageDataset  # the test split
+    surroundings: Surroundings
+
+
+def open_bench(names: Sequence[str], device: str, say: Say, *, encode: str = "") -> Bench:
+    """Open the runs; of a recipe with several seeds the first, which is said.
+
+    ``encode`` says what an encoder is wanted for, where one is. Raises :class:`UserError` for runs of different data,
+    for a GAN where an encoder is wanted, and for runs that cannot be opened.
+    """
+    if not names:
+        raise UserError("no RUN is named: give one or more, e.g. vae-toyfaces")
+    folders = [folder for name in names for folder in _first_seed(name, say)]
+    records = [folder.read_record() for folder in folders]
+    first = records[0]
+    for record in records:
+        if (record.dataset, record.dataset_options) != (first.dataset, first.dataset_options):
+            raise UserError(
+                f"{first.recipe} is of {first.dataset}, {record.recipe} of {record.dataset}: name runs of one dataset"
+            )
+    source = open_dataset(first.dataset, first.dataset_options)
+    picked = pick_device(device)
+    surroundings = Surroundings.of_split(source, "test", Networks(picked))
+    opened = [Opened(run=_open(folder, surroundings, picked, encode)) for folder in folders]
+    return Bench(runs=tuple(opened), data=surroundings.data, surroundings=surroundings)
+
+
+def _open(folder: RunFolder, surroundings: Surroundings, device: str, encode: str) -> OpenRun:
+    opened = open_beside(folder, surroundings, device)
+    made, fitting = tuple(opened.record.image_shape), surroundings.data.image_shape
+    if made != fitting:
+        raise UserError(f"{folder.path} makes {made} images, {surroundings.data.name} has {fitting}: train it again")
+    if encode and not isinstance(opened.model, Autoencoder):
+        raise UserError(
+            f"{opened.record.recipe} is a GAN: it has no encoder, so it cannot {encode}; name an autoencoder "
+            "(vae, dfcvae, vaewgan, blend)"
+        )
+    return opened
+
+
+def _first_seed(name: str, say: Say) -> list[RunFolder]:
+    found = find_runs([name])
+    trained = [folder for folder in found if folder.record_file.exists()]
+    if not trained:
+        raise UserError(f"{name} was not trained here: it has images but no model to look into")
+    if len(trained) > 1:
+        say(f"{name}: {trained[0].path.name} of {len(trained)} seeds is shown")
+    return trained[:1]
+
+
+def measure_bench(bench: Bench, metrics: Sequence[str], device: str, say: Say) -> list[RunFolder]:
+    """Take metrics of the runs, as ``vaebench evaluate`` does; the folders, or none where nothing was ever measured."""
+    folders = [opened.run.folder for opened in bench.runs]
+    if metrics:
+        opened = [each.run for each in bench.runs]
+        measure_opened(opened, bench.surroundings, Protocol(metrics=tuple(metrics), device=device), say)
+    return folders if all(folder.results.exists() for folder in folders) else []

@@ -1,0 +1,52 @@
+"""Samples and reconstructions of several runs side by side."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.dataset import to_float
+from vaebench.core.errors import UserError
+from vaebench.pictures import to_pixels
+from vaebench.plates import Plate
+from vaebench.studies.attributes import strangeness_said
+from vaebench.studies.bench import Bench
+from vaebench.studies.kept import keep
+from vaebench.studies.sheet import Strip, sheet
+
+ACROSS = 10
+
+
+def sample(bench: Bench, *, count: int = 3 * ACROSS, seed: int = 0) -> tuple[Plate, Path]:
+    """Draw samples: the same draws from the prior for models of as many latents."""
+    if count < 1:
+        raise UserError(f"--count {count} draws nothing: give 1 or more")
+    strips: list[Strip] = []
+    for run in bench.runs:
+        prior = torch.randn(count, run.latent_dim, generator=seeding.generator(seed, "samples"))
+        pixels = to_pixels(run.context.decode(prior))
+        strips.extend(
+            Strip(label=run.record.recipe if start == 0 else "", pictures=pixels[start : start + ACROSS])
+            for start in range(0, count, ACROSS)
+        )
+    return keep(bench, "sample", "Samples: images decoded from draws of the prior.", sheet(strips))
+
+
+def reconstruct(bench: Bench, images: Tensor, *, shown: bool) -> tuple[Plate, Path]:
+    """Draw images (n, c, h, w) uint8 and their reconstructions; ``shown``: whether they may be republished."""
+    strips = [Strip(label="original", pictures=to_pixels(images[:ACROSS]))] if shown else []
+    for run in bench.runs:
+        real = to_float(images[:ACROSS])
+        mean = run.context.encode(real)
+        made = run.context.decode(mean)
+        strange = run.familiar.judge(real, made, mean)
+        words = [strangeness_said(strange, row).partition(",")[0] for row in range(len(real))]
+        alarms = np.array(strange.outside).tolist()
+        strips.append(Strip(label=run.record.recipe, pictures=to_pixels(made), words=words, alarms=alarms))
+    caption = (
+        "Reconstructions from the posterior mean. Under each the share of test images with a smaller error; red: "
+        "unlike the run's test images, by error or latent norm."
+    )
+    return keep(bench, "reconstruct", caption, sheet(strips))

@@ -1,0 +1,171 @@
+"""Straight lines in latent space, decoded: between two images, or two draws from the prior; models side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.context import FeatureSpace
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.errors import UserError
+from vaebench.judges import LOGITS, judge_network
+from vaebench.latents import line
+from vaebench.pictures import Pixels, grid, to_pixels
+from vaebench.plates import Plate
+from vaebench.studies.bench import Bench, Opened, Say
+from vaebench.studies.given import load_given
+from vaebench.studies.kept import Write, keep
+from vaebench.studies.sheet import Strip, sheet
+
+FRAMES = 11
+_CLASSES = ((1, 5), (1, 3), (3, 7))  # the MNIST article's pairs
+_FRAME_MILLISECONDS, _GIF_SCALE = 120, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """Where lines begin and end: a name each, images (n, 2, c, h, w) uint8 of real ends, labels (n, 2) where known."""
+
+    names: Sequence[tuple[str, str]]
+    images: Tensor | None = None
+    labels: Tensor | None = None
+
+
+def interpolate(
+    bench: Bench, ends: Ends, *, frames: int = FRAMES, gif: bool = False, seed: int = 0
+) -> tuple[Plate, Path]:
+    """Draw the lines of every run; without images between draws from the prior, the same for models of equal size.
+
+    Raises :class:`UserError` for fewer than 3 frames.
+    """
+    if frames < 3:
+        raise UserError(f"--frames {frames} leaves nothing between the ends: give 3 or more")
+    judge = judge_network(bench.data)
+    reads = FeatureSpace(judge, LOGITS) if bench.data.labels is not None and judge else None
+    strips, sheets = [], []
+    for pair, (first, second) in enumerate(ends.names):
+        for position, run in enumerate(bench.runs):
+            path = line(*_latents(run, ends, pair, seed), frames)[0]
+            made = run.context.decode(path)
+            words, alarms = _reading(run, made, reads, None if ends.labels is None else ends.labels[pair])
+            heading = f"{first} to {second}" if position == 0 else ""
+            pixels = to_pixels(made)
+            strips.append(_strip(run, pixels, ends, pair, bench, heading, words, alarms))
+            sheets.append(pixels)
+    more: dict[str, str | Write] = {".gif": partial(_animate, sheets, len(bench.runs))} if gif else {}
+    return keep(bench, "interpolate", _caption(bench, ends, frames, reads), sheet(strips), more=more)
+
+
+def chosen_ends(data: ImageDataset, count: int, seed: int | None) -> Ends:
+    """Pairs of test images: of digits the article's classes first; else those that figures show, or any by ``seed``."""
+    if data.labels is not None and seed is None:
+        first = {int(label): int((data.labels == label).nonzero()[0]) for label in data.labels.unique()}
+        wanted = [(a, b) for a, b in _CLASSES if a in first and b in first]
+        rest = [(a, b) for a in first for b in first if a < b and (a, b) not in _CLASSES]
+        rows = [(first[a], first[b]) for a, b in [*wanted, *rest[:: max(1, len(rest) // max(1, count))]]][:count]
+    elif seed is None:
+        shown = data.showcase_indices(2 * count)
+        rows = list(zip(shown[0::2], shown[1::2], strict=False))
+    else:
+        order = torch.randperm(len(data), generator=seeding.generator(seed, "pairs to interpolate")).tolist()
+        rows = list(zip(order[0 : 2 * count : 2], order[1 : 2 * count : 2], strict=False))
+    if not rows:
+        raise UserError(f"{data.name} has too few images for {count} pairs: ask for fewer")
+    chosen = torch.tensor(rows)
+    return Ends(
+        names=[(data.ids[a], data.ids[b]) for a, b in rows],
+        images=data.images[chosen],
+        labels=None if data.labels is None else data.labels[chosen],
+    )
+
+
+def given_ends(paths: Sequence[Path], bench: Bench, say: Say) -> Ends:
+    """A user's images, two by two."""
+    images, names = load_given(paths, bench.data.image_shape, say)
+    if len(names) % 2:
+        raise UserError(f"{len(names)} images make no pairs: give two, or four, …")
+    pairs = [(names[row], names[row + 1]) for row in range(0, len(names), 2)]
+    return Ends(names=pairs, images=images.unflatten(0, (-1, 2)))
+
+
+def prior_ends(count: int) -> Ends:
+    """Draws from the prior, numbered."""
+    return Ends(names=[(f"prior draw {2 * row + 1}", f"draw {2 * row + 2}") for row in range(count)])
+
+
+def _latents(run: Opened, ends: Ends, pair: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Both ends' latents, (1, d) each."""
+    if ends.images is not None:
+        means = run.context.encode(to_float(ends.images[pair]))
+    else:
+        draws = torch.randn(len(ends.names), 2, run.latent_dim, generator=seeding.generator(seed, "prior ends"))
+        means = draws[pair]
+    return means[:1], means[1:]
+
+
+def _reading(
+    run: Opened, made: Tensor, reads: FeatureSpace | None, labels: Tensor | None
+) -> tuple[list[str], list[bool]]:
+    """The class that each frame shows, and whether it surprises: neither end's, by label or as it is drawn."""
+    if reads is None:
+        return [], []
+    shown = run.context.features(reads, made).argmax(dim=1).tolist()
+    expected = {shown[0], shown[-1], *([] if labels is None else labels.tolist())}
+    return [str(digit) for digit in shown], [digit not in expected for digit in shown]
+
+
+def _strip(
+    run: Opened,
+    pixels: Pixels,
+    ends: Ends,
+    pair: int,
+    bench: Bench,
+    heading: str,
+    words: Sequence[str],
+    alarms: Sequence[bool],
+) -> Strip:
+    """The frames, between the real ends where they may be shown."""
+    if ends.images is None or not _showable(bench, ends):
+        return Strip(label=run.record.recipe, pictures=pixels, heading=heading, words=words, alarms=alarms)
+    real = to_pixels(ends.images[pair])
+    around = np.concatenate([real[:1], pixels, real[1:]])
+    words = ["", *words, ""] if words else []
+    alarms = [False, *alarms, False] if words else []
+    apart = (0, len(around) - 2)
+    return Strip(label=run.record.recipe, pictures=around, heading=heading, words=words, alarms=alarms, apart=apart)
+
+
+def _showable(bench: Bench, ends: Ends) -> bool:
+    """A user's own images may be shown; of a dataset those that may be republished."""
+    return bench.data.redistributable or any(name not in set(bench.data.ids) for pair in ends.names for name in pair)
+
+
+def _caption(bench: Bench, ends: Ends, frames: int, reads: FeatureSpace | None) -> str:
+    what = "posterior means of two images" if ends.images is not None else "two draws from the prior"
+    said = f"Straight lines between {what}, decoded at {frames} equal steps; the same pairs for each model."
+    if ends.images is not None and _showable(bench, ends):
+        said += " Outside the gaps: the images themselves."
+    elif ends.images is not None:
+        said += " The images themselves may not be republished; both ends are reconstructions."
+    if reads is not None:
+        said += f" Under each frame the digit that {reads.network} sees; red: one that neither end is."
+    return said
+
+
+def _animate(sheets: Sequence[Pixels], runs: int, path: Path) -> None:
+    """There and back, a row a pair, a column a run."""
+    stacked = np.stack(sheets, axis=1)  # (frames, strips, h, w, c)
+    there = [_enlarged(grid(frame, runs)) for frame in stacked]
+    first, *rest = [*there, *there[-2:0:-1]]
+    first.save(path, format="GIF", save_all=True, append_images=rest, duration=_FRAME_MILLISECONDS, loop=0)
+
+
+def _enlarged(frame: Pixels) -> Image.Image:
+    picture = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame)
+    return picture.resize((picture.width * _GIF_SCALE, picture.height * _GIF_SCALE))

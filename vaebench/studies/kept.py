@@ -1,0 +1,78 @@
+"""What a study leaves behind: a picture with what must be known of it, beside the runs, for the report to take up."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from vaebench.checkpoints import package_versions
+from vaebench.compute import machine
+from vaebench.core.places import make_dir, write_atomic, write_text
+from vaebench.pictures import Pixels, save_png
+from vaebench.plates import Plate, folder_of, save_plate
+from vaebench.runs import command_line, now
+from vaebench.storage import place_of
+from vaebench.studies.bench import Bench
+from vaebench.studies.sheet import DPI
+
+Write = Callable[[Path], object]
+ORDER = ("sample", "reconstruct", "interpolate", "attributes", "correlate", "embed", "blend")  # in the report
+
+
+def keep(
+    bench: Bench,
+    name: str,
+    caption: str,
+    picture: Figure | Pixels,
+    *,
+    more: Mapping[str, str | Write] | None = None,
+    study: str = "",
+) -> tuple[Plate, Path]:
+    """Write ``NAME.png``, what lies beside it (``more``: suffix -> text, or a function that writes a file), the record.
+
+    Returns the record and the picture's path. ``study`` places it in the report, by default its name does.
+    """
+    folder = make_dir(folder_of(place_of(bench.data)))
+    path = folder / f"{name}.png"
+    if isinstance(picture, Figure):
+        # no date and no version of matplotlib in the file: the same numbers give the same bytes
+        figure, dpi = picture, max(DPI, picture.dpi)
+        write_atomic(path, lambda file: figure.savefig(file, dpi=dpi, format="png", metadata={"Software": None}))
+    else:
+        save_png(path, picture, scale=1)
+    files = [path.name]
+    for suffix, content in (more or {}).items():
+        beside = folder / f"{name}{suffix}"
+        if isinstance(content, str):
+            write_text(beside, content)
+        else:
+            write_atomic(beside, content)
+        files.append(beside.name)
+    plate = Plate(
+        name=name,
+        caption=caption,
+        files=files,
+        runs={run.name: run.record.weights_sha256 for run in bench.runs},
+        data_fingerprint=bench.data.fingerprint,
+        versions=package_versions(),
+        device=machine("cpu"),
+        command=command_line(),
+        created=now(),
+        order=ORDER.index(study or name),
+    )
+    save_plate(folder, plate)
+    return plate, path
+
+
+def matrix_csv(names: Sequence[str], rows: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Square matrices under each other, a line a cell's row: ``matrix, attribute`` and a column an attribute."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["matrix", "attribute", *names])
+    for title, matrix in rows.items():
+        for name, row in zip(names, matrix, strict=True):
+            writer.writerow([title, name, *("" if math.isnan(cell) else f"{cell:.6g}" for cell in row)])
+    return out.getvalue()

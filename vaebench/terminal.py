@@ -1,0 +1,34 @@
+"""What every command shares: consoles, the options that several take, and how a report is written and named."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from vaebench.checkpoints import RunFolder
+
+out = Console(emoji=False)  # digits:train: is no train
+err = Console(stderr=True, emoji=False)
+
+REPORTS = Path("reports")
+RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
+Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
+
+
+def say(text: str) -> None:
+    """One line to standard output, as it is."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> None:
+    """Write each dataset's report, and say where it lies."""
+    # imported here: --help must not load torch
+    from vaebench.report.write import Report, write_report  # noqa: PLC0415
+
+    for dataset, folders in datasets.items():
+        folder, _ = write_report(dataset, out_dir, Report(extra=folders, **wanted))
+        say(f"{dataset}: {folder / 'index.html'}; tables beside it (leaderboard.md, leaderboard.csv, comparisons.csv)")
