@@ -27,7 +27,9 @@ def made(split="train", side=16, seed=None, channels=1):
     draw = torch.Generator().manual_seed(len(split) if seed is None else seed)
     has = torch.rand(n, 3, generator=draw) < torch.tensor([0.5, 0.5, 0.3])
     images = torch.where(has[:, 0], 150, 90)[:, None, None, None].repeat(1, channels, side, side).float()
-    across = (torch.arange(side) - (side - 1) / 2).abs()[None] < torch.where(has[:, 2], side * 0.45, side * 0.2)[:, None]
+    across = (torch.arange(side) - (side - 1) / 2).abs()[None] < torch.where(has[:, 2], side * 0.45, side * 0.2)[
+        :, None
+    ]
     down = torch.arange(side)[None] // (side // 2) == (~has[:, 1]).long()[:, None]
     images = images + 60 * (down[:, None, :, None] & across[:, None, None, :])
     images = images + 30 * torch.randn(images.shape, generator=draw)
@@ -204,6 +206,25 @@ def test_an_evaluation_finds_it_by_name(trainings):
     expected = judge_of("judge", made()).features(to_float(made("test").images), ["logits"])[0]
     torch.testing.assert_close(kept, expected, rtol=1e-4, atol=1e-4)
     assert trainings == [("bars", 1)]
+
+
+def test_whoever_asks_for_features_first_has_it_trained(trainings):
+    surroundings = Surroundings.of_split(Bars(), "test", Networks())
+    space = FeatureSpace(judge_network(surroundings.data), "logits")
+    surroundings.context().features(space, to_float(surroundings.data.images[:2]))
+
+
+class TestOnly(Bars):
+    """Nothing to train a judge on."""
+
+    __test__ = False
+    splits = ("test",)
+
+
+def test_without_a_training_split_the_reason_is_said():
+    surroundings = Surroundings.of_split(TestOnly(), "test", Networks())
+    with pytest.raises(UserError, match="training split"):
+        surroundings.context().reference(FeatureSpace(judge_network(surroundings.data), "logits"), "test")
 
 
 def test_pinned(monkeypatch):

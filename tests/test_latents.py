@@ -1,4 +1,4 @@
-"""Directions of attributes and what is strange to a model: against numpy, plain counting, and what must hold of both."""
+"""Directions of attributes and what is strange to a model: against numpy, plain counting, and what must hold."""
 
 import math
 
@@ -237,6 +237,12 @@ def test_both_tails_of_the_norm_and_one_of_the_error():
     middle = torch.full((8,), 0.5)
     assert Strangeness(error=middle, norm=shares).outside.tolist() == [True, True, *[False] * 4, True, True]
     assert Strangeness(error=shares, norm=middle).outside.tolist() == [*[False] * 5, True, True, True]
+
+
+def test_what_is_not_finite_is_strange():
+    images, answers, means = pictures(100, 0)
+    familiar = Familiar.of(images, answers, means)
+    assert familiar.judge(images[:1], answers[:1] * math.nan, means[:1] * math.nan).outside.item()
 
 
 def test_pinned():

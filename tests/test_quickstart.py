@@ -1,12 +1,13 @@
 """The quickstart ranks the four families; here with a few steps each, since what counts is the way."""
 
+from dataclasses import replace
 from functools import partial
 
 from vaebench import runs, workflow
 
 
 def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(workflow, "DIGITS", workflow.Quickstart(dataset="digits", data="d", test="t", samples=60))
+    monkeypatch.setattr(workflow, "DIGITS", replace(workflow.DIGITS, samples=60))
     monkeypatch.setattr(runs, "Job", partial(runs.Job, steps=3))
     first = cli(["quickstart", "--out", tmp_path / "reports"])
     assert first.code == 0, first.err
@@ -16,6 +17,8 @@ def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, m
     (lacking,) = [line for line in page.splitlines() if line.startswith("- n/a, needs reconstructions: ")]
     assert "dcgan-digits (" in lacking and "mse" in lacking  # it cannot encode: n/a with the reason
     assert "Trained by:" in page
+    for study in ("interpolate vae-digits dfcvae-digits --gif", "embed dfcvae-digits", "blend vae-digits"):
+        assert f"vaebench {study}" in first.out  # what there is to be seen in latent space
     again = cli(["quickstart", "--out", tmp_path / "reports"])
     assert again.code == 0 and again.out.count("already trained, left as it is") == 4
     assert again.out.count("nothing new to measure") == 4

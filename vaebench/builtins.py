@@ -204,6 +204,14 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
             target="vaebench.metrics.blend_realism:blend_adversary",
             summary="how real the run's own discriminator takes blended images to be",
         ),
+        "shift_accuracy": Entry(
+            target="vaebench.metrics.domain_shift:shift_accuracy",
+            summary="attribute accuracy on faces moved, scaled or turned, and put back by their eyes",
+        ),
+        "shift_flagged": Entry(
+            target="vaebench.metrics.domain_shift:shift_flagged",
+            summary="share of such faces that the run calls unlike its data",
+        ),
         "diversity": Entry(
             target="vaebench.metrics.diversity:diversity",
             summary="spread of samples: Vendi score, mean distance; flags collapse",

@@ -1,11 +1,11 @@
 """One pass over what a subject provides feeds every metric; images go through each network once for all of them."""
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vaebench.core.context import FeatureSpace
@@ -24,10 +24,11 @@ _LACKING = {
     Need.ATTRIBUTES: "labels or attributes",
     Need.TRAINING: "a training record",
     Need.BLEND: "an encoder to blend with",
+    Need.CODE: "an encoder",
 }
 
 
-_APART = Need.TRAINING | Need.BLEND  # no batch carries them
+_APART = Need.TRAINING | Need.BLEND | Need.CODE  # no batch carries them
 
 
 @dataclass(slots=True)
@@ -160,6 +161,8 @@ def _carried(batch: EvalBatch) -> Need:
 
 
 def _finite(score: Score) -> Score:
-    if score.value is None or torch.isfinite(torch.tensor(score.value)):
-        return score
-    return Score(value=None, n=score.n, note=f"the value is not finite ({score.value})")
+    parts = {name: _finite(part) for name, part in score.parts.items()}
+    known = [number for number in (score.value, score.std_error) if number is not None]
+    if all(map(math.isfinite, known)):
+        return replace(score, parts=parts)
+    return Score(value=None, n=score.n, note=f"the value is not finite ({score.value})", parts=parts)

@@ -126,7 +126,8 @@ def judge_of(name: str, training: ImageDataset) -> Perceptual:
     key = hashlib.sha256(repr((_VERSION, training.fingerprint, SEEN, shape)).encode()).hexdigest()[:32]
     folder = make_dir(cache_dir() / "judges")
     path = folder / f"{key}.safetensors"
-    with exclusive(folder, wait=True):
+    # outside inference mode, wherever it is asked for from: what is made in it cannot be trained
+    with exclusive(folder, wait=True), torch.inference_mode(False), torch.enable_grad():
         network = _kept(path, shape)
         if network is None:
             network = _trained(training, shape)

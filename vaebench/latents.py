@@ -1,5 +1,6 @@
 """What latents of labelled images say: directions of attributes, and whether an image is like those known."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,8 @@ def attribute_vector(
     replication, chosen at random from ``seed``, or all there are. ``latents`` (n, d), ``attributes`` bool (n, a) with
     their ``names``. Raises :class:`UserError` for an unknown name, and where fewer than 10 of either kind exist.
     """
+    if examples < 1:
+        raise UserError(f"{examples} examples give no direction: ask for 1 or more")
     has = attributes[:, position_of(name, names)]
     chosen = []
     for wanted, kind in ((has, "with"), (~has, "without")):
@@ -88,7 +91,7 @@ class Strangeness:
     def outside(self) -> Tensor:
         """Which images are unlike the known ones, bool (n,); by chance about 2 of 100 known ones are."""
         tail = (1 - _USUAL) / 2
-        return (self.error > _USUAL) | (self.norm < tail) | (self.norm > 1 - tail)
+        return ~((self.error <= _USUAL) & (self.norm >= tail) & (self.norm <= 1 - tail))  # NaN is unlike, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,4 +132,4 @@ def _share_below(quantiles: Tensor, values: Tensor) -> Tensor:
     above = torch.searchsorted(quantiles, values.contiguous()).clamp(1, len(quantiles) - 1)
     low, high = quantiles[above - 1], quantiles[above]
     within = torch.where(high > low, (values - low) / (high - low).clamp(min=1e-300), 1.0).clamp(0, 1)
-    return (above - 1 + within) / (len(quantiles) - 1)
+    return torch.where(values.isnan(), math.nan, (above - 1 + within) / (len(quantiles) - 1))

@@ -58,7 +58,7 @@ def of_model(
     """
     provides = Need.REAL | Need.SAMPLE | Need.PATH | Need.TRAINING | _labelling(data)
     if isinstance(model, Autoencoder):
-        provides |= Need.RECONSTRUCTION | Need.DRAW | Need.LATENT | Need.BLEND
+        provides |= Need.RECONSTRUCTION | Need.DRAW | Need.LATENT | Need.BLEND | Need.CODE
     wanted = needs & provides
 
     @torch.inference_mode()

@@ -22,7 +22,7 @@ class Surroundings:
         """A split by name; :class:`UserError` where the dataset has none such."""
         found = cls(load_split(source, split), source, networks)
         judge = judge_network(found.data)
-        if judge.startswith(TRAINED) and "train" in source.splits:
+        if judge.startswith(TRAINED):
             networks.provide(judge, lambda: judge_of(judge, found.split("train")))
         return found
 

@@ -13,6 +13,8 @@ from vaebench.progress import shown
 from vaebench.report.between import between
 from vaebench.report.write import write_report
 
+FAMILIES = ("vae", "dfcvae", "dcgan", "vaewgan")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quickstart:
@@ -22,11 +24,12 @@ class Quickstart:
     data: str  # in words
     test: str
     samples: int
+    studies: tuple[str, ...]  # what there is to be seen in these models' latent spaces
 
     @property
     def recipes(self) -> list[str]:
         """One of each family."""
-        return [f"{family}-{self.dataset}" for family in ("vae", "dfcvae", "dcgan", "vaewgan")]
+        return [f"{family}-{self.dataset}" for family in FAMILIES]
 
 
 DIGITS = Quickstart(
@@ -34,12 +37,21 @@ DIGITS = Quickstart(
     data="1,437 real handwritten digits that come with scikit-learn",
     test="the 360 digits of the test split",
     samples=2_000,
+    studies=("interpolate {vae} {dfcvae} --gif", "embed {dfcvae}", "blend {vae} {dfcvae}"),
 )
 FACES = Quickstart(
     dataset="toyfaces",
     data="12,000 drawn (synthetic) faces with CelebA's 40 attributes",
     test="the 2,000 faces of the test split",
     samples=1_000,
+    studies=(
+        "interpolate {vae} {dfcvae} {vaewgan}",
+        "attributes {vae} {dfcvae} --attributes Smiling,Eyeglasses",
+        "correlate {dfcvae}",
+        "embed {dfcvae} --attribute Male",
+        "blend {vae} {dfcvae} {vaewgan}",
+        "webcam {dfcvae} --source VIDEO-OR-CAMERA",
+    ),
 )
 
 
@@ -84,4 +96,7 @@ def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[s
         say(line)
     say("")
     say(f"The whole report: {folder / 'index.html'}, one page for a browser; leaderboard.md and tables lie beside it.")
+    named = dict(zip(FAMILIES, names, strict=True))
+    for study in chosen.studies:
+        say(f"Look into latent space: vaebench {study.format(**named)}")
     say(f"Next: vaebench compare {names[3]} {names[1]}; vaebench explain {names[0]} blur; vaebench list")

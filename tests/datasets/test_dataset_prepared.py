@@ -24,8 +24,8 @@ from PIL import Image
 from vaebench.core import places as core_places
 from vaebench.core.errors import UserError
 from vaebench.datasets import prepared as module
-from vaebench.image_files import decode
 from vaebench.datasets.prepared import Pictures, prepare
+from vaebench.image_files import decode
 
 SIZE = (4, 6)  # height, width
 NAMES = [f"{index:03d}.png" for index in range(40)]

@@ -1,6 +1,7 @@
 """Realism of blends: against plain loops and scipy, what must hold of it, and models beside classical ways."""
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder, Phase
 from vaebench.features import Networks
 from vaebench.metrics import blend_realism as module
-from vaebench.metrics.blend_realism import blend_adversary, blend_realism, random_pairs, realism, share_below
+from vaebench.metrics.blend_realism import blend_adversary, blend_realism, distinct, random_pairs, realism, share_below
 from vaebench.metrics.neighbours import nearest_distances
 from vaebench.surroundings import Surroundings
 
@@ -105,7 +106,7 @@ def test_realism_has_no_scale_and_no_place():
     left_out = torch.randint(-1, 60, (40, 2), generator=draw)
     whole = realism(points, references, radii_of(references), left_out)
     turn = torch.linalg.qr(torch.randn(6, 6, generator=draw).double()).Q
-    for move in (lambda x: 37 * x, lambda x: x / 1e3, lambda x: x @ turn, lambda x: x + 1e4):
+    for move in (lambda x: 37 * x, lambda x: x / 1e3, lambda x: x @ turn, lambda x: x + 1e6):
         moved = realism(move(points), move(references), radii_of(move(references)), left_out)
         torch.testing.assert_close(moved, whole, rtol=1e-6, atol=0)
     order = torch.randperm(60, generator=draw)
@@ -134,15 +135,37 @@ def test_shares_below_are_scipys(levels):
     assert share_below(known, known).mean().item() == pytest.approx(0.5)  # real images among themselves
 
 
-def test_pairs_are_of_different_images_and_always_the_same(global_rng_untouched):
-    pairs = random_pairs(7, 20_000)
-    assert pairs.shape == (20_000, 2) and pairs.min() == 0 and pairs.max() == 6
-    assert (pairs[:, 0] != pairs[:, 1]).all()
-    assert torch.equal(pairs, random_pairs(7, 20_000))
-    counts = torch.bincount(pairs[:, 0] * 7 + pairs[:, 1], minlength=49).view(7, 7).double()
-    expected = 20_000 / 42
-    assert (counts[~torch.eye(7).bool()] - expected).abs().max() < 4.5 * expected**0.5
-    assert set(random_pairs(2, 50).sum(dim=1).tolist()) == {1}
+@pytest.mark.parametrize(("n", "count"), [(7, 20), (7, 2), (8, 4), (501, 250), (40, 19), (2, 5), (1, 3)])
+def test_no_image_is_in_two_pairs_and_they_are_always_the_same(n, count, global_rng_untouched):
+    pairs = random_pairs(n, count)
+    assert pairs.shape == (min(count, n // 2), 2) and pairs.dtype == torch.int64
+    assert len(set(pairs.flatten().tolist())) == 2 * len(pairs)
+    assert set(pairs.flatten().tolist()) <= set(range(n))
+    assert torch.equal(pairs, random_pairs(n, count))
+    assert torch.equal(pairs[:1], random_pairs(n, 1))  # fewer pairs are the first of more
+
+
+def test_pairs_are_drawn_of_all_images_alike():
+    """The first of many sizes: each third of the images is first, and second, in about a third of them."""
+    pairs = torch.cat([random_pairs(n, 1) * 3 // n for n in range(3, 1_803, 3)])
+    counts = torch.bincount(pairs[:, 0] * 3 + pairs[:, 1], minlength=9).double()
+    assert (counts - 600 / 9).abs().max() < 4.5 * (600 / 9) ** 0.5
+
+
+def test_equal_images_are_told_by_pixels():
+    images = torch.tensor([5, 3, 5, 7, 3, 5], dtype=torch.uint8)[:, None, None, None].repeat(1, 3, 2, 2)
+    images[5, 2, 1, 1] = 6  # but for one pixel
+    rows, places = distinct(images)
+    assert rows.tolist() == [0, 1, 3, 5] and places.tolist() == [0, 1, 0, 2, 1, 3]
+    assert torch.equal(images[rows][places], images)
+
+
+@pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
+def test_shares_of_what_is_not_finite_are_refused(lost):
+    known = torch.tensor([0.0, 1.0, 2.0])
+    for parts in ((known, torch.tensor([1.0, lost])), (torch.tensor([0.0, 1.0, lost]), known)):
+        with pytest.raises(UserError, match="not finite"):
+            share_below(*parts)
 
 
 # the study
@@ -230,8 +253,8 @@ def test_a_model_blends_at_three_weights(monkeypatch, limit, step):
         part = score.parts[name]
         assert part.per_image.tolist() == close(known(weight))
         assert (part.ids, part.value) == (score.ids, pytest.approx(part.per_image.mean().item()))
-    assert score.n == 30 and not score.influence
-    assert score.ids == tuple(f"{data.ids[a]} to {data.ids[b]} ({i})" for i, (a, b) in enumerate(pairs.tolist()))
+    assert score.n == 25 and not score.influence  # of 50 images no more pairs can be made
+    assert score.ids == tuple(f"{data.ids[a]} to {data.ids[b]}" for a, b in pairs.tolist())
 
 
 def test_classical_ways_and_real_images_stand_on_the_same_pairs():
@@ -283,7 +306,8 @@ def test_what_it_declares_and_refuses():
     assert (metric.protocol, metric.space.layer) == ("judge-dense/k=3/pairs=500", "dense")
     assert (metric.direction, metric.of_real, metric.of_baselines) == ("target", True, True)
     (adversary,) = blend_adversary(judge="mnist_cnn", pairs=20)
-    assert (adversary.protocol, adversary.direction) == ("pairs=20", "higher")
+    assert (adversary.protocol, adversary.direction) == ("own adversary/pairs=20", "higher")
+    assert adversary.space is None
     assert not adversary.of_real and not adversary.of_baselines  # they have none
     assert blend_realism(features="inception/2048")[0].protocol == "inception2048/k=3/pairs=500"
     (refused,) = blend_realism()
@@ -295,9 +319,79 @@ def test_what_it_declares_and_refuses():
     assert of_model(Pixels(), data_of(6))["blend_realism"].value > 0
 
 
+def test_a_twin_of_a_parent_is_left_out_too():
+    """All is as if each image were there once: real images lean neither on themselves nor on their copies."""
+    data = data_of()
+    images = data.images.clone()
+    images[25:30] = images[:5]
+    twice = ImageDataset(name="twice", split="test", images=images, ids=data.ids)
+    (metric,) = blend_realism(features="pixels", pairs=200)
+    ((_, score),) = evaluation.measure([metric], subjects.of_real(twice, context_of(twice)))
+    once = torch.cat([images[:25], images[30:]]).flatten(1).double() / 255
+    place = [row if row < 25 else row - 25 if row < 30 else row - 5 for row in range(50)]
+    parents = torch.tensor([[place[row] for row in pair] for pair in random_pairs(50, 25).tolist()])
+    assert (parents[:, 0] < 5).any()
+    expected = by_loop(once[parents[:, 0]], once, 3, parents)
+    assert score.per_image.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kinds", [1, 3, 4, 5])
+def test_too_few_different_images_are_refused(kinds):
+    """As so few images are where each is there once: of four the half that counts may be a blend's two parents."""
+    data = data_of()
+    copies = ImageDataset(name="few", split="test", images=data.images[torch.arange(50) % kinds], ids=data.ids)
+    score = of_model(Pixels(), copies)["blend_realism"]
+    assert score.value is None and score.note
+
+
+class Lost(Lightness):
+    """A critic that diverged."""
+
+    def forward(self, images):
+        return super().forward(images) * float("nan")
+
+
+def test_an_adversary_that_says_nothing_has_no_value():
+    scores = of_model(Pixels(critic=Lost()), data_of())
+    assert scores["blend_adversary"].value is None and "not finite" in scores["blend_adversary"].note
+    assert scores["blend_realism"].value == of_model(Pixels(), data_of())["blend_realism"].value
+
+
+@pytest.mark.parametrize("pairs", [-1, 0, 1])
+def test_fewer_than_two_pairs_are_refused(pairs):
+    with pytest.raises(UserError, match="2 pairs or more"):
+        of_model(Pixels(), data_of(), pairs=pairs)
+
+
+@pytest.mark.parametrize("space", [{"features": "inception/2048"}, {"judge": "judge-0123"}, {}], ids=str)
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_adversary_needs_no_network(space, order):
+    """It has its value where realism has none, in whichever order both are asked for."""
+    data, model = data_of(), Pixels(critic=Lightness()).eval()
+    context = subjects.context_of(model, context_of(data), "cpu")
+    given = {"needs": Need.BLEND, "samples": 0, "seed": 0, "device": "cpu", "context": context}
+    metrics = [*blend_realism(**space, pairs=30), *blend_adversary(**space, pairs=30)][::order]
+    found = evaluation.measure(metrics, subjects.of_model(model, data, **given))
+    scores = {metric.name: score for metric, score in found}
+    assert scores["blend_realism"].value is None and scores["blend_realism"].note
+    expected = of_model(Pixels(critic=Lightness()), data)["blend_adversary"]
+    assert scores["blend_adversary"] == expected
+
+
+def test_the_error_is_the_spread_over_other_images():
+    """Of a value that belongs to the first image of each pair, as the realism of real images does."""
+    found = []
+    for seed in range(300):
+        values = torch.randn(100, generator=torch.Generator().manual_seed(seed))
+        part = values[random_pairs(100, 500)[:, 0]]
+        found.append((part.mean().item(), part.std().item() / len(part) ** 0.5))
+    means, errors = np.array(found).T
+    assert np.sqrt((errors**2).mean()) == pytest.approx(means.std(ddof=1), rel=0.15)
+
+
 def test_pinned():
     score = of_model(Pixels(shade=0.9), data_of())["blend_realism"]
     assert [score.value, *(part.value for part in score.parts.values())] == pytest.approx(PINNED, rel=1e-4)
 
 
-PINNED = [0, 0, 0]
+PINNED = [1.1961817, 1.1474851, 1.1725426]

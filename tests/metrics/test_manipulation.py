@@ -1,4 +1,4 @@
-"""Attributes added to latents: against numpy, scikit-learn and the jackknife, and where all is known by construction."""
+"""Attributes added to latents: against numpy, scikit-learn and the jackknife, and where all is known beforehand."""
 
 import itertools
 import math
@@ -198,7 +198,11 @@ def overlapping(sizes=(250, 140, 70), n=300):
     ids = np.array([f"image/{row:03d}" for row in range(n)])
     base = draw.normal(size=n)
     chosen = [np.sort(draw.choice(n, size, replace=False)) for size in sizes]
-    return ids, chosen, [base[rows] + draw.normal(size=len(rows)) + shift for rows, shift in zip(chosen, (0, 3, -1))]
+    return (
+        ids,
+        chosen,
+        [base[rows] + draw.normal(size=len(rows)) + shift for rows, shift in zip(chosen, (0, 3, -1), strict=True)],
+    )
 
 
 def as_parts(ids, chosen, values):
@@ -234,7 +238,9 @@ def test_a_mean_over_parts_errs_as_drawing_images_anew_says():
     found = []
     for _ in range(3_000):
         weight = np.bincount(draw.integers(len(ids), size=len(ids)), minlength=len(ids))
-        found.append(np.mean([np.average(part, weights=weight[rows]) for rows, part in zip(chosen, values, strict=True)]))
+        found.append(
+            np.mean([np.average(part, weights=weight[rows]) for rows, part in zip(chosen, values, strict=True)])
+        )
     assert score.std_error == pytest.approx(np.std(found), rel=0.08)
 
 
@@ -384,6 +390,37 @@ def test_what_it_declares_and_refuses():
     assert "did you mean 'Left'?" in measured(wanted=("Lefty",))["effect"].note
     alone = type("Alone", (Blocks,), {"splits": ("test",)})()
     assert measured(alone)["effect"].note == "there is no training split to take attributes' directions from"
+
+
+def test_images_of_few_independent_components_have_no_others():
+    """Twelve images, each many times: eleven components, and nothing beside them."""
+    images = made("train").images[:12].repeat(20, 1, 1, 1)
+    faces = made("test").images[:12].float() / 255
+    ours = Eigenfaces(images)(faces)
+    theirs = PCA(11, whiten=True, svd_solver="full").fit(images.flatten(1).double().numpy() / 255)
+    theirs = theirs.transform(faces.flatten(1).double().numpy())
+    np.testing.assert_allclose(
+        (ours[1:] - ours[:-1]).norm(dim=1), np.linalg.norm(np.diff(theirs, axis=0), axis=1), 0.01
+    )
+
+
+class Collapsed(Linear):
+    """Draws everybody alike."""
+
+    def decode(self, z):
+        return super().decode(torch.full_like(z, 0.5))
+
+
+def test_where_all_faces_are_alike_their_distance_is_no_unit():
+    scores = measured(model=Collapsed())
+    assert scores["effect"].value == 0
+    assert scores["identity"].value is None and scores["background"].value is None
+
+
+@pytest.mark.parametrize("images", [-1, 0, 1])
+def test_fewer_than_two_images_are_refused(images):
+    with pytest.raises(UserError, match="2 images or more"):
+        measured(wanted=("Left",), images=images)
 
 
 PINNED = [0.5240114, 0, 0.7325573, 7.8740159]

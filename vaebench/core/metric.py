@@ -27,6 +27,7 @@ class Need(enum.Flag):
     ATTRIBUTES = enum.auto()  # labels or attributes of the real images
     TRAINING = enum.auto()  # facts about the training: no images at all
     BLEND = enum.auto()  # a way of blending two images: read from the context, not from batches
+    CODE = enum.auto()  # an encoder and a decoder: likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ of pixels, Laplacian pyramids or Fourier mixes, and end without having blended. 
 pairs, blended by each run and by each classical way (``baseline/pixel-average`` and so on).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
@@ -56,7 +57,9 @@ class Blends(Study):
     takes less for real; 0.5 is as real as the median real image.
     """
 
-    def __init__(self, space: FeatureSpace, pairs: int) -> None:
+    def __init__(self, space: FeatureSpace | None, pairs: int) -> None:
+        if pairs < 2:
+            raise UserError(f"blends are measured on 2 pairs or more, not {pairs}")
         self.key = ("blends", space, pairs)
         self._space, self._pairs = space, pairs
 
@@ -73,15 +76,19 @@ class Blends(Study):
         pairs = random_pairs(len(data), self._pairs)
         ids = pair_ids(list(data.ids), pairs)
         made = {weight: self._blended(context, pairs, weight) for weight in (HALF, *SIDES)}
-        scores = {"realism": self._with_parts({w: self._realism(context, i, pairs) for w, i in made.items()}, ids)}
-        if context.adversary is not None:
-            judge = context.adversary
-            known = judge(to_float(data.images)).double().sort().values
-            shares = {weight: share_below(known, judge(images)) for weight, images in made.items()}
-            scores["adversary"] = self._with_parts(shares, ids)
-        else:
-            scores["adversary"] = Score(value=None, n=0, note="the run has no discriminator or critic")
+        scores = {}
+        for part, take in (("realism", self._realism), ("adversary", self._adversary)):
+            try:
+                scores[part] = self._with_parts(take(context, made, pairs), ids)
+            except UserError as error:
+                scores[part] = Score(value=None, n=0, note=str(error))
         return scores
+
+    def _adversary(self, context: Context, made: Mapping[float, Tensor], pairs: Tensor) -> dict[float, Tensor]:
+        if context.adversary is None:
+            raise UserError("the run has no discriminator or critic")
+        known = context.adversary(to_float(context.data(context.split).images)).double().sort().values
+        return {weight: share_below(known, context.adversary(images)) for weight, images in made.items()}
 
     def _with_parts(self, values: Mapping[float, Tensor], ids: Sequence[str]) -> Score:
         parts = {f"condition=weight {weight}": Score.mean_of(values[weight], ids) for weight in SIDES}
@@ -96,31 +103,61 @@ class Blends(Study):
             ]
         )
 
-    def _realism(self, context: Context, images: Tensor, pairs: Tensor) -> Tensor:
-        known = context.reference(self._space, context.split).features
-        step = -(-len(known) // REFERENCES)
-        references = known[::step].clone()
+    def _realism(self, context: Context, made: Mapping[float, Tensor], pairs: Tensor) -> dict[float, Tensor]:
+        space = self._space
+        if space is None:
+            raise UserError("no classifier knows these images")
+        data = context.data(context.split)
+        rows, places = distinct(data.images)
+        step = -(-len(rows) // REFERENCES)
+        references = context.reference(space, context.split).features[rows[::step]].clone()
         radii = nearest_distances(references, references, NEIGHBOURS, same=True)
-        parents = torch.where(pairs % step == 0, pairs // step, -1)
-        parts = [
-            realism(context.features(self._space, images[rows]), references, radii, parents[rows])
-            for rows in torch.arange(len(images)).split(_BATCH)
-        ]
-        return torch.cat(parts)
+        own = places[pairs]
+        parents = torch.where(own % step == 0, own // step, -1)
+        return {
+            weight: torch.cat(
+                [
+                    realism(context.features(space, images[part]), references, radii, parents[part])
+                    for part in torch.arange(len(images)).split(_BATCH)
+                ]
+            )
+            for weight, images in made.items()
+        }
+
+
+def distinct(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of the first of each set of equal images (m,), and for each image which of them it equals (n,)."""
+    seen: dict[bytes, int] = {}
+    rows: list[int] = []
+    places: list[int] = []
+    for row, image in enumerate(images.numpy()):
+        key = hashlib.sha256(image.tobytes()).digest()
+        if key not in seen:
+            seen[key] = len(rows)
+            rows.append(row)
+        places.append(seen[key])
+    return torch.tensor(rows), torch.tensor(places)
 
 
 def share_below(known: Tensor, values: Tensor) -> Tensor:
-    """Share of the known values (m,), sorted, that are smaller than each value; equal ones count half."""
+    """Share of the known values (m,), sorted, that are smaller than each value; equal ones count half.
+
+    Raises :class:`UserError` for values that are not finite.
+    """
+    if not (known.isfinite().all() and values.isfinite().all()):
+        raise UserError("the run's discriminator or critic gives values that are not finite")
     values = values.to(known.dtype)
     low, high = torch.searchsorted(known, values), torch.searchsorted(known, values, right=True)
     return (low + high).double() / (2 * len(known))
 
 
 def random_pairs(n: int, count: int) -> Tensor:
-    """Rows of ``count`` pairs of different images of ``n``, (count, 2) int64; the same for every model."""
-    generator = seeding.generator(0, "pairs of images to blend")
-    first = torch.randint(n, (count,), generator=generator)
-    return torch.stack([first, (first + 1 + torch.randint(n - 1, (count,), generator=generator)) % n], dim=1)
+    """Rows of ``count`` pairs of ``n`` images, int64 (count, 2), or as many as there are; the same for every model.
+
+    No image is in two pairs: what is measured of pairs counts as independent.
+    """
+    order = torch.randperm(n, generator=seeding.generator(0, "pairs of images to blend"))
+    return order[: n // 2 * 2].view(-1, 2)[:count]
 
 
 def _space_of(features: str, judge: str) -> FeatureSpace | None:
@@ -132,12 +169,12 @@ def _space_of(features: str, judge: str) -> FeatureSpace | None:
 def _facets(part: str, unit: str, direction: Direction, features: str, judge: str, pairs: int) -> list[Metric]:
     name, margin, space = f"blend_{part}", "0.02", _space_of(features, judge)
     needs, protocol = Need.BLEND, f"pairs={pairs}"
-    if space is None:
+    if space is None and part == "realism":
         reason = f"no classifier knows these images: name a feature space with --set {name}.features=NETWORK/LAYER"
         return [
             Refused(reason, name=name, needs=needs, unit=unit, direction=direction, protocol=f"features/{protocol}")
         ]
-    named = _name_of(space) + (f"/k={NEIGHBOURS}" if part == "realism" else "")
+    named = f"{_name_of(space)}/k={NEIGHBOURS}/{protocol}" if space is not None else ""
     return [
         Facet(
             Blends(space, pairs),
@@ -146,9 +183,9 @@ def _facets(part: str, unit: str, direction: Direction, features: str, judge: st
             needs=needs,
             unit=unit,
             direction=direction,
-            protocol=f"{named}/{protocol}" if part == "realism" else protocol,
+            protocol=named if part == "realism" else f"own adversary/{protocol}",
             margin=margin,
-            space=space,
+            space=space if part == "realism" else None,
             of_baselines=part == "realism",
             of_real=part == "realism",
         )
@@ -171,5 +208,8 @@ def blend_realism(features: str = "", judge: str = "", pairs: int = PAIRS) -> li
 
 
 def blend_adversary(features: str = "", judge: str = "", pairs: int = PAIRS) -> list[Metric]:
-    """Share of real images that the run's own discriminator or critic takes less for real than a blend."""
+    """Share of real images that the run's own discriminator or critic takes less for real than a blend.
+
+    Every run has an adversary of its own, so that this says how a model's blends fare with it, and ranks no models.
+    """
     return _facets("adversary", "share", "higher", features, judge, pairs)

@@ -4,6 +4,7 @@ Hou et al. 2017, section 4.3.2, and Hou et al. 2019, section 3.2, show pictures 
 has seen (:mod:`vaebench.judges`) reads them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
@@ -24,7 +25,7 @@ ATTRIBUTES = ("Bald", "Black_Hair", "Eyeglasses", "Male", "Smiling", "Mustache")
 IMAGES = 200  # test images without an attribute that it is added to
 FACTOR = 1.0
 COMPONENTS, FITTED_ON = 100, 4_000  # of the eigenfaces, and training images that they are fitted on at most
-_BATCH = 200
+ALIKE = 1 / 255  # images whose corners differ by less, root mean square, are taken for the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,11 @@ class Change:
     Attributes:
         effect: what the judge's probability of the wanted attribute gained, -1 to 1.
         leakage: mean absolute change of its probabilities of the other attributes, 0 to 1.
-        identity: distance of the face before and after, by eigenfaces; 1 is that of two different persons' faces.
-        background: change of the pixels outside the picture's ellipse; 1 is that between two different images.
+        identity: distance of the face before and after, by eigenfaces; 1 is that of two persons as the model draws
+            them.
+        background: change of the pixels outside the picture's ellipse; 1 is that between two images as it draws them.
+
+    The last two are NaN where the model draws all images alike.
     """
 
     effect: Tensor
@@ -49,17 +53,20 @@ def change(
 ) -> Change:
     """From images before and after, two (n, c, h, w), n >= 2, and the judge's logits of them, two (n, a)."""
     gained = torch.sigmoid(judged[1].double()) - torch.sigmoid(judged[0].double())
+    if gained.shape[1] < 2:
+        raise UserError("the images have one attribute: there is no other for it to leak into")
     others = [other for other in range(gained.shape[1]) if other != column]
     outside = corners(before.shape[-2], before.shape[-1])
     moved = (after - before)[..., outside].double().flatten(1).square().mean(dim=1).sqrt()
     apart = (before.roll(1, 0) - before)[..., outside].double().flatten(1).square().mean(dim=1).sqrt().mean()
     faces = eigenfaces(before)
     strangers = (faces.roll(1, 0) - faces).norm(dim=1).mean()
+    alike = apart < ALIKE
     return Change(
         effect=gained[:, column],
         leakage=gained[:, others].abs().mean(dim=1),
-        identity=(eigenfaces(after) - faces).norm(dim=1) / strangers.clamp(min=1e-12),
-        background=moved / apart.clamp(min=1e-12),
+        identity=torch.where(alike, math.nan, (eigenfaces(after) - faces).norm(dim=1) / strangers),
+        background=torch.where(alike, math.nan, moved / apart),
     )
 
 
@@ -84,8 +91,8 @@ class Eigenfaces:
         size = min(COMPONENTS, *(side - 1 for side in rows.shape))
         with seeding.isolated(0, "eigenfaces"):
             _, deviations, components = torch.svd_lowrank(rows, q=min(size + 20, *rows.shape), niter=4)
-        scale = (deviations[:size] / len(rows) ** 0.5).clamp(min=1e-6)
-        self.projection = components[:, :size] / scale
+        kept = deviations[:size] > 1e-4 * deviations[0]  # the rest is rounding, which whitening would blow up
+        self.projection = components[:, :size][:, kept] / (deviations[:size][kept] / len(rows) ** 0.5)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (n, c, h, w) in [0, 1] -> (n, components) float64."""
@@ -97,6 +104,8 @@ class Manipulation(Study):
     """Each attribute added to the latents of test images that lack it; means over the attributes, each a part."""
 
     def __init__(self, space: FeatureSpace, attributes: tuple[str, ...], factor: float, images: int) -> None:
+        if images < 2:
+            raise UserError(f"manipulation is measured on 2 images or more, not {images}")
         self.key = ("manipulation", space, attributes, factor, images)
         self._space, self._attributes, self._factor, self._images = space, attributes, factor, images
 
@@ -121,8 +130,7 @@ class Manipulation(Study):
                 continue
             note = self._trust(context, data, name)
             for part in ("effect", "leakage", "identity", "background"):
-                score = Score.mean_of(getattr(found, part), ids)
-                parts.setdefault(part, {})[f"attribute={name}"] = replace(score, note=note)
+                parts.setdefault(part, {})[f"attribute={name}"] = _scored(getattr(found, part), ids, note)
         if not parts:
             raise UserError("; ".join(skipped) or "the images have none of the attributes")
         return {part: mean_over(named, "; ".join(skipped)) for part, named in parts.items()}
@@ -164,11 +172,20 @@ def chosen_attributes(data: ImageDataset, wanted: tuple[str, ...]) -> tuple[str,
     return wanted or known or tuple(data.attribute_names[: len(ATTRIBUTES)])
 
 
+def _scored(values: Tensor, ids: list[str], note: str) -> Score:
+    if values.isnan().any():
+        return Score(value=None, n=len(values), note="the model draws all images alike")
+    return replace(Score.mean_of(values, ids), note=note)
+
+
 def mean_over(parts: Mapping[str, Score], note: str = "") -> Score:
     """Mean of parts taken of different, overlapping images; the error from what each image contributes to it.
 
     An image adds, for each part it is in, what it has above the part's mean, over the part's size and their number.
     """
+    lacking = [part for part in parts.values() if part.value is None]
+    if lacking:
+        return replace(lacking[0], parts=parts)
     ids = sorted({name for part in parts.values() for name in part.ids})
     place = {name: row for row, name in enumerate(ids)}
     derivatives = torch.zeros(len(ids), dtype=torch.float64)
@@ -192,7 +209,7 @@ def _facets(
     part: str, judge: str, attributes: bool, wanted: tuple[str, ...], factor: float, images: int
 ) -> list[Metric]:
     unit, direction, margin = _UNITS[part]
-    name, needs = f"manipulation_{part}", Need.LATENT | Need.ATTRIBUTES
+    name, needs = f"manipulation_{part}", Need.CODE | Need.ATTRIBUTES
     reader = "judge" if judge.startswith(TRAINED) or not judge else judge
     protocol = "/".join([reader, f"factor={factor:g}", f"images={images}", *(["+".join(wanted)] if wanted else [])])
     if not (judge and attributes):

@@ -151,8 +151,8 @@ def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row
     groups = {series: {group.name: group for group in groups_of(measured, series)} for series in parts}
     names = list(dict.fromkeys(name for known in groups.values() for name in known))
     for a, b in itertools.combinations(names, 2):
-        both = [series for series in parts if {a, b} <= groups[series].keys()]
-        each = {series: list(tests_of(groups[series][a], groups[series][b], None)) for series in both}
+        both = [series for series in parts if _comparable(groups[series], a, b)]
+        each = {series: _tests_of_part(measured, series, groups[series], a, b) for series in both}
         tested = [test for tests in each.values() for test in tests]
         strata = [series.stratum for series, tests in each.items() for _ in tests]
         if tested:
@@ -161,6 +161,17 @@ def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row
             margins = [declared.margin_between(test, means[series]) for series in both for test in each[series]]
             rows.extend(_rows(tested, both[0], strata, declared.direction, margins))
     return rows
+
+
+def _comparable(known: Mapping[str, Group], a: str, b: str) -> bool:
+    return {a, b} <= known.keys() and known[a].extractor == known[b].extractor
+
+
+def _tests_of_part(measured: Measured, series: Series, known: Mapping[str, Group], a: str, b: str) -> list[Tested]:
+    """A pair's tests of one part; against the real images' value where nearness to it counts."""
+    target = direction_of(measured, series) == "target" and REAL not in (a, b)
+    real = known.get(REAL) if target and _comparable(known, a, REAL) else None
+    return list(tests_of(known[a], known[b], real))
 
 
 @dataclass(frozen=True, slots=True)

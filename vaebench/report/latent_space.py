@@ -6,6 +6,7 @@ a weight, a shift) are laid side by side, which a leaderboard of one row a condi
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from vaebench.core.results import PARTS
 from vaebench.report import leaderboard
@@ -164,15 +165,24 @@ def _table(study: Study, table: Sequence[Row]) -> Table:
     ordered = sorted(columns, key=lambda text: (list(study.metrics.values()).index(text.split(",")[0]), text))
     wide = study.across or not multiple
     cells = []
-    conditions = list(dict.fromkeys(condition for condition, _ in lines))
+    conditions = sorted({condition for condition, _ in lines}, key=_natural)
     for (condition, recipe), known in sorted(lines.items(), key=lambda item: _place(item[0], conditions)):
         words = [(_title(recipe), None)] if wide else [(_title(condition), None), (_title(recipe), None)]
         cells.append([*words, *(_cell(known.get(column)) for column in ordered)])
     return Table(study=study, head=[*(["model"] if wide else ["what", "model"]), *ordered], cells=cells)
 
 
+def _natural(condition: str) -> tuple[bool, bool, str, float]:
+    """The mean first, then what was left as it is, then by name and number: 1/16 before 1/8."""
+    name, _, last = condition.rpartition(" ")
+    try:
+        return condition != MEAN, condition != "untouched", name, float(Fraction(last))
+    except ValueError:
+        return condition != MEAN, condition != "untouched", condition, 0.0
+
+
 def _place(line: tuple[str, str], conditions: Sequence[str]) -> tuple[int, int, str]:
-    """Conditions as they come; in each the originals first, models, then what no model learnt."""
+    """By condition; in each the originals first, models, then what no model learnt."""
     condition, recipe = line
     return conditions.index(condition), 0 if recipe == REAL else 1 + recipe.startswith(BASELINE), recipe
 

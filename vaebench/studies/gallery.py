@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +42,7 @@ def reconstruct(bench: Bench, images: Tensor, *, shown: bool) -> tuple[Plate, Pa
         made = run.context.decode(mean)
         strange = run.familiar.judge(real, made, mean)
         words = [strangeness_said(strange, row).partition(",")[0] for row in range(len(real))]
-        alarms = np.array(strange.outside).tolist()
+        alarms = strange.outside.tolist()
         strips.append(Strip(label=run.record.recipe, pictures=to_pixels(made), words=words, alarms=alarms))
     caption = (
         "Reconstructions from the posterior mean. Under each the share of test images with a smaller error; red: "

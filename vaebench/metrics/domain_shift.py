@@ -1,0 +1,125 @@
+"""How attribute accuracy falls on faces out of place, with and without putting them back; and whether the run notices.
+
+Source 000's explanation of its failure on a camera's faces (their position), tested.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.context import Context
+from vaebench.core.dataset import to_float
+from vaebench.core.errors import UserError
+from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
+from vaebench.displacement import UNTOUCHED, faces_out_of_place
+from vaebench.latents import Familiar
+from vaebench.metrics.probing import Split, decide, official, scaled
+
+FACES = 200  # test images, at most
+WAYS = ("plain", "realigned")
+
+
+class OutOfPlace(Study):
+    """Linear SVMs on latents (official protocol) asked about displaced test faces; means over the displacements.
+
+    Facets ``accuracy plain`` and so on: mean accuracy over the attributes; ``flagged plain``: share of faces that the
+    run's reconstruction error or latent norm calls unlike its test images (:class:`vaebench.latents.Familiar`).
+    """
+
+    def __init__(self, faces: int) -> None:
+        if faces < 2:
+            raise UserError(f"faces out of place are measured on 2 images or more, not {faces}")
+        self.key = ("out of place", faces)
+        self._faces = faces
+
+    def update(self, batch: EvalBatch) -> None:
+        """Nothing: whole splits are read when the score is taken."""
+
+    def merge(self, other: Self) -> None:
+        """Nothing, likewise."""
+
+    def conclude(self, context: Context) -> Mapping[str, Score]:
+        data = context.data(context.split)
+        if "train" not in context.splits or data.attributes is None or data.image_shape[0] != 3:
+            raise UserError("needs colour images of faces with attributes, and a training split")
+        rows = torch.randperm(len(data), generator=seeding.generator(0, "faces out of place"))[: self._faces].sort()[0]
+        known = faces_out_of_place(data, context.data("train"), rows)
+        images = {
+            (name, way): to_float(part.displaced if way == "plain" else part.realigned)
+            for name, part in known.items()
+            for way in WAYS
+        }
+        means = {key: context.encode(part) for key, part in images.items()}
+        correct = _correct(context, means, data.attributes[rows])
+        familiar = _familiar(context)
+        flagged = {
+            key: familiar.judge(images[key], context.decode(means[key]), means[key]).outside.double() for key in images
+        }
+        ids = [data.ids[row] for row in rows.tolist()]
+        scores = {}
+        for way in WAYS:
+            found = torch.cat([part.found for name, part in known.items() if name != UNTOUCHED]).double().mean()
+            note = f"eyes found in {100 * float(found):.0f} % of the displaced faces" if way == "realigned" else ""
+            for what, values in (("accuracy", correct), ("flagged", flagged)):
+                kept = {name: value for (name, other), value in values.items() if other == way}
+                scores[f"{what} {way}"] = _over_conditions(kept, ids, note)
+        return scores
+
+
+def _correct(context: Context, means: Mapping[tuple[str, str], Tensor], truth: Tensor) -> dict[tuple[str, str], Tensor]:
+    """Share of each face's attributes that are told right, (n,) float64; those with one class in training left out."""
+    training, choosing, _ = official(context)
+    every = Split(torch.cat(list(means.values())), truth.repeat(len(means), 1))
+    fitted, choice, asked = scaled(training, choosing, every)
+    seen = training.targets.float().mean(dim=0)
+    learnt = (seen > 0) & (seen < 1)
+    right = (decide(fitted, choice, asked.features) > 0) == asked.targets
+    shares = right[:, learnt].double().mean(dim=1).split(len(truth))
+    return dict(zip(means, shares, strict=True))
+
+
+def _familiar(context: Context) -> Familiar:
+    images = to_float(context.data(context.split).images)
+    means = context.latents(context.split, "whole")
+    return Familiar.of(images, context.decode(means), means)
+
+
+def _over_conditions(values: Mapping[str, Tensor], ids: list[str], note: str) -> Score:
+    """The mean over displacements of each face, conditions as parts."""
+    touched = torch.stack([value for name, value in values.items() if name != UNTOUCHED]).mean(dim=0)
+    parts = {f"condition={name}": Score.mean_of(value, ids) for name, value in values.items()}
+    return replace(Score.mean_of(touched, ids), parts=parts, note=note)
+
+
+def _facets(what: str, unit: str, direction: Direction, margin: str, attributes: bool, faces: int) -> list[Metric]:
+    name, needs = f"shift_{what}", Need.CODE | Need.ATTRIBUTES
+    if not attributes:
+        reason = "needs faces with attributes"
+        return [Refused(reason, name=name, needs=needs, unit=unit, direction=direction, protocol=f"faces={faces}")]
+    return [
+        Facet(
+            OutOfPlace(faces),
+            f"{what} {way}",
+            name=name,
+            needs=needs,
+            unit=unit,
+            direction=direction,
+            protocol=f"{way}/faces={faces}",
+            margin=margin,
+        )
+        for way in WAYS
+    ]
+
+
+def shift_accuracy(attributes: bool = False, faces: int = FACES) -> list[Metric]:
+    """Mean attribute accuracy on test faces moved, scaled or turned: ``plain``, and ``realigned`` by their eyes."""
+    return _facets("accuracy", "share", "higher", "0.01", attributes, faces)
+
+
+def shift_flagged(attributes: bool = False, faces: int = FACES) -> list[Metric]:
+    """Share of such faces that the run calls unlike its test images, by reconstruction error or latent norm."""
+    return _facets("flagged", "share", "higher", "0.02", attributes, faces)
