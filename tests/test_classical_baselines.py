@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -137,3 +138,30 @@ def test_other_metrics_need_no_classical_ways(mine, cli):
     shutil.rmtree(mine / "runs" / "baseline")
     assert cli(evaluation(mine, "mse")).code == 0
     assert not (mine / "runs" / "baseline").exists()
+
+
+def extracted_elsewhere(folder):
+    """The same lines, from an extractor of other weights."""
+    lines = lines_of(folder)
+    others = [replace(line, provenance=replace(line.provenance, extractor_sha256="0" * 64)) for line in lines]
+    path = folder / "results.jsonl"
+    path.unlink()
+    results.append(path, others)
+
+
+def pairs_tested(root):
+    return {
+        (row["stratum"], frozenset((row["a"], row["b"])))
+        for row in rows_of(root, "comparisons.csv")
+        if row["test"] == "paired-t"
+    }
+
+
+def test_values_of_different_extractors_are_not_compared(mine, cli):
+    """Neither whole nor a weight at a time."""
+    (average,) = [path for path in (mine / "runs" / "baseline").iterdir() if "pixel-average" in path.name]
+    before = pairs_tested(mine)
+    extracted_elsewhere(average)
+    assert cli(["report", "--out", str(mine / "reports")]).code == 0
+    kept = {(stratum, pair) for stratum, pair in before if "baseline/pixel-average" not in pair}
+    assert len(before) == 3 * 10 and pairs_tested(mine) == kept and len(kept) == 3 * 6

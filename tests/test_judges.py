@@ -211,7 +211,20 @@ def test_an_evaluation_finds_it_by_name(trainings):
 def test_whoever_asks_for_features_first_has_it_trained(trainings):
     surroundings = Surroundings.of_split(Bars(), "test", Networks())
     space = FeatureSpace(judge_network(surroundings.data), "logits")
-    surroundings.context().features(space, to_float(surroundings.data.images[:2]))
+    images = to_float(surroundings.data.images[:2])
+    found = surroundings.context().features(space, images)
+    assert trainings == [("bars", 1)]
+    torch.testing.assert_close(found, judge_of("judge", made()).features(images, ["logits"])[0], rtol=1e-4, atol=1e-4)
+
+
+def test_it_is_trained_alike_inside_inference_mode(trainings, monkeypatch, tmp_path):
+    first = judge_of("judge", made()).sha256
+    monkeypatch.setenv("VAEBENCH_CACHE", str(tmp_path / "elsewhere"))
+    with torch.inference_mode():
+        assert judge_of("judge", made()).sha256 == first
+    with torch.no_grad():
+        assert judge_of("judge", made()).sha256 == first
+    assert len(trainings) == 2 and torch.is_grad_enabled()
 
 
 class TestOnly(Bars):
@@ -223,7 +236,7 @@ class TestOnly(Bars):
 
 def test_without_a_training_split_the_reason_is_said():
     surroundings = Surroundings.of_split(TestOnly(), "test", Networks())
-    with pytest.raises(UserError, match="training split"):
+    with pytest.raises(UserError, match="bars has no split 'train': choose from test"):
         surroundings.context().reference(FeatureSpace(judge_network(surroundings.data), "logits"), "test")
 
 

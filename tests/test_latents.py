@@ -242,7 +242,28 @@ def test_both_tails_of_the_norm_and_one_of_the_error():
 def test_what_is_not_finite_is_strange():
     images, answers, means = pictures(100, 0)
     familiar = Familiar.of(images, answers, means)
-    assert familiar.judge(images[:1], answers[:1] * math.nan, means[:1] * math.nan).outside.item()
+    usual = familiar.judge(images, answers, means).outside.logical_not().nonzero()[:3, 0]
+    images, answers, means = images[usual], answers[usual], means[usual]
+    for lost in (math.nan, math.inf):
+        for told in ((answers * lost, means), (answers, means * lost), (answers * lost, means * lost)):
+            assert familiar.judge(images, *told).outside.all()
+    one = answers.clone()
+    one[1] = math.nan
+    assert familiar.judge(images, one, means).outside.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("examples", [-3, 0])
+def test_a_direction_of_no_examples_is_refused(examples):
+    with pytest.raises(UserError, match=f"{examples} examples give no direction: ask for 1 or more"):
+        attribute_vector("Bald", *made(), NAMES, examples=examples)
+
+
+def test_one_example_of_each_gives_a_direction():
+    latents, attributes = made()
+    found = attribute_vector("Bald", latents, attributes, NAMES, examples=1)
+    assert (found.with_it, found.without_it) == (1, 1)
+    differences = latents[attributes[:, 0]][:, None] - latents[~attributes[:, 0]][None]
+    assert (differences - found.direction).abs().amax(dim=2).min() < 1e-6
 
 
 def test_pinned():

@@ -179,6 +179,34 @@ def blend(
     _conclude(bench, drawn, ("blend_realism", "blend_adversary"), device, out_dir)
 
 
+@studies.command(epilog="Example: vaebench webcam dfcvae-celeba --source film.mp4 --attributes Smiling --out read.mp4")
+def webcam(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="recipe (its first seed), recipe/seed-k, or a path")],
+    source: Annotated[str, typer.Option(metavar="NUMBER|VIDEO", help="a camera's number, or a video file")] = "0",
+    wanted: Annotated[str, typer.Option("--attributes", help="comma-separated; the first colours the box")] = "",
+    manipulate: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=AMOUNT", help="shown beside the face; may be repeated")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="VIDEO", help="write .mp4 or .avi instead of a page")] = None,
+    port: Annotated[int, typer.Option(help="of the page on this machine; 0 for any free one")] = 8765,
+    detector: Annotated[Path | None, typer.Option(metavar="YUNET.onnx", help="instead of OpenCV's cascade")] = None,
+    device: Device = "auto",
+) -> None:
+    """Attributes of faces before a camera or in a video, read by a run: on a page of this machine, or as a video."""
+    from vaebench.webcam import Options, run_webcam
+
+    options = Options(
+        source=source,
+        attributes=_listed(wanted),
+        manipulate=manipulate or [],
+        out=out,
+        port=port,
+        detector=detector,
+        device=device,
+    )
+    run_webcam(name, options, say)
+
+
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 

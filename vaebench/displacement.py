@@ -61,6 +61,8 @@ def displaced(images: Tensor, by: Displacement, seed: int = 0) -> Tensor:
     angle = sense * math.radians(by.turn)
     # from places in the new image to places in the old one, both from -1 to 1
     rotation = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()], dim=1).view(n, 2, 2) / by.scale
+    height, width = images.shape[2:]
+    rotation = rotation * torch.tensor([[1.0, height / width], [width / height, 1.0]])  # a turn is one of pixels
     offset = -(rotation @ (2 * by.shift * directions)[:, :, None])
     places = functional.affine_grid(torch.cat([rotation, offset], dim=2), list(images.shape), align_corners=False)
     moved = functional.grid_sample(to_float(images), places, mode="bicubic", padding_mode="border", align_corners=False)

@@ -45,7 +45,9 @@ class _Taker:
 
     @property
     def space(self) -> FeatureSpace | None:
-        return self.metrics[0].space
+        """Where all of its metrics want features; facets of one study may differ, and then it asks for them itself."""
+        spaces = {metric.space for metric in self.metrics}
+        return spaces.pop() if len(spaces) == 1 else None
 
 
 def measure(

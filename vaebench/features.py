@@ -4,6 +4,7 @@ A set of real images goes through a network once: what is kept is found again by
 included), of the network's weights, and of how the images were prepared.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vaebench import __version__
 from vaebench.builtins import PERCEPTUAL
 from vaebench.core.context import PIXELS, FeatureSpace, Reference
 from vaebench.core.dataset import ImageDataset, to_float
@@ -159,6 +161,33 @@ class KeptFeatures(Reference):
         if out is None:
             raise UserError(f"{self._data.name}:{self._data.split} has no images")
         out.flush()
+
+
+def kept_latents(
+    latents: Callable[[str, str], Tensor], weights_sha256: str, data: Callable[[str], ImageDataset]
+) -> Callable[[str, str], Tensor]:
+    """Posterior means of a split seen through a view, kept in ``VAEBENCH_CACHE/latents`` by weights and content.
+
+    Encoding a training split takes longer than most of what is then read off it.
+    """
+
+    def kept(split: str, view: str) -> Tensor:
+        images = data(split)
+        key = hashlib.sha256(json.dumps([weights_sha256, images.fingerprint, view, __version__]).encode()).hexdigest()
+        path = cache_dir() / "latents" / f"{key[:32]}.npy"
+        found = _read(path, len(images))
+        if found is None:
+            found = latents(split, view)
+            with contextlib.suppress(UserError):  # a full disk costs time, not the answer
+                write_atomic(path, lambda temporary: _save(temporary, found))
+        return found
+
+    return kept
+
+
+def _save(path: Path, rows: Tensor) -> None:
+    with path.open("wb") as handle:
+        np.save(handle, rows.numpy(), allow_pickle=False)
 
 
 def _read(path: Path, n: int) -> Tensor | None:

@@ -22,7 +22,7 @@ from vaebench.core.model import Autoencoder, GenerativeModel
 from vaebench.core.places import runs_dir
 from vaebench.core.recipe import hyperparameters_of, parse_options
 from vaebench.core.registry import did_you_mean
-from vaebench.features import Networks
+from vaebench.features import Networks, kept_latents
 from vaebench.judges import judge_network
 from vaebench.runs import find_runs, open_dataset, open_run, unfinished
 from vaebench.storage import Source, image_columns, pending, place_of, store
@@ -166,7 +166,9 @@ def open_beside(folder: RunFolder, surroundings: Surroundings, device: str) -> O
     """A run opened on ``device``, the split's images at hand; :class:`UserError` as :func:`runs.open_run`."""
     record, model = open_run(folder, device)
     context = replace(surroundings.context(), training=record.training_facts())
-    return OpenRun(folder=folder, record=record, model=model, context=subjects.context_of(model, context, device))
+    context = subjects.context_of(model, context, device)
+    latents = kept_latents(context.latents, record.weights_sha256, context.data)
+    return OpenRun(folder=folder, record=record, model=model, context=replace(context, latents=latents))
 
 
 def measure_opened(

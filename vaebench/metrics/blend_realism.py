@@ -109,6 +109,8 @@ class Blends(Study):
             raise UserError("no classifier knows these images")
         data = context.data(context.split)
         rows, places = distinct(data.images)
+        if len(rows) <= NEIGHBOURS + 2:
+            raise UserError(f"{len(rows)} different images are too few to hold blends against")
         step = -(-len(rows) // REFERENCES)
         references = context.reference(space, context.split).features[rows[::step]].clone()
         radii = nearest_distances(references, references, NEIGHBOURS, same=True)

@@ -60,13 +60,16 @@ class OutOfPlace(Study):
             key: familiar.judge(images[key], context.decode(means[key]), means[key]).outside.double() for key in images
         }
         ids = [data.ids[row] for row in rows.tolist()]
-        scores = {}
+        scores: dict[str, Score] = {}
         for way in WAYS:
             found = torch.cat([part.found for name, part in known.items() if name != UNTOUCHED]).double().mean()
             note = f"eyes found in {100 * float(found):.0f} % of the displaced faces" if way == "realigned" else ""
             for what, values in (("accuracy", correct), ("flagged", flagged)):
                 kept = {name: value for (name, other), value in values.items() if other == way}
                 scores[f"{what} {way}"] = _over_conditions(kept, ids, note)
+            if not all(means[key].isfinite().all() for key in means if key[1] == way):
+                lost = "latents of displaced faces are not finite"  # an SVM would say no to every attribute
+                scores[f"accuracy {way}"] = Score(value=None, n=len(ids), note=lost)
         return scores
 
 

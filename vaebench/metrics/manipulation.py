@@ -25,7 +25,7 @@ ATTRIBUTES = ("Bald", "Black_Hair", "Eyeglasses", "Male", "Smiling", "Mustache")
 IMAGES = 200  # test images without an attribute that it is added to
 FACTOR = 1.0
 COMPONENTS, FITTED_ON = 100, 4_000  # of the eigenfaces, and training images that they are fitted on at most
-ALIKE = 1 / 255  # images whose corners differ by less, root mean square, are taken for the same
+ALIKE = 1 / 255  # images that differ by less, root mean square, are taken for the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Change:
             them.
         background: change of the pixels outside the picture's ellipse; 1 is that between two images as it draws them.
 
-    The last two are NaN where the model draws all images alike.
+    The last two are NaN where the model draws all images, or all their corners, alike.
     """
 
     effect: Tensor
@@ -61,12 +61,12 @@ def change(
     apart = (before.roll(1, 0) - before)[..., outside].double().flatten(1).square().mean(dim=1).sqrt().mean()
     faces = eigenfaces(before)
     strangers = (faces.roll(1, 0) - faces).norm(dim=1).mean()
-    alike = apart < ALIKE
+    apart_whole = (before.roll(1, 0) - before).double().flatten(1).square().mean(dim=1).sqrt().mean()
     return Change(
         effect=gained[:, column],
         leakage=gained[:, others].abs().mean(dim=1),
-        identity=torch.where(alike, math.nan, (eigenfaces(after) - faces).norm(dim=1) / strangers),
-        background=torch.where(alike, math.nan, moved / apart),
+        identity=torch.where(apart_whole < ALIKE, math.nan, (eigenfaces(after) - faces).norm(dim=1) / strangers),
+        background=torch.where(apart < ALIKE, math.nan, moved / apart),
     )
 
 
@@ -174,7 +174,7 @@ def chosen_attributes(data: ImageDataset, wanted: tuple[str, ...]) -> tuple[str,
 
 def _scored(values: Tensor, ids: list[str], note: str) -> Score:
     if values.isnan().any():
-        return Score(value=None, n=len(values), note="the model draws all images alike")
+        return Score(value=None, n=len(values), note="the model draws all images, or all their corners, alike")
     return replace(Score.mean_of(values, ids), note=note)
 
 

@@ -12,11 +12,17 @@ from vaebench import per_image
 from vaebench.checkpoints import RunFolder
 from vaebench.core import results
 from vaebench.core.places import make_dir, runs_dir, write_atomic
+from vaebench.core.results import Result
 from vaebench.pictures import gallery_file
 from vaebench.plates import read_plates
 from vaebench.report.collect import LABELS, current, values_of
 
 FOLDER = "evidence"
+
+
+def _counting(dataset: str, source: RunFolder) -> list[Result]:
+    record = source.read_record() if source.record_file.exists() else None
+    return [line for line in current(source, record) if line.dataset == dataset]
 
 
 def _write_plates(dataset: str, folder: Path) -> None:
@@ -36,10 +42,12 @@ def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> 
     What stands in ``folder`` already and is not of these runs is left alone.
     """
     _write_plates(dataset, folder)
-    for source in sources:
-        record = source.read_record() if source.record_file.exists() else None
-        found = [line for line in current(source, record) if line.dataset == dataset]
-        if not found:
+    known = [(source, _counting(dataset, source)) for source in sources]
+    fingerprints = {line.provenance.data_fingerprint for _, found in known for line in found}
+    for source, found in known:
+        # real images of which nothing was measured still give the originals' pictures and the strata
+        shows = {fingerprint for fingerprint in fingerprints if source.path.name.endswith(fingerprint[:12])}
+        if not found and not ((source.path / LABELS).exists() and shows):
             continue
         target = RunFolder(folder / source.path.parent.name / source.path.name)
         make_dir(target.path)
@@ -47,7 +55,8 @@ def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> 
         results.append(target.results, found)
         target.per_image.unlink(missing_ok=True)
         per_image.write(target.per_image, values_of(source, found))
-        galleries = sorted({gallery_file(source.path, line.provenance.data_fingerprint) for line in found})
+        shows |= {line.provenance.data_fingerprint for line in found}
+        galleries = sorted(gallery_file(source.path, fingerprint) for fingerprint in shows)
         # where the images may not be shown, and so have no gallery, their labels may not be handed on either
         labels = [source.path / LABELS] if any(gallery.exists() for gallery in galleries) else []
         for path in (source.record_file, source.history, source.warnings, *galleries, *labels):

@@ -50,8 +50,8 @@ def attributes(
     if not all(-10 <= factor <= 10 for factor in factors) or not factors:
         raise UserError(f"--factors {', '.join(map(str, factors))}: give numbers from -10 to 10, e.g. 0,0.5,1")
     strips = []
-    for name in names:
-        faces = given or _suitable(bench.data, name, rows, seed, has=min(factors) < 0)
+    for number, name in enumerate(names):
+        faces = given or _suitable(bench.data, name, rows, seed, turn=number, has=min(factors) < 0)
         for position, face in enumerate(faces.images):
             for turn, run in enumerate(bench.runs):
                 vector = direction(run, training, name, examples, seed, say if (position, turn) == (0, 0) else None)
@@ -65,7 +65,7 @@ def attributes(
         "each strip, how strange the face is to the run: the shares of test faces with a smaller reconstruction error "
         "and a smaller latent norm."
     )
-    return keep(bench, "attributes", caption, sheet(strips, columns))
+    return keep(bench, "attributes", caption, sheet(strips, columns, stacks=2))
 
 
 def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[str] = USUAL) -> list[str]:
@@ -92,11 +92,12 @@ def direction(
     return vector
 
 
-def _suitable(data: ImageDataset, name: str, rows: int, seed: int, *, has: bool) -> Faces:
-    """Test faces without the attribute, or with it; those that figures show first."""
+def _suitable(data: ImageDataset, name: str, rows: int, seed: int, *, turn: int, has: bool) -> Faces:
+    """Test faces without the attribute, or with it; with seed 0 those first that figures show, from ``turn`` on."""
     assert data.attributes is not None
     fitting = data.attributes[:, position_of(name, data.attribute_names)] == has
-    first = [row for row in data.showcase_indices() if fitting[row]] if seed == 0 else []
+    shown = [row for row in data.showcase_indices() if fitting[row]] if seed == 0 else []
+    first = shown[turn % len(shown) :] + shown[: turn % len(shown)] if shown else []
     order = torch.randperm(len(data), generator=seeding.generator(seed, f"faces for {name}")).tolist()
     chosen = list(dict.fromkeys([*first, *(row for row in order if fitting[row])]))[:rows]
     if not chosen:

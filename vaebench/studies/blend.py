@@ -55,7 +55,7 @@ def blend(bench: Bench, pairs: Pairs, *, weights: Sequence[float] = WEIGHTS) -> 
             " Classical blends are made of the images' own pixels, which may not be republished: they are measured in "
             "the table, and drawn for images of your own."
         )
-    return keep(bench, "blend", caption, sheet(strips, [f"{weight:g}" for weight in weights]))
+    return keep(bench, "blend", caption, sheet(strips, [f"{weight:g}" for weight in weights], stacks=2))
 
 
 def given_pairs(paths: Sequence[Path], bench: Bench, say: Say) -> Pairs:

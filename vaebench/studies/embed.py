@@ -56,7 +56,7 @@ def embed(
     picture = mosaic(_small(to_pixels(shown), side), cells, columns, columns, frames)
     what = "test images" if data.redistributable else "reconstructions of test images"
     name = "t-SNE" if method == "tsne" else "UMAP"
-    trust = trustworthiness(latents, cells, columns)
+    trust = trustworthiness(latents, cells, columns, neighbours=min(10, (len(rows) - 1) // 2 - 1))
     caption = (
         f"{len(rows):,} {what} by {run.name}'s latents: {name}, snapped to a grid of {columns} x {columns} so that no "
         f"two lie over each other. Trustworthiness of the grid {trust:.3f} (1: all neighbours are neighbours in latent "

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vaebench.checkpoints import package_versions
 from vaebench.compute import machine
 from vaebench.core.places import make_dir, write_atomic, write_text
-from vaebench.pictures import Pixels, save_png
+from vaebench.pictures import Pixels
 from vaebench.plates import Plate, folder_of, save_plate
 from vaebench.runs import command_line, now
 from vaebench.storage import place_of
@@ -42,7 +43,9 @@ def keep(
         figure, dpi = picture, max(DPI, picture.dpi)
         write_atomic(path, lambda file: figure.savefig(file, dpi=dpi, format="png", metadata={"Software": None}))
     else:
-        save_png(path, picture, scale=1)
+        # a mosaic of thumbnails in full colour would weigh megabytes, in every page that shows it
+        small = Image.fromarray(picture).quantize(256, method=Image.Quantize.MEDIANCUT)
+        write_atomic(path, lambda file: small.save(file, format="PNG", optimize=True))
     files = [path.name]
     for suffix, content in (more or {}).items():
         beside = folder / f"{name}{suffix}"

@@ -12,7 +12,7 @@ from vaebench.pictures import Pixels
 DPI = 150
 _SMALL = 32  # pictures up to this side are shown twice as large
 _GAP = 3
-_LETTER, _LINE = 5.6, 13  # room for a letter and a line of text, in units of a hundredth of an inch
+_LETTER, _LINE = 6.2, 13  # room for a letter and a line of text, in units of a hundredth of an inch
 _ALARM = "#D55E00"  # Okabe and Ito's vermilion: seen by colour-blind readers too
 
 
@@ -36,35 +36,54 @@ class Strip:
     apart: Sequence[int] = ()
 
 
-def sheet(strips: Sequence[Strip], columns: Sequence[str] = ()) -> Figure:
-    """All strips on one figure; ``columns`` stand over the first strip's pictures."""
+def sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: int = 1) -> Figure:
+    """All strips on one figure; ``columns`` stand over the first strip's pictures.
+
+    Groups of strips, each from a heading on, lie in so many ``stacks`` beside each other.
+    """
     height, width = strips[0].pictures.shape[1:3]
     zoom = 2 if max(height, width) <= _SMALL else 1
     cell = (width * zoom + _GAP, height * zoom + _GAP)
-    lines = [line for strip in strips for line in strip.label.split("\n")]
-    margin = _LETTER * max(map(len, lines)) + 8
+    margin = _LETTER * max(len(line) for strip in strips for line in strip.label.split("\n")) + 8
     headings = max((_LETTER * len(strip.heading) for strip in strips), default=0)
     across = max(len(strip.pictures) * cell[0] + _GAP * 3 * len(strip.apart) for strip in strips)
-    down = sum(_height(strip, cell[1]) for strip in strips) + (_LINE if columns else 0) + 2 * _GAP
-    size = (max(margin + across, headings + 8) + _GAP, down)
+    wide = max(margin + across, headings + 8) + _GAP
+    piles = _piled(strips, stacks)
+    heads = _LINE if columns else 0
+    down = max(sum(_height(strip, cell[1]) for strip in pile) for pile in piles) + heads + 2 * _GAP
+    size = (wide * len(piles) + 4 * _GAP * (len(piles) - 1), down)
     figure = Figure(figsize=(size[0] / 100, size[1] / 100))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    y = float(_GAP)
-    for position, strip in enumerate(strips):
-        if strip.heading:
-            axes.text(_GAP, y + _LINE - 3, strip.heading, fontsize=7.5, weight="bold", va="baseline")
-            y += _LINE + 2
-        if columns and position == 0:
-            for place, text in enumerate(columns):
-                axes.text(_left(strip, place, margin, cell[0]) + cell[0] / 2, y + _LINE - 4, text, **_SMALL_TEXT)
-            y += _LINE
-        _draw(axes, strip, margin, y, cell, zoom)
-        y += _height(strip, cell[1]) - (_LINE + 2 if strip.heading else 0)
+    for number, pile in enumerate(piles):
+        left = number * (wide + 4 * _GAP)
+        y = float(_GAP)
+        for position, strip in enumerate(pile):
+            if strip.heading:
+                axes.text(left + _GAP, y + _LINE - 3, strip.heading, fontsize=7.5, weight="bold", va="baseline")
+                y += _LINE + 2
+            if columns and position == 0:
+                for place, text in enumerate(columns):
+                    x = left + _left(strip, place, margin, cell[0]) + cell[0] / 2
+                    axes.text(x, y + _LINE - 4, text, **_SMALL_TEXT)
+                y += _LINE
+            _draw(axes, strip, left + margin, y, cell, zoom)
+            y += _height(strip, cell[1]) - (_LINE + 2 if strip.heading else 0)
     axes.set_xlim(0, size[0])  # at last: every picture shown would set its own
     axes.set_ylim(size[1], 0)
     axes.set_aspect("auto")
     return figure
+
+
+def _piled(strips: Sequence[Strip], stacks: int) -> list[list[Strip]]:
+    """Groups, each from a heading on, in as many piles of as equal numbers as can be."""
+    groups: list[list[Strip]] = []
+    for strip in strips:
+        if strip.heading or not groups:
+            groups.append([])
+        groups[-1].append(strip)
+    each = -(-len(groups) // max(1, min(stacks, len(groups))))
+    return [[strip for group in groups[at : at + each] for strip in group] for at in range(0, len(groups), each)]
 
 
 _SMALL_TEXT: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "baseline"}
