@@ -1,6 +1,6 @@
 """Commands that look into latent space: pictures beside the runs, their numbers measured, both in the report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -110,8 +110,10 @@ def attributes(
     drawn = study.attributes(
         bench, _listed(wanted), given, factors=_numbers(factors), examples=examples, rows=rows, seed=seed, say=say
     )
-    parts = ("effect", "leakage", "identity", "background")
-    _conclude(bench, drawn, tuple(f"manipulation_{part}" for part in parts), device, out_dir)
+    metrics = [f"manipulation_{part}" for part in ("effect", "leakage", "identity", "background")]
+    others = set(_listed(wanted)) - set(study.USUAL)  # the usual six are measured together, whichever are drawn
+    options = {metric: {"wanted": ",".join(_listed(wanted))} for metric in metrics} if others else {}
+    _conclude(bench, drawn, metrics, device, out_dir, options)
 
 
 @studies.command(epilog="Example: vaebench correlate dfcvae-celeba --all")
@@ -218,14 +220,21 @@ def _numbers(text: str) -> list[float]:
         raise UserError(f"{text!r} is no list of numbers: write e.g. 0,0.5,1") from None
 
 
-def _conclude(bench: "Bench", drawn: "tuple[Plate, Path]", metrics: Sequence[str], device: str, out_dir: Path) -> None:
+def _conclude(
+    bench: "Bench",
+    drawn: "tuple[Plate, Path]",
+    metrics: Sequence[str],
+    device: str,
+    out_dir: Path,
+    options: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
     """Measure what belongs to the picture, say it, and write the report with both."""
     from vaebench.report import latent_space
     from vaebench.studies.bench import measure_bench
 
     say(drawn[0].caption)
     say(f"drawn: {drawn[1]}")
-    measured = measure_bench(bench, metrics, device, say)
+    measured = measure_bench(bench, metrics, options or {}, device, say)
     if not measured:
         return
     for text in latent_space.lines_of(bench.data.name, metrics):

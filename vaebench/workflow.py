@@ -87,7 +87,8 @@ def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[s
     jobs = [runs.Job(recipe=recipe, reference=reference, seed=0) for recipe, reference in found]
     train_jobs(jobs, compute.choose(), resume=True, console=console)
     say(f"Measuring them on {chosen.test}.")
-    protocol = Protocol(samples=chosen.samples, given={"multi_view": "false"})  # six passes of each encoder
+    # six views are six passes of each encoder; eyes are looked for in every face out of place
+    protocol = Protocol(samples=chosen.samples, given={"multi_view": "false", "faces": "60"})
     evaluate_runs([f"{name}/seed-0" for name in names], protocol, every=False, dataset=None, say=say)
     folder, table = write_report(chosen.dataset, out)
     for line in ["", *table, "", f"Is the difference real? {names[1]} and {names[0]}, tested on the same images:"]:

@@ -44,6 +44,14 @@ def test_attributes_are_drawn_measured_and_reported(studied, cli):
     assert (studied / "reports" / "toyfaces" / "figures" / "attributes.png").exists()
 
 
+def test_attributes_beside_the_usual_six_are_measured_when_asked_for(studied, cli):
+    answer = cli(["attributes", FACES, "--attributes", "Young,Smiling", "--factors", "1"])
+    assert answer.code == 0, answer.err
+    found = [row for row in rows_of(studied, "toyfaces") if row["metric"] == "manipulation_effect"]
+    conditions = {row["condition"] for row in found if row["protocol"].endswith("Young+Smiling")}
+    assert conditions == {"all", "Young", "Smiling"}
+
+
 def test_images_of_ones_own_are_resized_with_notice(studied, cli):
     Image.new("RGB", (90, 50), "white").save(studied / "me.png")
     answer = cli(["reconstruct", FACES, "--image", "me.png"])

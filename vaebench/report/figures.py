@@ -34,7 +34,7 @@ def draw_all(measured: Measured, folder: Path) -> dict[str, str]:
         for kind, draw in (("reconstructions", _reconstruction_rows), ("samples", _sample_grids)):
             figure, caption = draw(measured)
             if figure is not None:
-                _save(figure, folder / f"{kind}.png")
+                save_figure(figure, folder / f"{kind}.png")
                 captions[f"{kind}.png"] = caption
         for series in sorted({series for known in measured.values.values() for series in known}):
             if series.metric == "blur" and series.protocol == "recon":
@@ -42,7 +42,8 @@ def draw_all(measured: Measured, folder: Path) -> dict[str, str]:
     return captions
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, atomically."""
     # no date and no version of matplotlib in the file: the same numbers give the same bytes
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", metadata={"Software": None}))
 
@@ -122,7 +123,7 @@ def _blur(measured: Measured, series: Series, folder: Path) -> dict[str, str]:
     captions: dict[str, str] = {}
     labels = measured.labels.get(series.data_fingerprint, {}).get("label")
     if labels is not None and len(labels) == len(every[0].ids):
-        _save(_boxes(groups, np.array(labels)), folder / "blur_per_class.png")
+        save_figure(_boxes(groups, np.array(labels)), folder / "blur_per_class.png")
         captions["blur_per_class.png"] = (
             "Laplacian variance of the originals and of each recipe's reconstructions by class (mean over seeds); "
             "boxes are quartiles, whiskers 1.5 interquartile ranges, outliers left out."
@@ -133,7 +134,7 @@ def _blur(measured: Measured, series: Series, folder: Path) -> dict[str, str]:
     for name in wanted or ["all"]:
         mask = cuts.get(name)
         file = f"blur_histogram_{name.replace('!=', '_not_').replace('=', '_')}.png"
-        _save(_histogram(groups, mask, name), folder / file)
+        save_figure(_histogram(groups, mask, name), folder / file)
         captions[file] = f"Laplacian variance of originals and reconstructions, {name} (mean over seeds)."
     return captions
 

@@ -165,15 +165,15 @@ def _table(study: Study, table: Sequence[Row]) -> Table:
     ordered = sorted(columns, key=lambda text: (list(study.metrics.values()).index(text.split(",")[0]), text))
     wide = study.across or not multiple
     cells = []
-    conditions = sorted({condition for condition, _ in lines}, key=_natural)
+    conditions = sorted({condition for condition, _ in lines}, key=natural)
     for (condition, recipe), known in sorted(lines.items(), key=lambda item: _place(item[0], conditions)):
         words = [(_title(recipe), None)] if wide else [(_title(condition), None), (_title(recipe), None)]
         cells.append([*words, *(_cell(known.get(column)) for column in ordered)])
     return Table(study=study, head=[*(["model"] if wide else ["what", "model"]), *ordered], cells=cells)
 
 
-def _natural(condition: str) -> tuple[bool, bool, str, float]:
-    """The mean first, then what was left as it is, then by name and number: 1/16 before 1/8."""
+def natural(condition: str) -> tuple[bool, bool, str, float]:
+    """What conditions are sorted by: the mean, what was left as it is, then names and numbers, 1/16 before 1/8."""
     name, _, last = condition.rpartition(" ")
     try:
         return condition != MEAN, condition != "untouched", name, float(Fraction(last))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from vaebench.checkpoints import RunFolder
 from vaebench.core.places import write_text
-from vaebench.report import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.report import attributes, comparisons, latent_space, leaderboard, shift, variance
 from vaebench.report.collect import Measured, all_folders, collect
 from vaebench.report.curves import draw_curves
 from vaebench.report.evidence import FOLDER, write_evidence
-from vaebench.report.figures import draw_all
+from vaebench.report.figures import draw_all, save_figure
 from vaebench.report.forest import forest_svg
 from vaebench.report.html import html_report
 from vaebench.report.page import main_table, page
@@ -19,6 +19,7 @@ from vaebench.report.part import Part
 from vaebench.report.plates import take_up
 from vaebench.report.published import claims, default_folder
 from vaebench.report.remarks import Remarks, read_remarks
+from vaebench.report.shift import shift_figure
 from vaebench.report.standing import Standing, standing
 from vaebench.report.svg import critical_difference_svg
 from vaebench.report.tables import to_csv, to_latex, to_text
@@ -81,7 +82,13 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
     places = standing(measured, ranked)
     figures = Path("figures") / ("" if first else _name(measured))
     drawn = draw_all(measured, folder / figures) | draw_curves(measured, folder / figures)
-    drawn |= {**_drawings(ranked, places, folder / figures), **take_up(measured, folder / figures)}
+    drawn |= _drawings(ranked, places, folder / figures)
+    studied = latent_space.rows(ranked)
+    shifted = shift_figure(studied)
+    if shifted is not None:
+        save_figure(shifted, folder / figures / shift.FILE)
+        drawn[shift.FILE] = shift.CAPTION
+    drawn |= take_up(measured, folder / figures)
     return Part(
         measured=measured,
         ranked=ranked,
@@ -93,7 +100,7 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
         remarks=remarks,
         folder=folder,
         standing=places,
-        studied=latent_space.rows(ranked),
+        studied=studied,
     )
 
 

@@ -1,6 +1,6 @@
 """The runs that a study looks at side by side: models of one dataset, opened once, with its splits at hand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -111,10 +111,12 @@ def _first_seed(name: str, say: Say) -> list[RunFolder]:
     return trained[:1]
 
 
-def measure_bench(bench: Bench, metrics: Sequence[str], device: str, say: Say) -> list[RunFolder]:
+def measure_bench(
+    bench: Bench, metrics: Sequence[str], options: Mapping[str, Mapping[str, str]], device: str, say: Say
+) -> list[RunFolder]:
     """Take metrics of the runs, as ``vaebench evaluate`` does; the folders, or none where nothing was ever measured."""
     folders = [opened.run.folder for opened in bench.runs]
     if metrics:
-        opened = [each.run for each in bench.runs]
-        measure_opened(opened, bench.surroundings, Protocol(metrics=tuple(metrics), device=device), say)
+        protocol = Protocol(metrics=tuple(metrics), options=options, device=device)
+        measure_opened([each.run for each in bench.runs], bench.surroundings, protocol, say)
     return folders if all(folder.results.exists() for folder in folders) else []
