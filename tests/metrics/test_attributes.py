@@ -14,10 +14,11 @@ from vaebench import evaluation
 from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.metrics import attributes, probing
+from vaebench.metrics import attributes
 from vaebench.metrics.attributes import svm_accuracy, svm_balanced_accuracy, svm_lift
-from vaebench.metrics.probing import COSTS
 from vaebench.subjects import of_features
+from vaebench.svm import chosen
+from vaebench.svm.chosen import COSTS
 
 SIZES = {"train": 600, "valid": 200, "test": 250}
 NAMES = ("Often", "Rare", "Half")
@@ -116,13 +117,13 @@ def test_features_that_say_nothing_score_the_majority_class():
 
 def test_facets_are_read_from_one_fit(parts, monkeypatch):
     fits = []
-    real = probing.fit
+    real = chosen.fit
 
     def counted(features, targets, cost, **options):
         fits.append(cost)
         return real(features, targets, cost, **options)
 
-    monkeypatch.setattr(probing, "fit", counted)
+    monkeypatch.setattr(chosen, "fit", counted)
     metrics = [factory()[0] for factory in (svm_accuracy, svm_balanced_accuracy, svm_lift)]
     subject = of_features(lambda split: parts[split][1], parts["test"][0], context_of(parts))
     assert all(score.value is not None for _, score in evaluation.measure(metrics, subject))
@@ -211,7 +212,7 @@ def test_classes_of_digits():
 
 def test_problems_that_do_not_fit_memory_together_are_solved_in_turn(parts, monkeypatch):
     whole = scores_of(parts)["official"]
-    monkeypatch.setattr(probing, "CURVATURES", 5**2 * 2)
+    monkeypatch.setattr(chosen, "CURVATURES", 5**2 * 2)
     assert scores_of(parts)["official"] == whole
 
 

@@ -19,8 +19,8 @@ from vaebench.displacement import CONDITIONS, UNTOUCHED, Faces, displaced
 from vaebench.features import Networks
 from vaebench.metrics import domain_shift as module
 from vaebench.metrics.domain_shift import shift_accuracy, shift_flagged
-from vaebench.metrics.probing import COSTS
 from vaebench.surroundings import Surroundings
+from vaebench.svm.chosen import COSTS
 
 SIDE, LATENTS = 16, 6
 SIZES = {"train": 500, "valid": 150, "test": 90}

@@ -255,7 +255,8 @@ def test_where_all_faces_are_alike_their_distance_is_no_unit():
     scores = measured(model=Collapsed())
     assert scores["effect"].value == 0
     for part in ("identity", "background"):
-        assert scores[part].value is None and scores[part].note == "the model draws all images, or all their corners, alike"
+        assert scores[part].value is None
+        assert scores[part].note == "the model draws all images, or all their corners, alike"
         assert all(found.value is None and found.note for found in scores[part].parts.values())
 
 

@@ -61,10 +61,10 @@ def _one_a_run(part, kept) -> dict[tuple[str, str], list[Sample]]:
 
 
 def _family(part, metric, protocol, stratum, samples, *, corrected=True) -> list[Outcome]:
-    """All pairs of one stratum; uncorrected, they are one attribute's, whose margins are absolute."""
+    """All pairs of one stratum; uncorrected, they are one part's, whose margins are absolute."""
     direction, margin = (part.declared(metric, protocol, what) for what in ("direction", "margin"))
     samples = sorted((x for x in samples if x.values.size), key=lambda x: (x.name != REAL, x.name))
-    real = next((x for x in samples if x.name == REAL and direction == "target" and corrected), None)
+    real = next((x for x in samples if x.name == REAL and direction == "target"), None)
     found = []
     for a, b in itertools.combinations(samples, 2):
         scale = (abs(a.values.mean()) + abs(b.values.mean())) / 2 if corrected else 0.0

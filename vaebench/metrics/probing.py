@@ -10,11 +10,9 @@ from vaebench.core import seeding
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Score
-from vaebench.svm.linear import fit
+from vaebench.svm.chosen import fit_chosen
 
-COSTS = (0.001, 0.01, 0.1, 1.0)  # of the SVM: the official protocol chooses among them on the validation split
 WHOLE = ("whole",)  # the one view that most probes take
-CURVATURES = 2**27  # numbers in all the problems' curvature matrices: 1 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +24,6 @@ class Split:
 
     def rows(self, rows: Tensor) -> "Split":
         return Split(self.features[rows], self.targets[rows])
-
-    def problems(self, columns: Tensor) -> "Split":
-        return Split(self.features, self.targets[:, columns])
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -74,28 +69,9 @@ def scaled(training: Split, *others: Split | None) -> "tuple[Split, Split | None
 
 
 def decide(training: Split, choosing: Split | None, features: Tensor) -> Tensor:
-    """Decision values (n, k) of ``features``, by as many SVMs at once as their curvature matrices leave memory for."""
-    together = max(1, CURVATURES // (training.features.shape[1] + 1) ** 2)
-    parts = torch.arange(training.targets.shape[1]).split(together)
-    return torch.cat(
-        [_decide_some(training.problems(part), choosing and choosing.problems(part), features) for part in parts], dim=1
-    )
-
-
-def _decide_some(training: Split, choosing: Split | None, features: Tensor) -> Tensor:
-    """By SVMs whose C did best on ``choosing``; of equals the smaller C."""
-    if choosing is None:
-        return fit(training.features, training.targets, 1.0).decision(features)
-    best = torch.full((training.targets.shape[1],), -1.0)
-    chosen = torch.zeros(len(features), training.targets.shape[1], dtype=torch.float64)
-    machines = None
-    for cost in COSTS:
-        machines = fit(training.features, training.targets, cost, start=machines)
-        accuracy = ((machines.decision(choosing.features) > 0) == choosing.targets).float().mean(dim=0)
-        better = accuracy > best
-        best = torch.where(better, accuracy, best)
-        chosen = torch.where(better, machines.decision(features), chosen)
-    return chosen
+    """Decision values (n, k) of ``features``, by SVMs whose C did best on ``choosing``."""
+    other = None if choosing is None else (choosing.features, choosing.targets)
+    return fit_chosen(training.features, training.targets, other).decision(features)
 
 
 def mean_of_parts(parts: list[Score], named: Mapping[str, Score], note: str) -> Score:

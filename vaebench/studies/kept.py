@@ -17,7 +17,6 @@ from vaebench.plates import Plate, folder_of, save_plate
 from vaebench.runs import command_line, now
 from vaebench.storage import place_of
 from vaebench.studies.bench import Bench
-from vaebench.studies.sheet import DPI
 
 Write = Callable[[Path], object]
 ORDER = ("sample", "reconstruct", "interpolate", "attributes", "correlate", "embed", "blend")  # in the report
@@ -40,7 +39,7 @@ def keep(
     path = folder / f"{name}.png"
     if isinstance(picture, Figure):
         # no date and no version of matplotlib in the file: the same numbers give the same bytes
-        figure, dpi = picture, max(DPI, picture.dpi)
+        figure, dpi = picture, picture.dpi
         write_atomic(path, lambda file: figure.savefig(file, dpi=dpi, format="png", metadata={"Software": None}))
     else:
         # a mosaic of thumbnails in full colour would weigh megabytes, in every page that shows it

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from vaebench.pictures import Pixels
 
-DPI = 150
+DPI = 100  # a unit of the layout is then a pixel of the file: pictures are shown as they are
 _SMALL = 32  # pictures up to this side are shown twice as large
 _GAP = 3
-_LETTER, _LINE = 6.2, 13  # room for a letter and a line of text, in units of a hundredth of an inch
+_LETTER, _LINE = 6.6, 14  # room for a letter and a line of text, in pixels
 _ALARM = "#D55E00"  # Okabe and Ito's vermilion: seen by colour-blind readers too
 
 
@@ -52,7 +52,7 @@ def sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: int = 1)
     heads = _LINE if columns else 0
     down = max(sum(_height(strip, cell[1]) for strip in pile) for pile in piles) + heads + 2 * _GAP
     size = (wide * len(piles) + 4 * _GAP * (len(piles) - 1), down)
-    figure = Figure(figsize=(size[0] / 100, size[1] / 100))
+    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     for number, pile in enumerate(piles):
@@ -60,7 +60,7 @@ def sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: int = 1)
         y = float(_GAP)
         for position, strip in enumerate(pile):
             if strip.heading:
-                axes.text(left + _GAP, y + _LINE - 3, strip.heading, fontsize=7.5, weight="bold", va="baseline")
+                axes.text(left + _GAP, y + _LINE - 3, strip.heading, fontsize=8, weight="bold", va="baseline")
                 y += _LINE + 2
             if columns and position == 0:
                 for place, text in enumerate(columns):
@@ -86,7 +86,7 @@ def _piled(strips: Sequence[Strip], stacks: int) -> list[list[Strip]]:
     return [[strip for group in groups[at : at + each] for strip in group] for at in range(0, len(groups), each)]
 
 
-_SMALL_TEXT: dict[str, Any] = {"fontsize": 6.5, "ha": "center", "va": "baseline"}
+_SMALL_TEXT: dict[str, Any] = {"fontsize": 7, "ha": "center", "va": "baseline"}
 
 
 def _height(strip: Strip, cell: int) -> float:
@@ -99,7 +99,7 @@ def _left(strip: Strip, place: int, margin: float, cell: int) -> float:
 
 def _draw(axes: Axes, strip: Strip, margin: float, y: float, cell: tuple[int, int], zoom: int) -> None:
     height, width = strip.pictures.shape[1] * zoom, strip.pictures.shape[2] * zoom
-    axes.text(margin - 5, y + height / 2, strip.label, fontsize=7, ha="right", va="center")
+    axes.text(margin - 5, y + height / 2, strip.label, fontsize=7.5, ha="right", va="center")
     for place, picture in enumerate(strip.pictures):
         x = _left(strip, place, margin, cell[0])
         shown = picture[..., 0] if picture.shape[-1] == 1 else picture
