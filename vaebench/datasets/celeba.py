@@ -32,8 +32,9 @@ from vaebench.datasets.celeba_lists import (
     read_identities,
     read_partition,
 )
-from vaebench.datasets.image_files import digest_of, files_under
 from vaebench.datasets.prepared import Pictures, prepare
+from vaebench.framing import Box, cropped
+from vaebench.image_files import digest_of, files_under
 
 PUBLISHED = {"train": 162_770, "valid": 19_867, "test": 19_962}
 FOLDER = "img_align_celeba"
@@ -43,7 +44,7 @@ Files = tuple[Callable[[str], bytes], dict[str, object]]  # name -> bytes, from 
 log = logging.getLogger(__name__)
 
 # (left, top, right, bottom) in the published picture. FIDs of different crops do not compare.
-CROPS = {
+CROPS: Mapping[str, Box] = {
     "celeba": (30, 40, 168, 178),  # 138 x 138: the DFC-VAE and DCGAN authors'
     "celeba-crop108": (35, 55, 143, 163),  # centred: DCGAN's TensorFlow form
     "celeba-crop140": (19, 39, 159, 179),  # centred: Wasserstein autoencoders
@@ -149,10 +150,10 @@ def celeba_crop178() -> CelebA:
     return CelebA("celeba-crop178")
 
 
-def _cropped(picture: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+def _cropped(picture: Image.Image, box: Box) -> Image.Image:
     if picture.size != SOURCE_SIZE:
         raise ValueError(f"{picture.width} x {picture.height} pixels, not 178 x 218: no aligned CelebA image")
-    return picture.crop(box).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    return cropped(picture, box, (SIZE, SIZE))
 
 
 def _note(split: str, here: int, images: int) -> str:
