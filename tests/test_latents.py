@@ -252,18 +252,10 @@ def test_what_is_not_finite_is_strange():
     assert familiar.judge(images, one, means).outside.tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("examples", [-3, 0])
+@pytest.mark.parametrize("examples", [-3, 0, 9])
 def test_a_direction_of_no_examples_is_refused(examples):
-    with pytest.raises(UserError, match=f"{examples} examples give no direction: ask for 1 or more"):
+    with pytest.raises(UserError, match=f"{examples} examples are too few for a direction: ask for 10 or more"):
         attribute_vector("Bald", *made(), NAMES, examples=examples)
-
-
-def test_one_example_of_each_gives_a_direction():
-    latents, attributes = made()
-    found = attribute_vector("Bald", latents, attributes, NAMES, examples=1)
-    assert (found.with_it, found.without_it) == (1, 1)
-    differences = latents[attributes[:, 0]][:, None] - latents[~attributes[:, 0]][None]
-    assert (differences - found.direction).abs().amax(dim=2).min() < 1e-6
 
 
 def test_pinned():

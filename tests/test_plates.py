@@ -78,7 +78,9 @@ def test_a_figure_of_weights_that_are_gone_is_left_out_and_named(reported, cli, 
     record["runs"] = {"vae-digits/seed-0": "0" * 64}
     (reported / "interpolate.json").write_text(json.dumps(record), encoding="utf-8")
     assert cli(["report", "--dataset", "digits"]).code == 0
-    assert "interpolate shows weights of vae-digits/seed-0 that were replaced: draw it again" in caplog.text
+    assert (
+        "interpolate shows weights of vae-digits/seed-0 replaced since, or never measured: draw it again" in caplog.text
+    )
     assert not (tmp_path / "reports" / "digits" / "figures" / "interpolate.png").exists()
 
 

@@ -19,12 +19,13 @@ Runs = Annotated[list[str], typer.Argument(metavar="RUN…", help="recipe (its f
 Seed = Annotated[int, typer.Option(help="of what is chosen at random")]
 Chosen = Annotated[int | None, typer.Option("--seed", help="choose test images at random by it")]
 Images = Annotated[list[Path] | None, typer.Option("--image", help="your own image file or folder; may be repeated")]
-Rows = Annotated[int, typer.Option(help="how many")]
+Rows = Annotated[int, typer.Option(min=1, max=100, help="how many")]
+Count = Annotated[int, typer.Option(min=1, max=1_000, help="how many images")]
 Examples = Annotated[int, typer.Option(help="images with an attribute, and without, for its direction")]
 
 
 @studies.command(epilog="Example: vaebench sample vae-toyfaces dcgan-toyfaces --count 30")
-def sample(names: Runs, count: Rows = 30, seed: Seed = 0, device: Device = "auto", out_dir: Out = REPORTS) -> None:
+def sample(names: Runs, count: Count = 30, seed: Seed = 0, device: Device = "auto", out_dir: Out = REPORTS) -> None:
     """Samples of models side by side, decoded from draws of the prior."""
     from vaebench.studies.bench import open_bench
     from vaebench.studies.gallery import sample as draw
@@ -35,19 +36,20 @@ def sample(names: Runs, count: Rows = 30, seed: Seed = 0, device: Device = "auto
 
 @studies.command(epilog="Example: vaebench reconstruct vae-toyfaces dfcvae-toyfaces --image me.jpg")
 def reconstruct(
-    names: Runs, images: Images = None, count: Rows = 10, device: Device = "auto", out_dir: Out = REPORTS
+    names: Runs, images: Images = None, count: Count = 10, device: Device = "auto", out_dir: Out = REPORTS
 ) -> None:
     """Test images, or your own, and their reconstructions; says which are unlike the data."""
-    from vaebench.studies.bench import open_bench
+    from vaebench.studies.bench import open_bench, shown_pairs
     from vaebench.studies.gallery import reconstruct as draw
     from vaebench.studies.given import load_given
 
     bench = open_bench(names, device, say, encode="reconstruct")
     data = bench.data
     if images:
-        drawn = draw(bench, load_given(images, data.image_shape, say)[0], shown=True)
+        drawn = draw(bench, load_given(images, data.image_shape, say)[0], own=True)
     else:
-        drawn = draw(bench, data.images[data.showcase_indices(count)], shown=data.redistributable)
+        rows = [row for pair in shown_pairs(data, -(-count // 2), None) for row in pair][:count]
+        drawn = draw(bench, data.images[rows if data.labels is None else data.showcase_indices(count)], own=False)
     _conclude(bench, drawn, (), device, out_dir)
 
 
@@ -55,7 +57,7 @@ def reconstruct(
 def interpolate(
     names: Runs,
     pairs: Rows = 5,
-    frames: Annotated[int, typer.Option(help="images on a line, both ends included")] = 11,
+    frames: Annotated[int, typer.Option(max=101, help="images on a line, both ends included")] = 11,
     prior: Annotated[bool, typer.Option("--prior", help="between draws from the prior, not images")] = False,
     images: Images = None,
     gif: Annotated[bool, typer.Option("--gif", help="an animation as well")] = False,
@@ -67,8 +69,6 @@ def interpolate(
     from vaebench.studies import interpolate as study
     from vaebench.studies.bench import open_bench
 
-    if pairs < 1:
-        raise UserError(f"--pairs {pairs} draws nothing: give 1 or more")
     if prior and images:
         raise UserError("--prior draws its own ends: leave --image away")
     bench = open_bench(names, device, say, encode="" if prior else "interpolate between images (--prior needs none)")
@@ -89,19 +89,18 @@ def attributes(
     wanted: Annotated[str, typer.Option("--attributes", help="comma-separated; six of the papers' by default")] = "",
     factors: Annotated[str, typer.Option(help="comma-separated; negative ones take away")] = "0,0.2,0.4,0.6,0.8,1",
     images: Images = None,
-    rows: Annotated[int, typer.Option(help="test faces an attribute")] = 1,
+    rows: Annotated[int, typer.Option(min=1, max=20, help="test faces an attribute")] = 1,
     examples: Examples = 1_000,
     seed: Seed = 0,
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
     """Attributes added to faces or taken away; how far they move, what moves with them, and where a face is strange."""
+    from vaebench.latents import SIX
     from vaebench.studies import attributes as study
     from vaebench.studies.bench import open_bench
     from vaebench.studies.given import load_given
 
-    if examples < 1 or rows < 1:
-        raise UserError("--examples and --rows are counts: give 1 or more")
     bench = open_bench(names, device, say, encode="take attributes")
     given = None
     if images:
@@ -111,8 +110,9 @@ def attributes(
         bench, _listed(wanted), given, factors=_numbers(factors), examples=examples, rows=rows, seed=seed, say=say
     )
     metrics = [f"manipulation_{part}" for part in ("effect", "leakage", "identity", "background")]
-    others = set(_listed(wanted)) - set(study.USUAL)  # the usual six are measured together, whichever are drawn
-    options = {metric: {"wanted": ",".join(_listed(wanted))} for metric in metrics} if others else {}
+    others = set(_listed(wanted)) - set(SIX)  # the usual six are measured together, whichever are drawn
+    options = {metric: {"wanted": ",".join(sorted(set(_listed(wanted))))} for metric in metrics} if others else {}
+    say("In numbers, at factor 1 on test images:")
     _conclude(bench, drawn, metrics, device, out_dir, options)
 
 
@@ -131,16 +131,16 @@ def correlate(
     from vaebench.studies.correlate import correlate as draw
 
     bench = open_bench(names, device, say, encode="say how attributes go together")
-    plate, path, lines = draw(bench, _listed(wanted), every=every, examples=examples, seed=seed, say=say)
-    for text in lines:
-        say(text)
-    _conclude(bench, (plate, path), (), device, out_dir)
+    drawn = draw(bench, _listed(wanted), every=every, examples=examples, seed=seed, say=say)
+    _conclude(bench, drawn, (), device, out_dir)
 
 
 @studies.command(epilog="Example: vaebench embed dfcvae-celeba --attribute Smiling")
 def embed(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="recipe (its first seed), recipe/seed-k, or a path")],
-    count: Annotated[int, typer.Option(help="test images; the largest square of them is laid out")] = 1_600,
+    names: Annotated[list[str], typer.Argument(metavar="RUN", help="one: recipe (its first seed), or recipe/seed-k")],
+    count: Annotated[
+        int, typer.Option(min=16, max=2_500, help="test images; the largest square of them is laid out")
+    ] = 1_600,
     attribute: Annotated[str, typer.Option(help="frame the images by it")] = "",
     method: Annotated[Literal["tsne", "umap"], typer.Option(help="umap needs pip install 'vaebench[umap]'")] = "tsne",
     seed: Seed = 0,
@@ -151,8 +151,8 @@ def embed(
     from vaebench.studies.bench import open_bench
     from vaebench.studies.embed import embed as draw
 
-    bench = open_bench([name], device, say, encode="lay out images")
-    drawn = draw(bench, count=count, attribute=attribute, method=method, seed=seed)
+    bench = open_bench(names, device, say, encode="lay out images")
+    drawn = draw(bench, count=count, attribute=attribute, method=method, seed=seed, say=say)
     _conclude(bench, drawn, (), device, out_dir)
 
 
@@ -173,8 +173,6 @@ def blend(
     from vaebench.studies import blend as study
     from vaebench.studies.bench import open_bench
 
-    if pairs < 1:
-        raise UserError(f"--pairs {pairs} blends nothing: give 1 or more")
     bench = open_bench(names, device, say, encode="blend")
     chosen = study.given_pairs(images, bench, say) if images else study.chosen_pairs(bench.data, pairs, seed)
     drawn = study.blend(bench, chosen, weights=_numbers(weights))
@@ -234,9 +232,18 @@ def _conclude(
 
     say(drawn[0].caption)
     say(f"drawn: {drawn[1]}")
+    if drawn[0].own:
+        say(f"your own images are in this picture and in your report; the next 'vaebench {drawn[0].name}' replaces it")
+    if metrics:
+        say("measuring …")
     measured = measure_bench(bench, metrics, options or {}, device, say)
     if not measured:
+        say(
+            "not in a report yet, since nothing was measured of these runs: vaebench evaluate "
+            + " ".join(bench.recipes)
+        )
         return
-    for text in latent_space.lines_of(bench.data.name, metrics):
+    for text in latent_space.lines_of(bench.data.name, metrics, measured, set(bench.recipes)):
         say(text)
     write_reports({bench.data.name: measured}, out_dir)
+    say(f"numbers of latent space: {out_dir / bench.data.name / 'latent_space.csv'}")

@@ -12,6 +12,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.registry import did_you_mean
 
 EXAMPLES = 1_000  # images with an attribute, and without it, that its direction is taken from
+SIX = ("Bald", "Black_Hair", "Eyeglasses", "Male", "Smiling", "Mustache")  # Hou et al. 2019, figure 5
 FEWEST = 10  # of either kind, below which a mean says nothing
 _QUANTILES = 1_001
 _USUAL = 0.99  # share of the known images within which an image counts as like them
@@ -42,8 +43,8 @@ def attribute_vector(
     replication, chosen at random from ``seed``, or all there are. ``latents`` (n, d), ``attributes`` bool (n, a) with
     their ``names``. Raises :class:`UserError` for an unknown name, and where fewer than 10 of either kind exist.
     """
-    if examples < 1:
-        raise UserError(f"{examples} examples give no direction: ask for 1 or more")
+    if examples < FEWEST:
+        raise UserError(f"{examples} examples are too few for a direction: ask for {FEWEST} or more")
     has = attributes[:, position_of(name, names)]
     chosen = []
     for wanted, kind in ((has, "with"), (~has, "without")):

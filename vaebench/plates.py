@@ -28,6 +28,7 @@ class Plate:
         data_fingerprint: of the split whose images were looked at.
         versions, device, command, created: where it came from.
         order: place among the report's figures.
+        own: whether a user's own images are shown, which evidence leaves out.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Plate:
     command: str
     created: str
     order: int = 0
+    own: bool = False
     format: int = FORMAT
 
 
@@ -63,10 +65,10 @@ def _read(path: Path) -> Plate:
     try:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         plate = Plate(**fields)
+        inside = all(Path(name).name == name for name in plate.files)
     except (OSError, ValueError, TypeError) as error:
         reason = f"{path} cannot be read ({str(error).splitlines()[0]})"
         raise UserError(f"{reason}: move it away, and draw it again with 'vaebench {path.stem}'") from error
-    inside = all(Path(name).name == name for name in plate.files)
     if plate.format != FORMAT or plate.name != path.stem or not inside or not plate.files:
         raise UserError(f"{path} is of another version: move it away, and draw it again with 'vaebench {path.stem}'")
     return plate

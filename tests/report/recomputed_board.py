@@ -70,7 +70,7 @@ def _interval(lines, values, sample) -> dict[str, float]:
 
 
 def check_ranks(board: pd.DataFrame, tested: list[dict]) -> list[str]:
-    """Ranks from the verdicts in ``comparisons.csv``; an exact value needs no test."""
+    """Ranks from the verdicts in ``comparisons.csv``; an exact value needs no test. What describes has none."""
     verdicts: dict[tuple, dict[str, tuple[str, str, str]]] = {}
     for row in tested:
         pair = (*(row[name] for name in CELL), frozenset((row["a"], row["b"])))
@@ -83,7 +83,8 @@ def check_ranks(board: pd.DataFrame, tested: list[dict]) -> list[str]:
             won = [_won(row, rival, verdicts.get((*cell[:4], frozenset((row["recipe"], rival["recipe"])))))
                    if rival else None for rival in rivals]  # fmt: skip
             ranks = ("", "")
-            if None not in won:
+            describes = cell[2].startswith(("manipulation_", "blend_adversary", "shift_flagged"))
+            if None not in won and not describes:
                 ranks = (str(1 + won.count(-1)), str(len(models) - won.count(1)))
             checks = {
                 name: (row[name], rank, row[name] == rank)

@@ -18,10 +18,9 @@ from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
 from vaebench.judges import TRAINED
-from vaebench.latents import attribute_vector, position_of
+from vaebench.latents import SIX, attribute_vector, position_of
 from vaebench.metrics.probing import balanced
 
-ATTRIBUTES = ("Bald", "Black_Hair", "Eyeglasses", "Male", "Smiling", "Mustache")  # Hou et al. 2019, figure 5
 IMAGES = 200  # test images without an attribute that it is added to
 FACTOR = 1.0
 COMPONENTS, FITTED_ON = 100, 4_000  # of the eigenfaces, and training images that they are fitted on at most
@@ -168,8 +167,8 @@ def chosen_attributes(data: ImageDataset, wanted: tuple[str, ...]) -> tuple[str,
         raise UserError("the images have no attributes")
     for name in wanted:
         position_of(name, data.attribute_names)
-    known = tuple(name for name in ATTRIBUTES if name in data.attribute_names)
-    return wanted or known or tuple(data.attribute_names[: len(ATTRIBUTES)])
+    known = tuple(name for name in SIX if name in data.attribute_names)
+    return wanted or known or tuple(data.attribute_names[: len(SIX)])
 
 
 def _scored(values: Tensor, ids: list[str], note: str) -> Score:

@@ -4,18 +4,19 @@
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from vaebench import per_image
-from vaebench.checkpoints import RunFolder
+from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.core import results
-from vaebench.core.places import make_dir, runs_dir, write_atomic
+from vaebench.core.places import make_dir, write_atomic
 from vaebench.core.results import Result
 from vaebench.pictures import gallery_file
-from vaebench.plates import read_plates
-from vaebench.report.collect import LABELS, current, values_of
+from vaebench.plates import folder_of, read_plates
+from vaebench.report.collect import LABELS, Subject, current, values_of
+from vaebench.report.plates import stale_runs
 
 FOLDER = "evidence"
 
@@ -25,10 +26,13 @@ def _counting(dataset: str, source: RunFolder) -> list[Result]:
     return [line for line in current(source, record) if line.dataset == dataset]
 
 
-def _write_plates(dataset: str, folder: Path) -> None:
-    """Studies' figures as they lie beside the runs."""
-    for source in sorted((runs_dir() / "studies").glob(f"{dataset}-*")):
+def _write_plates(found: Sequence[Result], records: Mapping[Subject, RunRecord], folder: Path) -> None:
+    """Studies' figures of the measured weights as they lie beside the runs, but for those of a user's own images."""
+    places = {f"{line.dataset}-{line.split}-{line.provenance.data_fingerprint[:12]}" for line in found}
+    for source in map(folder_of, sorted(places)):
         for plate in read_plates(source):
+            if plate.own or stale_runs(plate, records):
+                continue
             for name in (f"{plate.name}.json", *plate.files):
                 if (source / name).exists():
                     write_atomic(folder / "studies" / source.name / name, partial(shutil.copyfile, source / name))
@@ -41,8 +45,13 @@ def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> 
     and intervals over persons become intervals over images.
     What stands in ``folder`` already and is not of these runs is left alone.
     """
-    _write_plates(dataset, folder)
     known = [(source, _counting(dataset, source)) for source in sources]
+    records = {
+        (found[0].recipe, found[0].seed): source.read_record()
+        for source, found in known
+        if found and source.record_file.exists()
+    }
+    _write_plates([line for _, found in known for line in found], records, folder)
     fingerprints = {line.provenance.data_fingerprint for _, found in known for line in found}
     for source, found in known:
         # real images of which nothing was measured still give the originals' pictures and the strata

@@ -4,11 +4,12 @@ The values are metrics' and stand in the leaderboard, too. Here the conditions u
 a weight, a shift) are laid side by side, which a leaderboard of one row a condition does not show.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from vaebench.core.results import PARTS
+from vaebench.checkpoints import RunFolder
+from vaebench.core.results import PARTS, Result
 from vaebench.report import leaderboard
 from vaebench.report.collect import BASELINE, REAL, all_folders, collect
 from vaebench.report.tables import short, to_markdown, to_text
@@ -33,8 +34,8 @@ STUDIES = (
         title="On the way between two images",
         says=(
             "Straight lines between posterior means of test images of different classes: how many classes appear on "
-            "the way that neither end is, a path, as the data's classifier sees it. Smoothness: largest step of the "
-            "pixels over the mean step, between prior draws."
+            "the way (a path's mean) that neither image is, as the data's classifier sees it. Smoothness: largest step "
+            "of the pixels over the mean step, between prior draws."
         ),
         metrics={"interpolation_surprises": "surprising classes", "interpolation_smoothness": "largest / mean step"},
     ),
@@ -45,8 +46,9 @@ STUDIES = (
             "The attribute's direction is added once to the latents of test images that lack it, and a classifier that "
             "no model has seen reads the result. Effect: what its probability of the attribute gains. Leakage: how far "
             "its probabilities of all other attributes move. Identity: how far the face moves by eigenfaces, 1 being "
-            "the distance between two persons. Background: change of the picture's corners, 1 being the difference "
-            "between two images. Read effect beside its costs: who changes nothing leaks nothing."
+            "the distance between two persons as the model draws them. Background: change of the picture's corners, "
+            "1 being the difference between two images as it draws them. Read effect beside its costs: who changes "
+            "nothing leaks nothing."
         ),
         metrics={
             "manipulation_effect": "effect",
@@ -73,8 +75,9 @@ STUDIES = (
         title="Faces out of place",
         says=(
             "Linear SVMs fitted on the latents of training images, asked about test faces that were moved, scaled or "
-            "turned: mean accuracy over the attributes, plain, and after the eyes were found and put back in their "
-            "place. Flagged: share of faces that the model's reconstruction error or latent norm calls unlike the data."
+            "turned: mean accuracy over the attributes, plain, and put back by their eyes, where these are found. "
+            "Majority class: what always naming it scores on these faces. Flagged: "
+            "share of faces that the model's reconstruction error or latent norm calls unlike the data."
         ),
         metrics={"shift_accuracy": "accuracy", "shift_flagged": "flagged"},
     ),
@@ -195,9 +198,9 @@ def _column(study: Study, row: Row, table: Sequence[Row]) -> str:
     """The metric; its protocol where it has several; the condition where conditions go across."""
     head = study.metrics[row.metric]
     protocols = {other.protocol for other in table if other.metric == row.metric}
-    parts = [head]
-    if len(protocols) > 1:
-        parts.append(row.protocol)
+    common = set.intersection(*(set(protocol.split("/")) for protocol in protocols))
+    apart = [word for word in row.protocol.split("/") if word not in common]
+    parts = [head, *(["/".join(apart)] if len(protocols) > 1 and apart else [])]
     if study.across and any(other.condition != MEAN for other in table if other.metric == row.metric):
         parts.append("weight 0.5" if row.condition == MEAN else row.condition)
     return ", ".join(parts)
@@ -216,6 +219,11 @@ def _cell(row: Row | None) -> tuple[str, float | None]:
     return short(row.value) + ("" if half is None else f" ± {short(half)}"), row.value
 
 
+def _asked(line: Result, metrics: Sequence[str], recipes: Set[str]) -> bool:
+    beside = line.recipe == REAL or line.recipe.startswith(BASELINE)
+    return line.metric in metrics and (beside or line.recipe in recipes)
+
+
 def section(table: Sequence[Row]) -> list[str]:
     """The Markdown page's part; empty where nothing was studied."""
     found = laid_out(table)
@@ -228,11 +236,15 @@ def section(table: Sequence[Row]) -> list[str]:
     return parts
 
 
-def lines_of(dataset: str, metrics: Sequence[str]) -> list[str]:
-    """The tables of these metrics for a terminal, from all that was measured on a dataset."""
+def lines_of(dataset: str, metrics: Sequence[str], folders: Sequence[RunFolder], recipes: Set[str]) -> list[str]:
+    """The tables of these metrics for a terminal: of the named recipes, and of what no model learnt.
+
+    From all that was measured on a dataset, ``folders`` outside ``VAEBENCH_RUNS`` included.
+    """
     lines = []
-    for part in collect(dataset, all_folders()).parts():
-        chosen = replace(part, results=[line for line in part.results if line.metric in metrics])
+    known = {folder.path.resolve(): folder for folder in (*all_folders(), *folders)}
+    for part in collect(dataset, known.values()).parts():
+        chosen = replace(part, results=[line for line in part.results if _asked(line, metrics, recipes)])
         for table in laid_out(rows(leaderboard.leaderboard(chosen, []))):
             body = [[text for text, _ in line] for line in table.cells]
             lines += ["", table.study.title, *to_text(table.head, body)]

@@ -20,6 +20,10 @@ from vaebench.statistics.base import quantile
 Decided = Mapping[tuple[str, str, str, str, frozenset[str]], comparisons.Row]  # what is tested, and the pair
 
 
+# an effect and what it costs, a model by its own adversary, and what a detector says: none is quality by itself
+DESCRIPTIONS = ("manipulation_", "blend_adversary", "shift_flagged")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """Columns as INTERFACE.md fixes them; ``None`` is an empty cell."""
@@ -187,6 +191,8 @@ def _ranked(row: Row, rivals: Sequence[Row], decided: Decided) -> Row:
 
 
 def _ranks(row: Row) -> bool:
+    if row.metric.startswith(DESCRIPTIONS):
+        return False
     return row.value is not None and row.recipe != REAL and not row.recipe.startswith(BASELINE)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from vaebench.checkpoints import RunRecord
 from vaebench.core.places import write_atomic
 from vaebench.plates import Plate, folder_of, read_plates
-from vaebench.report.collect import Measured
+from vaebench.report.collect import Measured, Subject
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +22,10 @@ def take_up(measured: Measured, folder: Path) -> Mapping[str, str]:
     captions = {}
     source = _source(measured)
     for plate in read_plates(source):
-        stale = _stale(plate, measured)
+        stale = stale_runs(plate, measured.records)
         if stale:
-            log.warning("%s shows weights of %s that were replaced: draw it again", plate.name, ", ".join(stale))
+            told = "%s shows weights of %s replaced since, or never measured: draw it again"
+            log.warning(told, plate.name, ", ".join(stale))
             continue
         for name in plate.files:
             if (source / name).exists():
@@ -38,9 +40,10 @@ def _source(measured: Measured) -> Path:
     return folder_of(f"{first.dataset}-{first.split}-{first.provenance.data_fingerprint[:12]}")
 
 
-def _stale(plate: Plate, measured: Measured) -> list[str]:
-    known = {f"{recipe}/seed-{seed}": record.weights_sha256 for (recipe, seed), record in measured.records.items()}
-    return [name for name, weights in plate.runs.items() if known.get(name, weights) != weights]
+def stale_runs(plate: Plate, records: Mapping[Subject, RunRecord]) -> list[str]:
+    """The runs that a plate shows with other weights than their records have."""
+    known = {f"{recipe}/seed-{seed}": record.weights_sha256 for (recipe, seed), record in records.items()}
+    return [name for name, weights in plate.runs.items() if known.get(name) != weights]
 
 
 def _beside(plate: Plate) -> str:

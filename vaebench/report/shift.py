@@ -9,16 +9,19 @@ from vaebench.report import latent_space
 from vaebench.report.figures import COLOURS, STYLE
 
 FILE = "shift.png"
+MAJORITY = "majority class"
 CAPTION = (
     "Mean attribute accuracy of linear SVMs on latents of test faces that were moved, scaled or turned: as they come "
-    "(filled), and after their eyes were found and put back in their place (open); bars are 95 % intervals."
+    "(filled), and put back by their eyes (open; where no eyes are found the face stays as it is); bars are 95 % "
+    "intervals, the dotted line is always naming the majority class."
 )
 
 
 def shift_figure(studied: Sequence[latent_space.Row]) -> Figure | None:
     """A point a model and condition; nothing where accuracies out of place were not measured."""
     rows = [row for row in studied if row.metric == "shift_accuracy" and row.value is not None]
-    rows = [row for row in rows if row.condition != latent_space.MEAN]
+    guessed = next((row.value for row in rows if row.condition == MAJORITY), None)
+    rows = [row for row in rows if row.condition not in (latent_space.MEAN, MAJORITY)]
     if not rows:
         return None
     conditions = sorted({row.condition for row in rows}, key=latent_space.natural)
@@ -36,7 +39,9 @@ def shift_figure(studied: Sequence[latent_space.Row]) -> Figure | None:
             label = row.recipe if plain and row.condition == conditions[0] else None
             face = colour if plain else "white"
             axes.errorbar(x, value, error, fmt="o", ms=4, lw=1, color=colour, mfc=face, label=label)
+        if guessed is not None:
+            axes.axhline(guessed, color="grey", lw=1, ls=":", label="majority class")
         axes.set_xticks(range(len(conditions)), conditions)
         axes.set_ylabel("mean accuracy")
-        axes.legend(frameon=False, ncols=len(models), loc="upper center", bbox_to_anchor=(0.5, -0.12))
+        axes.legend(frameon=False, ncols=len(models) + 1, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     return figure

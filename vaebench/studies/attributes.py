@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.latents import EXAMPLES, AttributeVector, Strangeness, attribute_vector, position_of
+from vaebench.latents import EXAMPLES, SIX, AttributeVector, Strangeness, attribute_vector, position_of
 from vaebench.pictures import to_pixels
 from vaebench.plates import Plate
 from vaebench.studies.bench import Bench, Opened, Say
@@ -18,7 +19,6 @@ from vaebench.studies.kept import keep
 from vaebench.studies.sheet import Strip, sheet
 
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-USUAL = ("Bald", "Black_Hair", "Eyeglasses", "Male", "Smiling", "Mustache")  # Hou et al. 2019, figure 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,31 +50,32 @@ def attributes(
     if not all(-10 <= factor <= 10 for factor in factors) or not factors:
         raise UserError(f"--factors {', '.join(map(str, factors))}: give numbers from -10 to 10, e.g. 0,0.5,1")
     strips = []
+    shown = given is not None or bench.data.redistributable
     for number, name in enumerate(names):
         faces = given or _suitable(bench.data, name, rows, seed, turn=number, has=min(factors) < 0)
         for position, face in enumerate(faces.images):
             for turn, run in enumerate(bench.runs):
                 vector = direction(run, training, name, examples, seed, say if (position, turn) == (0, 0) else None)
                 heading = f"{name.replace('_', ' ')}, {faces.names[position]}" if turn == 0 else ""
-                strips.append(_strip(run, face[None], vector, factors, heading))
-    columns = [f"{factor:+g}" if factor else "0" for factor in factors]
-    shown = min(factors) < 0
+                strips.append(_strip(run, face[None], vector, factors, heading, shown=shown))
+    columns = [*(["image"] if shown else []), *(f"{factor:+g}" if factor else "0" for factor in factors)]
+    signs = [*(["taken away"] if min(factors) < 0 else []), *(["added"] if max(factors) > 0 else [])]
     caption = (
-        f"Attributes {'taken away and added' if shown else 'added'}: the face's posterior mean plus a factor times the "
+        f"Attributes {' and '.join(signs) or 'left alone'}: the face's posterior mean plus a factor times the "
         f"difference of the mean latents of up to {examples:,} training images with and without the attribute. Before "
         "each strip, how strange the face is to the run: the shares of test faces with a smaller reconstruction error "
         "and a smaller latent norm."
     )
-    return keep(bench, "attributes", caption, sheet(strips, columns, stacks=2))
+    return keep(bench, "attributes", caption, sheet(strips, columns, stacks=2), own=given is not None)
 
 
-def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[str] = USUAL) -> list[str]:
+def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[str] = SIX) -> list[str]:
     """The attributes asked for, or the usual ones that the data have; :class:`UserError` where there are none."""
     if data.attributes is None:
         raise UserError(f"{data.name} has no attributes: choose runs of celeba or toyfaces, or give your folder some")
     for name in wanted:
         position_of(name, data.attribute_names)
-    found = list(wanted) or [name for name in usual if name in data.attribute_names]
+    found = list(dict.fromkeys(wanted)) or [name for name in usual if name in data.attribute_names]
     return found or list(data.attribute_names[: len(usual)])
 
 
@@ -105,13 +106,19 @@ def _suitable(data: ImageDataset, name: str, rows: int, seed: int, *, turn: int,
     return Faces(names=[data.ids[row] for row in chosen], images=data.images[chosen])
 
 
-def _strip(run: Opened, face: Tensor, vector: AttributeVector, factors: Sequence[float], heading: str) -> Strip:
+def _strip(
+    run: Opened, face: Tensor, vector: AttributeVector, factors: Sequence[float], heading: str, *, shown: bool
+) -> Strip:
+    """The face at every factor, the image itself before them where it may be shown."""
     images = to_float(face)
     mean = run.context.encode(images)
     moved = torch.cat([mean + factor * vector.direction for factor in factors])
     strange = run.familiar.judge(images, run.context.decode(mean), mean)
-    label = f"{run.record.recipe}\n{strangeness_said(strange, 0)}"
-    return Strip(label=label, pictures=to_pixels(run.context.decode(moved)), heading=heading)
+    label = f"{run.label}\n{strangeness_said(strange, 0)}"
+    pictures = to_pixels(run.context.decode(moved))
+    if not shown:
+        return Strip(label=label, pictures=pictures, heading=heading)
+    return Strip(label=label, pictures=np.concatenate([to_pixels(face), pictures]), heading=heading, apart=(0,))
 
 
 def strangeness_said(strange: Strangeness, row: int) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.compute import pick_device
+from vaebench.core import seeding
 from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
@@ -26,6 +28,7 @@ class Opened:
     """One run, and what studies ask of it."""
 
     run: OpenRun
+    label: str  # in pictures: the recipe, or the name where a recipe occurs twice
 
     @property
     def name(self) -> str:
@@ -63,6 +66,12 @@ class Bench:
     runs: tuple[Opened, ...]
     data: ImageDataset  # the test split
     surroundings: Surroundings
+    device: str
+
+    @property
+    def recipes(self) -> list[str]:
+        """Of the runs, each once."""
+        return list(dict.fromkeys(run.record.recipe for run in self.runs))
 
 
 def open_bench(names: Sequence[str], device: str, say: Say, *, encode: str = "") -> Bench:
@@ -84,8 +93,14 @@ def open_bench(names: Sequence[str], device: str, say: Say, *, encode: str = "")
     source = open_dataset(first.dataset, first.dataset_options)
     picked = pick_device(device)
     surroundings = Surroundings.of_split(source, "test", Networks(picked))
-    opened = [Opened(run=_open(folder, surroundings, picked, encode)) for folder in folders]
-    return Bench(runs=tuple(opened), data=surroundings.data, surroundings=surroundings)
+    if len({folder.path.resolve() for folder in folders}) < len(folders):
+        raise UserError("a run is named twice: name each once")
+    recipes = [record.recipe for record in records]
+    opened = []
+    for folder, record in zip(folders, records, strict=True):
+        label = record.recipe if recipes.count(record.recipe) == 1 else f"{record.recipe}/seed-{record.seed}"
+        opened.append(Opened(run=_open(folder, surroundings, picked, encode), label=label))
+    return Bench(runs=tuple(opened), data=surroundings.data, surroundings=surroundings, device=picked)
 
 
 def _open(folder: RunFolder, surroundings: Surroundings, device: str, encode: str) -> OpenRun:
@@ -109,6 +124,16 @@ def _first_seed(name: str, say: Say) -> list[RunFolder]:
     if len(trained) > 1:
         say(f"{name}: {trained[0].path.name} of {len(trained)} seeds is shown")
     return trained[:1]
+
+
+def shown_pairs(data: ImageDataset, count: int, seed: int | None) -> list[tuple[int, int]]:
+    """Rows of pairs of test images: those that figures show and then any, or with a seed any."""
+    shown = data.showcase_indices(2 * count) if seed is None else []
+    order = torch.randperm(len(data), generator=seeding.generator(seed or 0, "pairs to show")).tolist()
+    rows = list(dict.fromkeys([*shown, *order]))[: 2 * count]
+    if len(rows) < 2:
+        raise UserError(f"{data.name} has too few images for a pair: choose another dataset")
+    return list(zip(rows[0::2], rows[1::2], strict=False))
 
 
 def measure_bench(

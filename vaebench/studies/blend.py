@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from vaebench.blending import WAYS
-from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.pictures import to_pixels
 from vaebench.plates import Plate
-from vaebench.studies.bench import Bench, Say
+from vaebench.studies.bench import Bench, Say, shown_pairs
 from vaebench.studies.given import load_given
 from vaebench.studies.kept import keep
 from vaebench.studies.sheet import Strip, sheet
@@ -28,6 +27,7 @@ class Pairs:
     names: Sequence[tuple[str, str]]
     images: Tensor
     shown: bool
+    own: bool = False  # whether they are a user's
 
 
 def blend(bench: Bench, pairs: Pairs, *, weights: Sequence[float] = WEIGHTS) -> tuple[Plate, Path]:
@@ -40,7 +40,7 @@ def blend(bench: Bench, pairs: Pairs, *, weights: Sequence[float] = WEIGHTS) -> 
         raise UserError(f"--weights {', '.join(map(str, weights))}: give numbers from 0 to 1, e.g. 0,0.5,1")
     strips = []
     for (first, second), (left, right) in zip(pairs.names, to_float(pairs.images), strict=True):
-        ways = {run.record.recipe: run.context.blend for run in bench.runs}
+        ways = {run.label: run.context.blend for run in bench.runs}
         ways |= WAYS if pairs.shown else {}
         for position, (name, way) in enumerate(ways.items()):
             made = torch.cat([way(left[None], right[None], weight) for weight in weights])
@@ -55,7 +55,7 @@ def blend(bench: Bench, pairs: Pairs, *, weights: Sequence[float] = WEIGHTS) -> 
             " Classical blends are made of the images' own pixels, which may not be republished: they are measured in "
             "the table, and drawn for images of your own."
         )
-    return keep(bench, "blend", caption, sheet(strips, [f"{weight:g}" for weight in weights], stacks=2))
+    return keep(bench, "blend", caption, sheet(strips, [f"{weight:g}" for weight in weights], stacks=2), own=pairs.own)
 
 
 def given_pairs(paths: Sequence[Path], bench: Bench, say: Say) -> Pairs:
@@ -65,19 +65,13 @@ def given_pairs(paths: Sequence[Path], bench: Bench, say: Say) -> Pairs:
     (left, first), (right, second) = (load_given([path], bench.data.image_shape, say) for path in paths)
     count = min(len(first), len(second))
     if len(first) != len(second):
-        say(f"{paths[0]} has {len(first)} images, {paths[1]} {len(second)}: the first {count} of each are blended")
+        say(f"{paths[0]} has {len(first)} images, {paths[1]} has {len(second)}: {count} of each are blended")
     names = list(zip(first[:count], second[:count], strict=True))
-    return Pairs(names=names, images=torch.stack([left[:count], right[:count]], dim=1), shown=True)
+    return Pairs(names=names, images=torch.stack([left[:count], right[:count]], dim=1), shown=True, own=True)
 
 
 def chosen_pairs(data: ImageDataset, count: int, seed: int | None) -> Pairs:
     """Test images: those that figures show, or any by ``seed``."""
-    shown = data.showcase_indices(2 * count)
-    if seed is not None or len(shown) < 2 * count:
-        order = torch.randperm(len(data), generator=seeding.generator(seed or 0, "pairs to blend")).tolist()
-        shown = [*(shown if seed is None else []), *order][: 2 * count]
-    rows = [(shown[2 * row], shown[2 * row + 1]) for row in range(len(shown) // 2)]
-    if not rows:
-        raise UserError(f"{data.name} has too few images for {count} pairs: ask for fewer")
+    rows = shown_pairs(data, count, seed)
     names = [(data.ids[a], data.ids[b]) for a, b in rows]
     return Pairs(names=names, images=data.images[torch.tensor(rows)], shown=data.redistributable)

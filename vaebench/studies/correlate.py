@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vaebench.core.errors import UserError
 from vaebench.latents import EXAMPLES
 from vaebench.plates import Plate
 from vaebench.studies.attributes import direction, usual_attributes
@@ -23,8 +24,10 @@ PERMUTATIONS = 9_999
 
 def correlate(
     bench: Bench, wanted: Sequence[str], *, every: bool = False, examples: int = EXAMPLES, seed: int = 0, say: Say
-) -> tuple[Plate, Path, list[str]]:
-    """Draw the correlations of attribute directions of every run and of the labels; also in lines for a terminal."""
+) -> tuple[Plate, Path]:
+    """Draw the correlations of attribute directions of every run and of the labels, and say how alike they are."""
+    if every and wanted:
+        raise UserError("--all takes every attribute: leave --attributes away")
     training = bench.surroundings.split("train")
     names = usual_attributes(training, training.attribute_names if every else wanted, THIRTEEN)
     assert training.attributes is not None
@@ -50,5 +53,4 @@ def correlate(
     )
     ordered = [names[row] for row in order]
     table = matrix_csv(ordered, {title: matrix[np.ix_(order, order)].tolist() for title, matrix in shown})
-    plate, path = keep(bench, "correlate", caption, heat_map(shown, names, order), more={".csv": table})
-    return plate, path, lines
+    return keep(bench, "correlate", caption, heat_map(shown, names, order), more={".csv": table})

@@ -13,7 +13,7 @@ from vaebench.latents import position_of
 from vaebench.pictures import Pixels, to_pixels
 from vaebench.plates import Plate
 from vaebench.studies.arrangement import agreement, embedded, mosaic, snapped, trustworthiness
-from vaebench.studies.bench import Bench
+from vaebench.studies.bench import Bench, Say
 from vaebench.studies.kept import keep
 
 COUNT = 1_600  # Hou et al. 2017, section 4.3.4
@@ -35,6 +35,7 @@ def embed(
     method: Literal["tsne", "umap"] = "tsne",
     seed: int = 0,
     side: int = SIDE,
+    say: Say,
 ) -> tuple[Plate, Path]:
     """Draw the mosaic of one run, of ``count`` test images chosen by ``seed`` and shown ``side`` pixels high.
 
@@ -49,6 +50,7 @@ def embed(
     rows = rows[: columns * columns]  # a full square
     if columns < 4:
         raise UserError(f"{len(rows)} images make no mosaic: ask for 16 or more of the {len(data):,} test images")
+    say(f"{run.name}: arranging {len(rows):,} images")
     latents = run.latents(data.split)[rows].numpy()
     cells = snapped(embedded(latents, method=method, seed=seed), columns, columns)
     shown = data.images[rows] if data.redistributable else run.context.decode(run.latents(data.split)[rows])
@@ -76,7 +78,7 @@ def _frames(
         has = data.attributes[:, position_of(name, data.attribute_names)][rows].numpy()
         found = agreement(cells, columns, has)
         return _PALETTE[np.where(has, 1, 0)], (
-            f" Frames: {name.replace('_', ' ')} orange, without blue; neighbouring cells agree in "
+            f" Frames: orange with {name.replace('_', ' ')}, blue without; neighbouring cells agree in "
             f"{100 * found.share:.1f} %, by chance {100 * found.chance:.1f} %."
         )
     if data.labels is not None:

@@ -11,7 +11,7 @@ from vaebench.core.errors import UserError
 from vaebench.pictures import to_pixels
 from vaebench.plates import Plate
 from vaebench.studies.attributes import strangeness_said
-from vaebench.studies.bench import Bench
+from vaebench.studies.bench import Bench, Opened
 from vaebench.studies.kept import keep
 from vaebench.studies.sheet import Strip, sheet
 
@@ -27,25 +27,30 @@ def sample(bench: Bench, *, count: int = 3 * ACROSS, seed: int = 0) -> tuple[Pla
         prior = torch.randn(count, run.latent_dim, generator=seeding.generator(seed, "samples"))
         pixels = to_pixels(run.context.decode(prior))
         strips.extend(
-            Strip(label=run.record.recipe if start == 0 else "", pictures=pixels[start : start + ACROSS])
+            Strip(label=run.label if start == 0 else "", pictures=pixels[start : start + ACROSS])
             for start in range(0, count, ACROSS)
         )
     return keep(bench, "sample", "Samples: images decoded from draws of the prior.", sheet(strips))
 
 
-def reconstruct(bench: Bench, images: Tensor, *, shown: bool) -> tuple[Plate, Path]:
-    """Draw images (n, c, h, w) uint8 and their reconstructions; ``shown``: whether they may be republished."""
-    strips = [Strip(label="original", pictures=to_pixels(images[:ACROSS]))] if shown else []
-    for run in bench.runs:
-        real = to_float(images[:ACROSS])
-        mean = run.context.encode(real)
-        made = run.context.decode(mean)
-        strange = run.familiar.judge(real, made, mean)
-        words = [strangeness_said(strange, row).partition(",")[0] for row in range(len(real))]
-        alarms = strange.outside.tolist()
-        strips.append(Strip(label=run.record.recipe, pictures=to_pixels(made), words=words, alarms=alarms))
+def reconstruct(bench: Bench, images: Tensor, *, own: bool) -> tuple[Plate, Path]:
+    """Draw images (n, c, h, w) uint8, n of 1 or more, and their reconstructions; ``own``: they are a user's."""
+    if not len(images):
+        raise UserError("there is no image to reconstruct: ask for 1 or more")
+    strips = []
+    for part in images.split(ACROSS):
+        strips += [Strip(label="original", pictures=to_pixels(part))] if own or bench.data.redistributable else []
+        strips += [_reconstructed(run, to_float(part)) for run in bench.runs]
     caption = (
         "Reconstructions from the posterior mean. Under each the share of test images with a smaller error; red: "
         "unlike the run's test images, by error or latent norm."
     )
-    return keep(bench, "reconstruct", caption, sheet(strips))
+    return keep(bench, "reconstruct", caption, sheet(strips), own=own)
+
+
+def _reconstructed(run: Opened, real: Tensor) -> Strip:
+    mean = run.context.encode(real)
+    made = run.context.decode(mean)
+    strange = run.familiar.judge(real, made, mean)
+    words = [strangeness_said(strange, row).partition(",")[0] for row in range(len(real))]
+    return Strip(label=run.label, pictures=to_pixels(made), words=words, alarms=strange.outside.tolist())

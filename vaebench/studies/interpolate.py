@@ -18,7 +18,7 @@ from vaebench.judges import LOGITS, judge_network
 from vaebench.latents import line
 from vaebench.pictures import Pixels, grid, to_pixels
 from vaebench.plates import Plate
-from vaebench.studies.bench import Bench, Opened, Say
+from vaebench.studies.bench import Bench, Opened, Say, shown_pairs
 from vaebench.studies.given import load_given
 from vaebench.studies.kept import Write, keep
 from vaebench.studies.sheet import Strip, sheet
@@ -35,6 +35,8 @@ class Ends:
     names: Sequence[tuple[str, str]]
     images: Tensor | None = None
     labels: Tensor | None = None
+    shown: bool = True  # whether the real ends may be shown
+    own: bool = False  # whether they are a user's
 
 
 def interpolate(
@@ -59,7 +61,7 @@ def interpolate(
             strips.append(_strip(run, pixels, ends, pair, bench, heading, words, alarms))
             sheets.append(pixels)
     more: dict[str, str | Write] = {".gif": partial(_animate, sheets, len(bench.runs))} if gif else {}
-    return keep(bench, "interpolate", _caption(bench, ends, frames, reads), sheet(strips), more=more)
+    return keep(bench, "interpolate", _caption(bench, ends, frames, reads), sheet(strips), more=more, own=ends.own)
 
 
 def chosen_ends(data: ImageDataset, count: int, seed: int | None) -> Ends:
@@ -69,29 +71,29 @@ def chosen_ends(data: ImageDataset, count: int, seed: int | None) -> Ends:
         wanted = [(a, b) for a, b in _CLASSES if a in first and b in first]
         rest = [(a, b) for a in first for b in first if a < b and (a, b) not in _CLASSES]
         rows = [(first[a], first[b]) for a, b in [*wanted, *rest[:: max(1, len(rest) // max(1, count))]]][:count]
-    elif seed is None:
-        shown = data.showcase_indices(2 * count)
-        rows = list(zip(shown[0::2], shown[1::2], strict=False))
     else:
-        order = torch.randperm(len(data), generator=seeding.generator(seed, "pairs to interpolate")).tolist()
-        rows = list(zip(order[0 : 2 * count : 2], order[1 : 2 * count : 2], strict=False))
-    if not rows:
-        raise UserError(f"{data.name} has too few images for {count} pairs: ask for fewer")
+        rows = shown_pairs(data, count, seed)
     chosen = torch.tensor(rows)
+    known = None if data.labels is None else data.labels.tolist()
     return Ends(
-        names=[(data.ids[a], data.ids[b]) for a, b in rows],
+        names=[(_named(data, a, known), _named(data, b, known)) for a, b in rows],
         images=data.images[chosen],
         labels=None if data.labels is None else data.labels[chosen],
+        shown=data.redistributable,
     )
+
+
+def _named(data: ImageDataset, row: int, labels: Sequence[int] | None) -> str:
+    return data.ids[row] if labels is None else f"{labels[row]} ({data.ids[row]})"
 
 
 def given_ends(paths: Sequence[Path], bench: Bench, say: Say) -> Ends:
     """A user's images, two by two."""
     images, names = load_given(paths, bench.data.image_shape, say)
     if len(names) % 2:
-        raise UserError(f"{len(names)} images make no pairs: give two, or four, …")
+        raise UserError(f"an odd number of images ({len(names)}) makes no pairs: give two, or four, …")
     pairs = [(names[row], names[row + 1]) for row in range(0, len(names), 2)]
-    return Ends(names=pairs, images=images.unflatten(0, (-1, 2)))
+    return Ends(names=pairs, images=images.unflatten(0, (-1, 2)), own=True)
 
 
 def prior_ends(count: int) -> Ends:
@@ -104,19 +106,18 @@ def _latents(run: Opened, ends: Ends, pair: int, seed: int) -> tuple[Tensor, Ten
     if ends.images is not None:
         means = run.context.encode(to_float(ends.images[pair]))
     else:
-        draws = torch.randn(len(ends.names), 2, run.latent_dim, generator=seeding.generator(seed, "prior ends"))
-        means = draws[pair]
+        means = torch.randn(2, run.latent_dim, generator=seeding.generator(seed, "prior ends", pair))
     return means[:1], means[1:]
 
 
 def _reading(
     run: Opened, made: Tensor, reads: FeatureSpace | None, labels: Tensor | None
 ) -> tuple[list[str], list[bool]]:
-    """The class that each frame shows, and whether it surprises: neither end's, by label or as it is drawn."""
+    """The class that each frame shows, and whether it surprises: neither end's, by label, else as it is drawn."""
     if reads is None:
         return [], []
     shown = run.context.features(reads, made).argmax(dim=1).tolist()
-    expected = {shown[0], shown[-1], *([] if labels is None else labels.tolist())}
+    expected = {shown[0], shown[-1]} if labels is None else set(labels.tolist())
     return [str(digit) for digit in shown], [digit not in expected for digit in shown]
 
 
@@ -131,30 +132,25 @@ def _strip(
     alarms: Sequence[bool],
 ) -> Strip:
     """The frames, between the real ends where they may be shown."""
-    if ends.images is None or not _showable(bench, ends):
-        return Strip(label=run.record.recipe, pictures=pixels, heading=heading, words=words, alarms=alarms)
+    if ends.images is None or not ends.shown:
+        return Strip(label=run.label, pictures=pixels, heading=heading, words=words, alarms=alarms)
     real = to_pixels(ends.images[pair])
     around = np.concatenate([real[:1], pixels, real[1:]])
     words = ["", *words, ""] if words else []
     alarms = [False, *alarms, False] if words else []
     apart = (0, len(around) - 2)
-    return Strip(label=run.record.recipe, pictures=around, heading=heading, words=words, alarms=alarms, apart=apart)
-
-
-def _showable(bench: Bench, ends: Ends) -> bool:
-    """A user's own images may be shown; of a dataset those that may be republished."""
-    return bench.data.redistributable or any(name not in set(bench.data.ids) for pair in ends.names for name in pair)
+    return Strip(label=run.label, pictures=around, heading=heading, words=words, alarms=alarms, apart=apart)
 
 
 def _caption(bench: Bench, ends: Ends, frames: int, reads: FeatureSpace | None) -> str:
     what = "posterior means of two images" if ends.images is not None else "two draws from the prior"
     said = f"Straight lines between {what}, decoded at {frames} equal steps; the same pairs for each model."
-    if ends.images is not None and _showable(bench, ends):
+    if ends.images is not None and ends.shown:
         said += " Outside the gaps: the images themselves."
     elif ends.images is not None:
         said += " The images themselves may not be republished; both ends are reconstructions."
     if reads is not None:
-        said += f" Under each frame the digit that {reads.network} sees; red: one that neither end is."
+        said += f" Under each frame the digit that {reads.network} sees; red: one that neither image is."
     return said
 
 

@@ -29,11 +29,11 @@ def keep(
     picture: Figure | Pixels,
     *,
     more: Mapping[str, str | Write] | None = None,
-    study: str = "",
+    own: bool = False,
 ) -> tuple[Plate, Path]:
     """Write ``NAME.png``, what lies beside it (``more``: suffix -> text, or a function that writes a file), the record.
 
-    Returns the record and the picture's path. ``study`` places it in the report, by default its name does.
+    Returns the record and the picture's path. ``own``: it shows a user's own images.
     """
     folder = make_dir(folder_of(place_of(bench.data)))
     path = folder / f"{name}.png"
@@ -45,6 +45,8 @@ def keep(
         # a mosaic of thumbnails in full colour would weigh megabytes, in every page that shows it
         small = Image.fromarray(picture).quantize(256, method=Image.Quantize.MEDIANCUT)
         write_atomic(path, lambda file: small.save(file, format="PNG", optimize=True))
+    for old in (folder / f"{name}{ending}" for ending in (".gif", ".csv")):
+        old.unlink(missing_ok=True)  # of an earlier picture by this name
     files = [path.name]
     for suffix, content in (more or {}).items():
         beside = folder / f"{name}{suffix}"
@@ -60,10 +62,11 @@ def keep(
         runs={run.name: run.record.weights_sha256 for run in bench.runs},
         data_fingerprint=bench.data.fingerprint,
         versions=package_versions(),
-        device=machine("cpu"),
+        device=machine(bench.device),
         command=command_line(),
         created=now(),
-        order=ORDER.index(study or name),
+        order=ORDER.index(name),
+        own=own,
     )
     save_plate(folder, plate)
     return plate, path

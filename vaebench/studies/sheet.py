@@ -60,7 +60,7 @@ def sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: int = 1)
         y = float(_GAP)
         for position, strip in enumerate(pile):
             if strip.heading:
-                axes.text(left + _GAP, y + _LINE - 3, strip.heading, fontsize=8, weight="bold", va="baseline")
+                axes.text(left + _GAP, y + _LINE - 3, strip.heading, **_HEADING)
                 y += _LINE + 2
             if columns and position == 0:
                 for place, text in enumerate(columns):
@@ -86,7 +86,9 @@ def _piled(strips: Sequence[Strip], stacks: int) -> list[list[Strip]]:
     return [[strip for group in groups[at : at + each] for strip in group] for at in range(0, len(groups), each)]
 
 
-_SMALL_TEXT: dict[str, Any] = {"fontsize": 7, "ha": "center", "va": "baseline"}
+# file names are words, whatever dollar signs they have
+_HEADING: dict[str, Any] = {"fontsize": 8, "weight": "bold", "va": "baseline", "parse_math": False}
+_SMALL_TEXT: dict[str, Any] = {"fontsize": 7, "ha": "center", "va": "baseline", "parse_math": False}
 
 
 def _height(strip: Strip, cell: int) -> float:
@@ -99,7 +101,7 @@ def _left(strip: Strip, place: int, margin: float, cell: int) -> float:
 
 def _draw(axes: Axes, strip: Strip, margin: float, y: float, cell: tuple[int, int], zoom: int) -> None:
     height, width = strip.pictures.shape[1] * zoom, strip.pictures.shape[2] * zoom
-    axes.text(margin - 5, y + height / 2, strip.label, fontsize=7.5, ha="right", va="center")
+    axes.text(margin - 5, y + height / 2, strip.label, fontsize=7.5, ha="right", va="center", parse_math=False)
     for place, picture in enumerate(strip.pictures):
         x = _left(strip, place, margin, cell[0])
         shown = picture[..., 0] if picture.shape[-1] == 1 else picture
