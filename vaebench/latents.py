@@ -77,6 +77,17 @@ def position_of(name: str, names: Sequence[str]) -> int:
     return list(names).index(name)
 
 
+def chosen_attributes(wanted: Sequence[str], names: Sequence[str], usual: Sequence[str] = SIX) -> list[str]:
+    """The attributes asked for, checked and each once; else the usual ones that there are; else as many of the first.
+
+    Raises :class:`UserError` as :func:`position_of`.
+    """
+    for name in wanted:
+        position_of(name, names)
+    known = [name for name in usual if name in names]
+    return list(dict.fromkeys(wanted)) or known or list(names[: len(usual)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strangeness:
     """How an image stands among known ones: shares of them with a smaller reconstruction error, a smaller norm.
@@ -105,11 +116,13 @@ class Familiar:
     @classmethod
     def of(cls, images: Tensor, reconstructions: Tensor, means: Tensor) -> "Familiar":
         """From images a model was not trained on, (n, c, h, w) in [0, 1], and its answers; means (n, d)."""
+        return cls.of_errors(squared_errors(images, reconstructions), means)
+
+    @classmethod
+    def of_errors(cls, errors: Tensor, means: Tensor) -> "Familiar":
+        """The same from squared errors, float64 (n,), and means (n, d)."""
         shares = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
-        return cls(
-            errors=torch.quantile(squared_errors(images, reconstructions), shares),
-            norms=torch.quantile(means.double().norm(dim=1), shares),
-        )
+        return cls(errors=torch.quantile(errors, shares), norms=torch.quantile(means.double().norm(dim=1), shares))
 
     def judge(self, images: Tensor, reconstructions: Tensor, means: Tensor) -> Strangeness:
         """Where images stand among the known ones."""

@@ -17,7 +17,8 @@ from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
 from vaebench.features import Networks
 from vaebench.metrics import manipulation as module
-from vaebench.metrics.manipulation import chosen_attributes, corners
+from vaebench.latents import chosen_attributes
+from vaebench.metrics.manipulation import corners
 from vaebench.surroundings import Surroundings
 
 SIDE = 8
@@ -156,10 +157,12 @@ def by_hand(name, factor=1.0, rows=None):
 
 def test_the_wanted_attributes():
     data = made("test")
-    assert chosen_attributes(data, ()) == NAMES  # none of those that the paper shows: the first six
-    assert chosen_attributes(data, ("Right", "Left")) == ("Right", "Left")
+    assert chosen_attributes((), data.attribute_names) == list(
+        NAMES
+    )  # none of those that the paper shows: the first six
+    assert chosen_attributes(("Right", "Left", "Right"), data.attribute_names) == ["Right", "Left"]
     with pytest.raises(UserError, match=r"did you mean 'Corners'\?"):
-        chosen_attributes(data, ("Corner",))
+        chosen_attributes(("Corner",), data.attribute_names)
 
 
 def test_where_all_is_known_the_study_finds_it():

@@ -18,7 +18,7 @@ from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
 from vaebench.judges import TRAINED
-from vaebench.latents import SIX, attribute_vector, position_of
+from vaebench.latents import attribute_vector, chosen_attributes, position_of
 from vaebench.metrics.probing import balanced
 
 IMAGES = 200  # test images without an attribute that it is added to
@@ -121,7 +121,9 @@ class Manipulation(Study):
         eigenfaces = Eigenfaces(training.images)
         parts: dict[str, dict[str, Score]] = {}
         skipped = []
-        for name in chosen_attributes(data, self._attributes):
+        if data.attributes is None:
+            raise UserError("the images have no attributes")
+        for name in chosen_attributes(self._attributes, data.attribute_names):
             try:
                 found, ids = self._manipulated(context, data, training, name, eigenfaces)
             except UserError as error:
@@ -159,16 +161,6 @@ class Manipulation(Study):
         before, after = context.decode(latents), context.decode(latents + self._factor * vector.direction)
         judged = context.features(self._space, before), context.features(self._space, after)
         return change(before, after, judged, column, eigenfaces), [data.ids[row] for row in rows.tolist()]
-
-
-def chosen_attributes(data: ImageDataset, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The wanted attributes, checked; by default those of source 002 that the data have, else the first six."""
-    if data.attributes is None:
-        raise UserError("the images have no attributes")
-    for name in wanted:
-        position_of(name, data.attribute_names)
-    known = tuple(name for name in SIX if name in data.attribute_names)
-    return wanted or known or tuple(data.attribute_names[: len(SIX)])
 
 
 def _scored(values: Tensor, ids: list[str], note: str) -> Score:

@@ -11,7 +11,15 @@ from torch import Tensor
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.latents import EXAMPLES, SIX, AttributeVector, Strangeness, attribute_vector, position_of
+from vaebench.latents import (
+    EXAMPLES,
+    SIX,
+    AttributeVector,
+    Strangeness,
+    attribute_vector,
+    chosen_attributes,
+    position_of,
+)
 from vaebench.pictures import to_pixels
 from vaebench.plates import Plate
 from vaebench.studies.bench import Bench, Opened, Say
@@ -70,13 +78,10 @@ def attributes(
 
 
 def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[str] = SIX) -> list[str]:
-    """The attributes asked for, or the usual ones that the data have; :class:`UserError` where there are none."""
+    """:func:`vaebench.latents.chosen_attributes`; :class:`UserError` for images without attributes."""
     if data.attributes is None:
         raise UserError(f"{data.name} has no attributes: choose runs of celeba or toyfaces, or give your folder some")
-    for name in wanted:
-        position_of(name, data.attribute_names)
-    found = list(dict.fromkeys(wanted)) or [name for name in usual if name in data.attribute_names]
-    return found or list(data.attribute_names[: len(usual)])
+    return chosen_attributes(wanted, data.attribute_names, usual)
 
 
 def direction(

@@ -16,7 +16,6 @@ from vaebench.svm.chosen import fit_chosen
 from vaebench.svm.linear import LinearSVMs
 
 BATCH = 500
-_QUANTILES = 1_001
 log = logging.getLogger(__name__)
 
 
@@ -98,7 +97,6 @@ def fit_reader(model: Autoencoder, source: DatasetSource, training: ImageDataset
     )
     classified = tuple(names[column] for column in columns.tolist())
     right = (svms.decision(testing.means) > 0) == testing.attributes[:, columns]
-    shares = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
     return Fitted(
         attributes=names,
         classified=classified,
@@ -108,10 +106,7 @@ def fit_reader(model: Autoencoder, source: DatasetSource, training: ImageDataset
             for place, (name, column) in enumerate(zip(classified, columns.tolist(), strict=True))
         },
         directions=_directions(names, train),
-        familiar=Familiar(
-            errors=torch.quantile(_errors(model, tested, testing.means, device), shares),
-            norms=torch.quantile(testing.means.double().norm(dim=1), shares),
-        ),
+        familiar=Familiar.of_errors(_errors(model, tested, testing.means, device), testing.means),
     )
 
 
