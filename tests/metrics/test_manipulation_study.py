@@ -16,8 +16,8 @@ from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
 from vaebench.features import Networks
-from vaebench.metrics import manipulation as module
 from vaebench.latents import chosen_attributes
+from vaebench.metrics import manipulation as module
 from vaebench.metrics.manipulation import corners
 from vaebench.surroundings import Surroundings
 
@@ -157,9 +157,7 @@ def by_hand(name, factor=1.0, rows=None):
 
 def test_the_wanted_attributes():
     data = made("test")
-    assert chosen_attributes((), data.attribute_names) == list(
-        NAMES
-    )  # none of those that the paper shows: the first six
+    assert chosen_attributes((), data.attribute_names) == list(NAMES)  # none of the paper's: the first six
     assert chosen_attributes(("Right", "Left", "Right"), data.attribute_names) == ["Right", "Left"]
     with pytest.raises(UserError, match=r"did you mean 'Corners'\?"):
         chosen_attributes(("Corner",), data.attribute_names)
