@@ -7,6 +7,7 @@ has seen (:mod:`vaebench.judges`) reads them.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import torch
@@ -197,8 +198,14 @@ _UNITS: Mapping[str, tuple[str, Direction, str]] = {
 
 
 def _facets(
-    part: str, judge: str, attributes: bool, wanted: tuple[str, ...], factor: float, images: int
+    part: str,
+    judge: str = "",
+    attributes: bool = False,
+    wanted: tuple[str, ...] = (),
+    factor: float = FACTOR,
+    images: int = IMAGES,
 ) -> list[Metric]:
+    """One part of :class:`Change`, mean over the ``wanted`` attributes added ``factor`` times to ``images`` each."""
     unit, direction, margin = _UNITS[part]
     name, needs = f"manipulation_{part}", Need.CODE | Need.ATTRIBUTES
     reader = "judge" if judge.startswith(TRAINED) or not judge else judge
@@ -223,45 +230,7 @@ def _facets(
     ]
 
 
-def manipulation_effect(
-    judge: str = "",
-    attributes: bool = False,
-    wanted: tuple[str, ...] = (),
-    factor: float = FACTOR,
-    images: int = IMAGES,
-) -> list[Metric]:
-    """What the judge's probability of an attribute gains where its direction is added; mean over the attributes."""
-    return _facets("effect", judge, attributes, wanted, factor, images)
-
-
-def manipulation_leakage(
-    judge: str = "",
-    attributes: bool = False,
-    wanted: tuple[str, ...] = (),
-    factor: float = FACTOR,
-    images: int = IMAGES,
-) -> list[Metric]:
-    """How far the judge's probabilities of all other attributes move, up or down."""
-    return _facets("leakage", judge, attributes, wanted, factor, images)
-
-
-def manipulation_identity(
-    judge: str = "",
-    attributes: bool = False,
-    wanted: tuple[str, ...] = (),
-    factor: float = FACTOR,
-    images: int = IMAGES,
-) -> list[Metric]:
-    """How far the face moves by eigenfaces; 1 is the distance between two persons."""
-    return _facets("identity", judge, attributes, wanted, factor, images)
-
-
-def manipulation_background(
-    judge: str = "",
-    attributes: bool = False,
-    wanted: tuple[str, ...] = (),
-    factor: float = FACTOR,
-    images: int = IMAGES,
-) -> list[Metric]:
-    """How far the corners of the picture change; 1 is the difference between two images."""
-    return _facets("background", judge, attributes, wanted, factor, images)
+manipulation_effect = partial(_facets, "effect")
+manipulation_leakage = partial(_facets, "leakage")
+manipulation_identity = partial(_facets, "identity")
+manipulation_background = partial(_facets, "background")
