@@ -1,23 +1,30 @@
-"""Device, precision and threads: given flags count, open ones are measured once a machine and then kept."""
+"""Device, precision, layout and threads: given flags count, open ones follow what was measured of the machine."""
 
-import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from vaebench import compute
+from vaebench import compute, trials
 from vaebench.core.errors import UserError
-from vaebench.core.places import cache_dir
+from vaebench.distribution import ALONE
 
-RATES = {"fp32/1": 100.0, "fp32/2": 180.0, "bf16/1": 250.0, "bf16/2": 90.0}
+RATES = {"fp32/1": 100.0, "fp32/2": 180.0, "bf16/1": 250.0, "bf16/2": 90.0, "bf16/1/contiguous": 240.0}
 
 
 @pytest.fixture
-def measured_rates(monkeypatch):
-    """A machine on which bf16 is fast on one thread and collapses on two, as a loaded one was seen to."""
-    calls = []
-    monkeypatch.setattr(compute, "_measure", lambda device: calls.append(device) or dict(RATES))
-    return calls
+def machine_of(monkeypatch):
+    """A machine with these rates, and as many processors as it takes; by default RATES.
+
+    There bf16 is fast on one thread and collapses on two, as a loaded machine was seen to.
+    """
+
+    def set_to(rates):
+        monkeypatch.setattr(trials, "measure", lambda device: dict(rates))
+        monkeypatch.setattr(compute, "cores", lambda: 2)
+
+    set_to(RATES)
+    return set_to
 
 
 @pytest.mark.parametrize(
@@ -28,33 +35,39 @@ def measured_rates(monkeypatch):
         ({"threads": 2}, "fp32", 2),
         ({"precision": "bf16", "threads": 2}, "bf16", 2),
         ({"precision": "fp32", "threads": 7}, "fp32", 7),
+        ({"precision": "fp32", "sharing": 2}, "fp32", 1),  # two processes on two processors
+        ({"precision": "fp32", "sharing": 5}, "fp32", 1),
     ],
 )
-def test_the_fastest_setting_that_fits_the_flags_is_chosen(measured_rates, flags, precision, threads):
+def test_the_fastest_setting_that_fits_the_flags_is_chosen(machine_of, flags, precision, threads):
     chosen = compute.choose(device="cpu", **flags)
-    assert (chosen.precision, chosen.threads) == (precision, threads)
+    assert (chosen.precision, chosen.threads, chosen.channels_last) == (precision, threads, True)
 
 
-def test_a_machine_is_measured_once_so_that_the_choice_does_not_change_with_its_load(measured_rates, monkeypatch):
-    first = compute.choose(device="cpu")
-    monkeypatch.setattr(compute, "_measure", lambda device: pytest.fail("measured again"))
-    assert compute.choose(device="cpu") == first
-    kept = json.loads((cache_dir() / "compute.json").read_text())
-    assert kept == {compute.machine("cpu"): RATES}
+@pytest.mark.parametrize(
+    ("rate", "given", "channels_last"),
+    [(255.0, None, True), (270.0, None, False), (270.0, True, True), (100.0, False, False)],
+)
+def test_the_other_layout_is_taken_where_it_was_clearly_faster(machine_of, rate, given, channels_last):
+    machine_of({**RATES, "bf16/1/contiguous": rate})
+    assert compute.choose(device="cpu", channels_last=given).channels_last is channels_last
 
 
-def test_a_damaged_cache_is_measured_anew(measured_rates):
-    cache_dir().mkdir(parents=True)
-    (cache_dir() / "compute.json").write_text("{")
-    assert compute.measured("cpu") == RATES
+@pytest.mark.parametrize(("together", "jobs"), [(250.0, 1), (262.0, 1), (263.0, 2), (400.0, 2)])
+def test_several_at_once_only_where_together_they_are_clearly_faster(machine_of, together, jobs):
+    machine_of({**RATES, "bf16/1/x2": together})
+    assert compute.jobs_at_once("cpu") == jobs
 
 
-def test_the_measurement_times_every_setting_and_leaves_threads_and_global_generator_alone():
-    before, threads = torch.get_rng_state(), torch.get_num_threads()
-    rates = compute._measure("cpu")
-    assert {name.partition("/")[0] for name in rates} == {"fp32", "bf16"}
-    assert all(rate > 0 for rate in rates.values())
-    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
+def test_a_machine_on_which_nothing_was_tried_at_once_trains_one_at_a_time(machine_of):
+    assert compute.jobs_at_once("cpu") == 1
+
+
+def test_switches_are_as_given_and_fused_optimisers_the_default(machine_of):
+    chosen = compute.choose(device="cpu")
+    assert (chosen.fused, chosen.compile, chosen.cuda_graphs, chosen.stream) == (True, False, False, False)
+    assert compute.choose(device="cpu", fused=False, stream=True) == replace(chosen, fused=False, stream=True)
+    assert compute.agreed(ALONE, device="cpu") == chosen
 
 
 @pytest.mark.parametrize(
@@ -63,6 +76,7 @@ def test_the_measurement_times_every_setting_and_leaves_threads_and_global_gener
         ({"precision": "fp16"}, "choose auto, fp32 or bf16"),
         ({"threads": 0}, "give 1 or more"),
         ({"device": "tpu9"}, "use --device auto"),
+        ({"device": "cpu", "cuda_graphs": True}, "--cuda-graphs needs a CUDA device"),
     ],
 )
 def test_flags_that_cannot_be(flags, says):
@@ -75,9 +89,3 @@ def test_autocast_follows_the_precision():
         chosen = compute.Compute(device="cpu", precision=precision, channels_last=True, compile=False, threads=1)
         with chosen.autocast():
             assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
-
-
-def test_freed_memory_is_kept_where_the_c_library_can():
-    import platform
-
-    assert compute.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from vaebench import evaluation, subjects
-from vaebench.core.context import Context, TrainingFacts
+from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
+from vaebench.core.facts import TrainingFacts
 from vaebench.core.metric import Metric, Need, PerImage, Score
 from vaebench.core.model import Autoencoder, GenerativeModel
-from vaebench.measurement import Protocol
+from vaebench.protocol import Protocol
 
 N, SAMPLES = 40, 30
 FACTS = TrainingFacts(parameters=7, images_per_second=100.0, seconds=2.0, steps=3)

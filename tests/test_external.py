@@ -11,7 +11,7 @@ from vaebench.core.errors import UserError
 from vaebench.datasets.digits import Digits
 from vaebench.external import External, evaluate_external, load_images
 from vaebench.features import Networks
-from vaebench.measurement import Protocol
+from vaebench.protocol import Protocol
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
 GREY = PIXELS[..., 0]

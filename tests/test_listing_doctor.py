@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vaebench import compute, listing
+from vaebench import listing, trials
 from vaebench.builtins import KINDS
 from vaebench.core import registry
 
@@ -129,7 +129,7 @@ def test_list_as_a_table(plugins, cli):
 @pytest.fixture
 def doctor(cli, monkeypatch):
     """What the doctor says, a line a finding, with speeds that take no time to measure."""
-    monkeypatch.setattr(compute, "measured", lambda device: {"fp32/1": 100.0, "bf16/1": 50.0})
+    monkeypatch.setattr(trials, "measured", lambda device: {"fp32/1": 100.0, "bf16/1": 50.0})
 
     def call():
         answer = cli(["doctor"])

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from vaebench import __version__, cli, per_image
-from vaebench.checkpoints import RunFolder
 from vaebench.core import results
 from vaebench.core.places import sha256_of
 from vaebench.datasets.digits import Digits
+from vaebench.record import RunFolder
 from vaebench.report import write
 
 TRAIN = ["train", "vae-digits", "--precision", "fp32", "--threads", "1", "--device", "cpu"]

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from functools import partial
 
-from vaebench import runs, workflow
+from vaebench import workflow
+from vaebench.jobs import Job
 
 
 def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, monkeypatch):
     monkeypatch.setattr(workflow, "DIGITS", replace(workflow.DIGITS, samples=60))
-    monkeypatch.setattr(runs, "Job", partial(runs.Job, steps=3))
+    monkeypatch.setattr(workflow, "Job", partial(Job, steps=3))
     first = cli(["quickstart", "--out", tmp_path / "reports"])
     assert first.code == 0, first.err
     header = next(line for line in first.out.splitlines() if line.startswith("metric "))

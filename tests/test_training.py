@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vaebench.checkpoints import RunFolder
 from vaebench.compute import Compute
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
 from vaebench.feed import Feed
 from vaebench.history import read as read_history
+from vaebench.record import RunFolder
 from vaebench.runs import build_model, find_recipe
 from vaebench.training import Plan, check_optimisers, train
 
@@ -183,7 +183,7 @@ def test_a_term_that_begins_late_has_its_own_column_and_mean(tmp_path):
 
 
 def test_who_watches_is_shown_progress_between_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaebench.training.SHOW_EVERY", 0.0)
+    monkeypatch.setattr("vaebench.meter.SHOW_EVERY", 0.0)
     seen: list[int] = []
     train(
         Duel(),
@@ -216,7 +216,7 @@ def test_a_training_that_failed_before_its_first_checkpoint_blocks_nothing(cli):
 def test_settings_that_an_optimiser_refuses_are_bad_input(rate):
     recipe, _ = find_recipe("vae-digits", [f"learning_rate={rate}"])
     with pytest.raises(UserError, match="phase vae cannot be trained"):
-        check_optimisers(build_model(recipe, (1, 28, 28), 0))
+        check_optimisers(build_model(recipe, (1, 28, 28), 0), PLAIN)
 
 
 class Diverging(Duel):

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from vaebench.core import seeding
+
 
 class GaussianHeads(nn.Module):
     """Two linear heads: features (n, features) -> mean and log-variance, each (n, latent_dim)."""
@@ -108,8 +110,7 @@ def reparameterise(mean: Tensor, log_variance: Tensor, generator: torch.Generato
 
     Mean and log-variance float32 (n, d); so is the draw.
     """
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + noise * torch.exp(0.5 * log_variance)
+    return mean + seeding.normal(mean.shape, generator) * torch.exp(0.5 * log_variance)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -147,7 +148,7 @@ def gradient_penalty(critic: nn.Module, real: Tensor, made: Tensor, generator: t
     Gulrajani et al. 2017, algorithm 1: one point a pair, uniform on the line between them; the norm is over an
     image's pixels. The caller weighs it (theirs: 10). The critic must not mix the images of a batch.
     """
-    share = torch.rand((len(real), 1, 1, 1), generator=generator, device=real.device)
+    share = seeding.uniform((len(real), 1, 1, 1), generator)
     between = (share * real + (1 - share) * made).detach().requires_grad_()
     scores = critic(between)
     (slope,) = torch.autograd.grad(scores.float().sum(), between, create_graph=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,12 @@ import typer
 
 from vaebench import __version__
 from vaebench.cli_studies import studies
+from vaebench.cli_training import train
 from vaebench.core.errors import UserError
+from vaebench.core.processors import processes
 from vaebench.exits import outcome
 from vaebench.progress import show_messages
-from vaebench.terminal import REPORTS, RUN_HELP, Device, Out, err, out, say, write_reports
+from vaebench.terminal import REPORTS, RUN_HELP, Dataset, Device, Out, err, out, say, write_reports
 
 app = typer.Typer(
     add_completion=False,
@@ -23,9 +26,6 @@ app = typer.Typer(
     help="Train, measure, test and rank generative image models. Start with: vaebench quickstart",
 )
 app.add_typer(studies)
-
-Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
 
 
 def _version(asked: bool) -> None:
@@ -95,52 +95,7 @@ def fetch(
     say(get(name, source))
 
 
-@app.command(epilog="Example: vaebench train vae-mnist dfcvae-mnist --seeds 0,1,2 --set latent_dim=10")
-def train(
-    recipes: Annotated[list[str] | None, typer.Argument(help="names, or ./file.py:function")] = None,
-    every: Annotated[bool, typer.Option("--all", help="every recipe (of --dataset)")] = False,
-    dataset: Dataset = None,
-    seeds: Annotated[str, typer.Option(help="comma-separated")] = "0",
-    steps: Annotated[int | None, typer.Option(help="length in steps, instead of the recipe's epochs")] = None,
-    epochs: Annotated[int | None, typer.Option(help="length in epochs")] = None,
-    settings: Settings = None,
-    resume: Annotated[bool, typer.Option(help="go on with interrupted runs")] = False,
-    device: Device = "auto",
-    precision: Annotated[str, typer.Option(help="auto (measured), fp32 or bf16")] = "auto",
-    channels_last: Annotated[bool, typer.Option(help="memory layout of images and convolutions")] = True,
-    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the trained modules")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default measured")] = None,
-    save_every: Annotated[float, typer.Option(metavar="SECONDS", help="between checkpoints")] = 60.0,
-) -> None:
-    """Train recipes, each with each seed, into the runs folder."""
-    from vaebench import compute, runs, workflow
-    from vaebench.builtins import DATASETS
-
-    if steps is not None and epochs is not None:
-        raise UserError("--steps and --epochs both set the length: give one of them")
-    if dataset is not None:
-        DATASETS.get(dataset)  # a misspelt name is said as such
-    chosen = [runs.find_recipe(name, settings or []) for name in recipes or []]
-    chosen += runs.every_recipe(settings or [], say) if every and not recipes else []
-    chosen = [(recipe, reference) for recipe, reference in chosen if dataset in (None, recipe.dataset)]
-    if not chosen:
-        raise UserError("nothing to train: name a recipe, or --all; 'vaebench list recipes' shows what there is")
-    picked = compute.choose(
-        device=device, precision=precision, channels_last=channels_last, compile=compile_, threads=threads
-    )
-    jobs = [
-        runs.Job(recipe=recipe, reference=reference, seed=seed, steps=steps, epochs=epochs)
-        for seed in _numbers(seeds)
-        for recipe, reference in chosen
-    ]
-    workflow.train_jobs(jobs, picked, resume=resume, save_every=save_every, console=out)
-
-
-def _numbers(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts) or len(set(map(int, parts))) < len(parts):
-        raise UserError(f"--seeds {text!r} is no list of different whole numbers: write e.g. --seeds 0,1,2")
-    return [int(part) for part in parts]
+app.command(epilog="Example: vaebench train vae-mnist dfcvae-mnist --seeds 0,1,2 --set latent_dim=10")(train)
 
 
 @app.command(epilog="Example: vaebench evaluate vae-mnist dfcvae-mnist --metrics blur,ssim")
@@ -162,12 +117,17 @@ def evaluate(
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
-    """Measure trained runs, or images made elsewhere, and write the tables."""
-    from vaebench import measurement
+    """Measure trained runs, or images made elsewhere, and write the tables.
+
+    Under torchrun, processes share the images that models and networks work on.
+    """
+    from vaebench.distribution import joined
+    from vaebench.measurement import evaluate_runs
+    from vaebench.protocol import Protocol
 
     if samples < 2:
         raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
-    protocol = measurement.Protocol(
+    protocol = Protocol(
         metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
         options=_metric_options(settings or []),
         given=({} if inception is None else {"inception": str(inception)})
@@ -180,13 +140,18 @@ def evaluate(
     if images is not None and (names or every):
         raise UserError("--images measures images made elsewhere: leave RUNs and --all away")
     if images is not None:
+        if processes() > 1:
+            raise UserError("--images are measured by one process: start it without torchrun")
         from vaebench.external import External, evaluate_external
 
         given = External(name=name, reference=reference, paired=paired, kind=kind)
-        measured = evaluate_external(images, given, protocol, say)
-    else:
-        measured = measurement.evaluate_runs(names or [], protocol, every=every, dataset=dataset, say=say)
-    write_reports(measured, out_dir)
+        write_reports(evaluate_external(images, given, protocol, say), out_dir)
+        return
+    with joined() as group:
+        measured = evaluate_runs(names or [], protocol, every=every, dataset=dataset, say=say, group=group)
+        if group.leads:
+            write_reports(measured, out_dir)
+        group.wait()
 
 
 def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -277,4 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code, problem = outcome(lambda: app(rest, standalone_mode=False), debug=debug)
     if problem:
         err.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
+    if processes() > 1:  # one ended run in eight aborted as torch 2.15's gloo was taken down with the interpreter
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)

@@ -5,26 +5,22 @@ the measurement is kept in ``VAEBENCH_CACHE/compute.json`` and used from then on
 it; deleting the file measures anew.
 """
 
-import ctypes
 import json
-import platform
-import statistics
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 
-from vaebench.blocks import digit_encoder
+from vaebench import trials
 from vaebench.core.errors import UserError
-from vaebench.core.places import cache_dir, write_text
 from vaebench.core.processors import cores
+from vaebench.distribution import Group
+from vaebench.trials import Trial, machine
 
 MARGIN = 1.15  # how much faster bf16 must be before it is the default
+LAYOUT_MARGIN = JOBS_MARGIN = 1.05  # and what departs from the usual otherwise
 
 Precision = Literal["fp32", "bf16"]
 
@@ -40,6 +36,12 @@ class Compute:
         compile: ``torch.compile`` on the trained modules. Off by default: on a CPU it needs a C++ compiler
             and minutes of start-up that short trainings do not earn back.
         threads: of torch on the CPU. Kept, because sums are split by thread and so round by thread count.
+        fused: one kernel for an optimiser's whole step, where it has one.
+        cuda_graphs: phases that allow it are captured once and replayed. Off by default; on a GPU only.
+        stream: images come from main memory or a memory map as they are wanted. By itself on a GPU that they would
+            fill; on a CPU it reads ahead.
+        processes: that share each batch, as ``torchrun`` starts them.
+        sync_batch_norm: whether batch normalisation takes its statistics over all processes' images.
     """
 
     device: str
@@ -47,6 +49,11 @@ class Compute:
     channels_last: bool
     compile: bool
     threads: int
+    fused: bool = False
+    cuda_graphs: bool = False
+    stream: bool = False
+    processes: int = 1
+    sync_batch_norm: bool = True
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
@@ -76,144 +83,70 @@ def choose(
     *,
     device: str = "auto",
     precision: str = "auto",
-    channels_last: bool = True,
-    compile: bool = False,
+    channels_last: bool | None = None,
     threads: int | None = None,
+    sharing: int = 1,
+    **switches: Any,
 ) -> Compute:
-    """The given flags, with measured defaults where they are left open."""
+    """The given flags, with measured defaults where they are left open.
+
+    ``sharing`` processes will compute on this machine at once; ``switches`` are :class:`Compute`'s other fields.
+    """
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision '{precision}' is unknown: choose auto, fp32 or bf16")
     if threads is not None and threads < 1:
         raise UserError(f"threads={threads} is no number of threads: give 1 or more")
     picked = pick_device(device)
+    if switches.get("cuda_graphs") and torch.device(picked).type != "cuda":
+        raise UserError("--cuda-graphs needs a CUDA device: leave it away, or --device cuda")
+    most = max(1, cores() // sharing) if torch.device(picked).type == "cpu" else cores()
+    open_ones = "auto" in (precision, threads or "auto") or channels_last is None
+    rates = trials.measured(picked) if open_ones else {}
     fitting = [
-        (rate, known_precision, known_threads)
-        for (known_precision, known_threads), rate in _rates(picked, precision, threads).items()
-        if precision in ("auto", known_precision) and threads in (None, known_threads)
+        (trial, rate)
+        for trial, rate in ((Trial.parse(name), rate) for name, rate in rates.items())
+        if trial.at_once == 1
+        and trial.channels_last in (True, channels_last)
+        and precision in ("auto", trial.precision)
+        and (trial.threads <= most if threads is None else trial.threads == threads)
     ]
-    # the full precision, unless half of it is clearly faster
-    weighed = [(rate * (MARGIN if kind == "fp32" else 1), kind, count) for rate, kind, count in fitting]
-    _, best_precision, best_threads = max(weighed, default=(0.0, "fp32", cores()))
-    chosen = best_precision if precision == "auto" else precision
+    known = max(fitting, key=_weighed, default=(Trial("fp32" if precision == "auto" else precision, most), 0.0))[0]
     return Compute(
         device=picked,
-        precision="bf16" if chosen == "bf16" else "fp32",
-        channels_last=channels_last,
-        compile=compile,
-        threads=best_threads if threads is None else threads,
+        precision="bf16" if known.precision == "bf16" else "fp32",
+        channels_last=_faster_layout(known, rates) if channels_last is None else channels_last,
+        threads=known.threads if threads is None else threads,
+        **{"compile": False, "fused": True, **switches},
     )
 
 
-def _rates(device: str, precision: str, threads: int | None) -> dict[tuple[str, int], float]:
-    """What was measured, by precision and threads; nothing where both are given and no measuring is due."""
-    if precision != "auto" and threads is not None:
-        return {}
-    return {(name.partition("/")[0], int(name.partition("/")[2])): rate for name, rate in measured(device).items()}
+def agreed(group: Group, **flags: Any) -> Compute:
+    """:func:`choose` by the first process, for all: precision must not depend on whose measurement was disturbed."""
+    chosen = Compute(**json.loads(group.led(lambda: json.dumps(asdict(choose(**flags))))))
+    pick_device(chosen.device)
+    return chosen
 
 
-def forget_peak_memory(device: torch.device | str) -> None:
-    """Start :func:`peak_memory` anew, where the system can: a process trains several runs."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with suppress(OSError):  # Linux only; elsewhere the peak is the process's
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+def _weighed(found: "tuple[Trial, float]") -> float:
+    """The full precision, unless half of it is clearly faster."""
+    trial, rate = found
+    return rate * MARGIN if trial.precision == "fp32" else rate
 
 
-def peak_memory(device: torch.device | str) -> int:
-    """Bytes held at most since :func:`forget_peak_memory`: on a GPU by tensors, on a CPU by the whole process.
-
-    The process is the interpreter and its libraries too (about 0.4 GB), and the images, which lie in its memory.
-    """
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    with suppress(OSError, StopIteration):
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return 1024 * int(next(line for line in status if line.startswith("VmHWM:")).split()[1])
-    try:
-        import resource  # noqa: PLC0415
-    except ImportError:  # Windows
-        return 0
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else 1024 * largest
+def _faster_layout(known: "Trial", rates: Mapping[str, float]) -> bool:
+    last, contiguous = (rates.get(str(replace(known, channels_last=last)), 0.0) for last in (True, False))
+    return contiguous <= last * LAYOUT_MARGIN
 
 
-def keep_freed_memory() -> bool:
-    """Ask the C library to keep freed memory for the next step instead of returning it to the system.
-
-    A training step frees and asks for the same megabytes again; glibc hands blocks of that size back at once and
-    the system must clear each page anew, which cost a fifth of a CPU training step when this was measured
-    (benchmarks/speed/train_mnist.py). Changes no number. ``False`` where there is no glibc.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    library = ctypes.CDLL(None)
-    # mallopt's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, which may be 32 MiB at most
-    return all(library.mallopt(option, size) for option, size in ((-1, 1 << 30), (-2, 1 << 26), (-3, 1 << 25)))
-
-
-def machine(device: str) -> str:
-    """What the measurement holds for: processor or GPU, cores, torch version."""
-    if device != "cpu":
-        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-    else:
-        name = processor()
-    return f"{name}, {cores()} cores, torch {torch.__version__}"
-
-
-def processor() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "CPU")
-
-
-def measured(device: str) -> dict[str, float]:
-    """Training images per second by ``precision/threads``, from the cache or measured now (about a second)."""
-    path, key = cache_dir() / "compute.json", machine(device)
-    try:
-        known: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if key not in known:
-        known[key] = _measure(device)
-        try:
-            write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
-        except UserError:
-            return {f"fp32/{cores()}": 1.0}  # what cannot be kept would differ from start to start
-    return known[key]
-
-
-def _measure(device: str) -> dict[str, float]:
-    """Rates of a small convolutional training step, batch 32, at each precision and thread count worth trying."""
-    before = torch.get_num_threads()
-    rates = {}
-    for precision in ("fp32", "bf16"):
-        for threads in sorted({1, cores()}) if device == "cpu" else [cores()]:
-            compute = Compute(device=device, precision=precision, channels_last=True, compile=False, threads=threads)
-            rates[f"{precision}/{threads}"] = round(_rate(compute), 1)
-    torch.set_num_threads(before)
-    return rates
-
-
-def _rate(compute: Compute, batch: int = 32, steps: int = 7) -> float:
-    torch.set_num_threads(compute.threads)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        network = digit_encoder(5).to(compute.device)
-        network.to(memory_format=compute.memory_format)
-        images = torch.rand(batch, 1, 28, 28, device=compute.device)
-    seconds = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        with compute.autocast():
-            mean, log_variance = network(images)
-        (mean.float().square().sum() + log_variance.float().square().sum()).backward()
-        if compute.device.startswith("cuda"):
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return batch / statistics.median(seconds[2:])
+def jobs_at_once(device: str) -> int:
+    """How many trainings at once finish more images a second than one on all processors; 1 on a GPU."""
+    if torch.device(pick_device(device)).type != "cpu":
+        return 1
+    rates = {Trial.parse(name): rate for name, rate in trials.measured("cpu").items()}
+    alone = max((rate for trial, rate in rates.items() if trial.at_once == 1), default=0.0)
+    together = {trial.at_once: rate for trial, rate in rates.items() if trial.at_once > 1}
+    best = max(together, key=together.__getitem__, default=1)
+    return best if together.get(best, 0.0) > alone * JOBS_MARGIN else 1
 
 
 def describe(compute: Compute) -> dict[str, Any]:

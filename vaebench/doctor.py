@@ -10,13 +10,28 @@ from pathlib import Path
 
 import torch
 
-from vaebench import compute
+from vaebench import trials
+from vaebench.compute import choose, jobs_at_once
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, data_dir, runs_dir, weights_dir
 from vaebench.core.processors import cores
 from vaebench.listing import Line, listing
+from vaebench.trials import processor
 
 PACKAGES = ("vaebench", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas")
+
+
+# how each faster way to train is switched, and what it changes
+FLAGS = {
+    "--precision fp32": "without bf16 autocast: slower, last digits nearer to the papers' arithmetic",
+    "--no-channels-last": "images as rows of planes, where that was measured to be faster",
+    "--no-fused": "optimisers a tensor at a time, as torch has them by default",
+    "--compile": "torch.compile; a start-up of minutes, earned back by long trainings on a GPU",
+    "--cuda-graphs": "a phase's kernels are launched as one, on a GPU; for small models",
+    "--stream": "images read ahead from memory or disk; by itself where they would fill a GPU",
+    "--jobs auto": "several runs at once on a CPU, where that trains more images a second",
+    "torchrun -m vaebench": "one run in several processes: the same batches, shared out",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +63,26 @@ def diagnose() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    yield Finding(topic="device", what=f"cpu: {compute.processor()}, {cores()} cores")
+    yield Finding(topic="device", what=f"cpu: {processor()}, {cores()} cores")
     for index in range(torch.cuda.device_count()):
         yield Finding(topic="device", what=f"cuda:{index}: {torch.cuda.get_device_name(index)}")
     if not torch.cuda.is_available():
         yield Finding(topic="device", what="no CUDA device: trainings run on the CPU")
-    picked = compute.choose()
-    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in compute.measured(picked.device).items())
+    picked = choose()
+    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in trials.measured(picked.device).items())
     yield Finding(
         topic="training",
         what=(
             f"{picked.device}, {picked.precision}, {picked.threads} threads, "
-            f"{'channels_last' if picked.channels_last else 'contiguous'}, torch.compile off"
+            f"{'channels_last' if picked.channels_last else 'contiguous'}, fused optimisers, torch.compile off; "
+            f"{jobs_at_once(picked.device)} at once with --jobs auto"
         ),
     )
+    for flag, why in FLAGS.items():
+        yield Finding(topic="training", what=f"{flag}: {why}")
     yield Finding(
         topic="training",
-        what=f"chosen by images/s at precision/threads: {rates} (kept in {_probe_file()}; delete it to measure anew)",
+        what=f"chosen by images/s in trials: {rates} (kept in {_probe_file()}; delete it to measure anew)",
     )
 
 

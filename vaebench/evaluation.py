@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from vaebench.accumulators import pack, unpack
 from vaebench.core.context import FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score
+from vaebench.distribution import ALONE, Group
 from vaebench.features import Networks
 from vaebench.subjects import FIELDS, Subject
 
@@ -51,11 +53,13 @@ class _Taker:
 
 
 def measure(
-    metrics: Sequence[Metric], subject: Subject, networks: Networks | None = None
+    metrics: Sequence[Metric], subject: Subject, networks: Networks | None = None, group: Group = ALONE
 ) -> list[tuple[Metric, Score]]:
     """Feed every metric that applies in one pass, and take its score.
 
     What the subject cannot do, or what a metric or a network refuses, is a score without value whose note says why.
+    Of several processes each feeds what its share of the subject provides; the first one has the scores, the others
+    nothing.
     """
     networks = networks or Networks()
     name_extractors(metrics, networks)
@@ -73,8 +77,24 @@ def measure(
     for batch in subject.batches if any(taker.needs & ~_APART for taker in fed) else ():
         _feed(batch, fed, subject, networks, row)
         row += 0 if batch.real is None else len(batch.real)
+    if not _brought_together(takers, group):
+        return []
     refusals = {id(metric): taker.refusal for taker in takers for metric in taker.metrics if taker.refusal}
     return [(metric, _score(metric, subject, refusals.get(id(metric), ""))) for metric in metrics]
+
+
+def _brought_together(takers: Sequence[_Taker], group: Group) -> bool:
+    """Merge what the processes' accumulators took in, at the first one; whether this is it."""
+    if group.size == 1:
+        return True
+    packed = pack([taker.take for taker in takers], [taker.refusal for taker in takers])
+    for content in group.gathered(packed)[1:]:
+        others, refusals = unpack(content, [taker.take for taker in takers])
+        for taker, other, refusal in zip(takers, others, refusals, strict=True):
+            taker.refusal = taker.refusal or refusal
+            if not taker.refusal:
+                taker.take.merge(other)
+    return group.leads
 
 
 def name_extractors(metrics: Sequence[Metric], networks: Networks) -> None:

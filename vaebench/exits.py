@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.errors import Elsewhere, Interrupted, UserError
 
 # typer's own usage errors, whichever click it builds on (newer ones carry their own)
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -24,12 +24,14 @@ def outcome(command: Callable[[], int | None], *, debug: bool) -> tuple[int, str
         code = command() or 0
     except UsageError as error:
         code, problem = BAD_INPUT, f"error: {error.format_message()}"
+    except Elsewhere:
+        code = BAD_INPUT
     except UserError as error:
         if debug:
             traceback.print_exc()
         code, problem = BAD_INPUT, f"error: {error}"
     except Interrupted as error:
-        code, problem = INTERRUPTED, f"interrupted: {error}; go on with --resume"
+        code, problem = INTERRUPTED, f"interrupted: {error}; go on with --resume" if str(error) else ""
     except (KeyboardInterrupt, typer.Abort):
         code, problem = INTERRUPTED, "interrupted"
     except SystemExit:  # rich's answer to a reader that has seen enough, as in `vaebench list | head`

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from vaebench import pictures, subjects
 from vaebench.builtins import DATASETS
-from vaebench.checkpoints import RunFolder
 from vaebench.compute import pick_device
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
@@ -23,7 +22,9 @@ from vaebench.core.metric import Need
 from vaebench.core.places import runs_dir
 from vaebench.core.registry import did_you_mean
 from vaebench.features import Networks
-from vaebench.measurement import GALLERY_SAMPLES, Protocol, measure_into, measure_real, wanted
+from vaebench.measurement import GALLERY_SAMPLES, measure_into, measure_real, wanted
+from vaebench.protocol import Protocol
+from vaebench.record import RunFolder
 from vaebench.runs import open_dataset
 from vaebench.storage import Source
 from vaebench.surroundings import Surroundings

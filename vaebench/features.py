@@ -8,8 +8,8 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,14 @@ from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.places import cache_dir, exclusive, make_dir, write_atomic
+from vaebench.extraction import Pace, pooled_features
+from vaebench.growing import GrowingRows, join_rows, read_rows
 
 BATCH = 16  # images at a time: what Inception makes of them on the way stays in the processor's caches (measured)
+BATCH_ON_GPU = 128  # enough work for a GPU; Inception's largest layer takes 0.7 GB of its memory then
 PREPARATION = "8-bit/1"  # part of the key: change it with anything that changes features
 STATED = 5_000  # images; extraction of fewer is not worth a message
+CHUNK = 512  # real images at a time: between two of them a stop loses nothing
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,7 @@ class Networks:
     """The networks behind feature spaces, each opened once, on one device."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = device
+        self.device = torch.device(device)
         self._opened: dict[str, Perceptual | UserError] = {}
         self._makers: dict[str, Callable[[], Perceptual]] = {}
 
@@ -67,12 +71,13 @@ class Networks:
     def extract(self, images: Tensor, spaces: Iterable[FeatureSpace]) -> dict[FeatureSpace, Tensor]:
         """Features (n, d) float32 of images (n, c, h, w) in [0, 1], in each space.
 
-        Grey images are shown to a colour network as equal channels; colour images cannot be shown to a grey one.
-        Raises :class:`UserError` for that, for values that are not finite, and as :meth:`network` does.
+        Features are where the images are for ``pixels``, else on the networks' device; nothing waits for that device
+        before all of them are under way. Grey images are shown to a colour network as equal channels; colour images
+        cannot be shown to a grey one. Raises :class:`UserError` for that, for values that are not finite, and as
+        :meth:`network` does.
         """
-        if not torch.isfinite(images).all():
-            raise UserError("images hold NaN or infinite values: they have no features")
-        images = images.clamp(0, 1).mul(255).round_().div_(255)
+        finite = torch.isfinite(images).all()
+        images = images.clamp(0, 1).mul_(255).round_().div_(255)
         found: dict[FeatureSpace, Tensor] = {}
         by_network: dict[str, list[FeatureSpace]] = {}
         for space in spaces:
@@ -84,57 +89,87 @@ class Networks:
             network = self.network(wanted[0])
             layers = [space.layer for space in wanted]
             network.check(layers, network.channels)
-            parts = [_pooled(network, part.to(self.device), layers) for part in images.split(BATCH)]
-            for position, space in enumerate(wanted):
-                found[space] = torch.cat([part[position] for part in parts])
+            found.update(
+                zip(wanted, pooled_features(network, images.split(self.batch), layers, self.device), strict=True)
+            )
+        if not finite:  # read last: of a GPU's number this waits for all that was asked of it before
+            raise UserError("images hold NaN or infinite values: they have no features")
         return found
 
-
-def _pooled(network: Perceptual, images: Tensor, layers: list[str]) -> list[Tensor]:
-    channels = images.shape[1]
-    if channels != network.channels:
-        if channels != 1:
-            raise UserError(f"{network.name} sees grey images only, these have {channels} channels")
-        images = images.expand(-1, network.channels, -1, -1)
-    with _full_precision():
-        features = network.features(images.contiguous(memory_format=torch.channels_last), layers)
-    return [(part if part.ndim == 2 else part.flatten(2).mean(2)).float() for part in features]
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """TF32 off: it moves FID in the third digit."""
-    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution
+    @property
+    def batch(self) -> int:
+        """Images that go through a network at a time."""
+        return BATCH_ON_GPU if self.device.type == "cuda" else BATCH
 
 
 class KeptFeatures(Reference):
-    """Final: features of a split and statistics of them, in ``VAEBENCH_CACHE/features``; damaged files are remade."""
+    """Final: features of a split and statistics of them, in ``VAEBENCH_CACHE/features``; damaged files are remade.
+
+    A stopped extraction is gone on with. Several processes may share it: each calls :meth:`extract_rows` for rows of
+    its own, and when all are done, one calls :meth:`join_rows`.
+    """
 
     def __init__(self, data: ImageDataset, space: FeatureSpace, networks: Networks) -> None:
         self._data, self._space, self._networks = data, space, networks
         key = json.dumps([data.fingerprint, networks.sha256(space), space.network, space.layer, PREPARATION])
-        self.folder = cache_dir() / "features" / hashlib.sha256(key.encode()).hexdigest()[:32]
+        self._key = hashlib.sha256(key.encode()).hexdigest()
+        self.folder = cache_dir() / "features" / self._key[:32]
+        self._path, self._parts = self.folder / "features.npy", self.folder / "rows"
         self._features: Tensor | None = None
         self._statistics: dict[str, Mapping[str, Tensor]] = {}
 
     @property
     def features(self) -> Tensor:
         if self._features is None:
-            path = self.folder / "features.npy"
             make_dir(self.folder)
             with exclusive(self.folder, wait=True):
-                found = _read(path, len(self._data))
+                found = read_rows(self._path, len(self._data))
                 if found is None:
-                    write_atomic(path, self._extract)
-                    found = _read(path, len(self._data))
+                    self._extract(self._path, 0, len(self._data))
+                    found = read_rows(self._path, len(self._data))
             assert found is not None
             self._features = found
         return self._features
+
+    def extract_rows(self, start: int, stop: int) -> None:
+        """Extract rows ``start`` to ``stop`` (without it) alone, for :meth:`join_rows`, unless they are there.
+
+        Other processes may do other rows at the same time; where a network's batches begin does not depend on the
+        range, so neither do features. ``ValueError`` for a range that is not within the split.
+        """
+        if not 0 <= start <= stop <= len(self._data):
+            raise ValueError(f"rows {start} to {stop} of {len(self._data)}")
+        if start == stop or read_rows(self._path, len(self._data)) is not None:
+            return
+        folder = make_dir(self._parts / f"{start}-{stop}")
+        with exclusive(folder, wait=True):
+            if read_rows(folder / self._path.name, stop - start) is None:
+                self._extract(folder / self._path.name, start, stop)
+
+    def join_rows(self) -> None:
+        """Make one file of what :meth:`extract_rows` left, and delete that; nothing to do where it is there.
+
+        Raises :class:`UserError` where rows are missing. No other process may be extracting.
+        """
+        make_dir(self.folder)
+        with exclusive(self.folder, wait=True):
+            if read_rows(self._path, len(self._data)) is None:
+                parts = self._chain()
+                write_atomic(self._path, lambda path: join_rows(parts, path))
+            shutil.rmtree(self._parts, ignore_errors=True)
+
+    def _chain(self) -> list[Tensor]:
+        """Parts one after the other, from the first row to the last; there may be others of an earlier division."""
+        named = [path.name.split("-") for path in self._parts.glob("*-*")]
+        reached: dict[int, list[Tensor]] = {0: []}
+        for start, stop in sorted((int(name[0]), int(name[1])) for name in named):
+            part = read_rows(self._parts / f"{start}-{stop}" / self._path.name, stop - start)
+            if start in reached and part is not None:
+                reached.setdefault(stop, [*reached[start], part])
+        if len(self._data) not in reached:
+            missing = f"from {max(reached):,} on, of {len(self._data):,} of {self._data.name}:{self._data.split}"
+            raise UserError(f"rows {missing} have no features in {self._space} yet: extract them before joining")
+        return reached[len(self._data)]
 
     def statistic(self, name: str, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         if name not in self._statistics:
@@ -147,20 +182,36 @@ class KeptFeatures(Reference):
                 self._statistics[name] = fresh
         return self._statistics[name]
 
-    def _extract(self, path: Path) -> None:
-        n = len(self._data)
-        if n >= STATED and self._space.network != PIXELS:
-            log.info("%s/%s: %s images through %s, once", self._data.name, self._data.split, f"{n:,}", self._space)
-        out = None
-        for rows in torch.arange(n).split(512):
-            images = to_float(self._data.images[rows])
-            part = self._networks.extract(images, [self._space])[self._space].cpu().numpy()
-            if out is None:
-                out = np.lib.format.open_memmap(path, "w+", dtype=np.float32, shape=(n, part.shape[1]))
-            out[rows.numpy()] = part
-        if out is None:
+    def _extract(self, path: Path, start: int, stop: int) -> None:
+        """Rows ``start`` to ``stop`` into a file, from where an earlier process was stopped."""
+        if stop == start:
             raise UserError(f"{self._data.name}:{self._data.split} has no images")
-        out.flush()
+        title = f"{self._data.name}/{self._data.split}"
+        if stop - start < len(self._data):
+            title += f", rows {start:,} to {stop:,}"
+        stated = stop - start >= STATED and self._space.network != PIXELS
+        with GrowingRows(path, f"{self._key} {start}-{stop}", stop - start) as file:
+            if stated:
+                before = f" ({file.done:,} of them done before)" if file.done else ""
+                log.info("%s: %s images through %s, once%s", title, f"{stop - start:,}", self._space, before)
+            pace = Pace(log, title, stop - start, file.done)
+            while start + file.done < stop:
+                file.add(self._rows(start + file.done, stop))
+                if stated:
+                    pace.at(file.done)
+
+    def _rows(self, start: int, stop: int) -> Tensor:
+        """Features of the rows from ``start`` on to the end of their chunk, or to ``stop``, on the CPU.
+
+        Images go through in the batches that a pass over the whole split has: the last bits may depend on them.
+        """
+        batch, chunk = self._networks.batch, start - start % CHUNK
+        end = min(chunk + CHUNK, len(self._data))
+        first = start - (start - chunk) % batch
+        last = min(stop + -(stop - chunk) % batch, end)
+        images = to_float(self._data.images[first:last])
+        found = self._networks.extract(images, [self._space])[self._space].cpu()
+        return found[start - first : min(stop, end) - first]
 
 
 def kept_latents(
@@ -175,7 +226,7 @@ def kept_latents(
         images = data(split)
         key = hashlib.sha256(json.dumps([weights_sha256, images.fingerprint, view, __version__]).encode()).hexdigest()
         path = cache_dir() / "latents" / f"{key[:32]}.npy"
-        found = _read(path, len(images))
+        found = read_rows(path, len(images))
         if found is None:
             found = latents(split, view)
             with contextlib.suppress(UserError):  # a full disk costs time, not the answer
@@ -188,14 +239,3 @@ def kept_latents(
 def _save(path: Path, rows: Tensor) -> None:
     with path.open("wb") as handle:
         np.save(handle, rows.numpy(), allow_pickle=False)
-
-
-def _read(path: Path, n: int) -> Tensor | None:
-    """The features in a file, mapped, or ``None`` where it is not there, damaged, or of another number of images."""
-    try:
-        mapped = np.load(path, mmap_mode="c", allow_pickle=False)  # copy on write: torch wants writable memory
-    except (OSError, ValueError, EOFError):
-        return None
-    if mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != n:
-        return None
-    return torch.from_numpy(mapped)

@@ -2,17 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from vaebench import evaluation, per_image, pictures, subjects
 from vaebench.baselines import baselines, classical_blends
-from vaebench.builtins import DATASETS, METRICS
-from vaebench.checkpoints import RunFolder, RunRecord
-from vaebench.compute import keep_freed_memory, pick_device
+from vaebench.builtins import DATASETS
+from vaebench.compute import pick_device
 from vaebench.core import results, seeding
 from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
@@ -20,69 +20,17 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import Metric, Need
 from vaebench.core.model import Autoencoder, GenerativeModel
 from vaebench.core.places import runs_dir
-from vaebench.core.recipe import hyperparameters_of, parse_options
-from vaebench.core.registry import did_you_mean
+from vaebench.distribution import ALONE, Group
 from vaebench.features import Networks, kept_latents
-from vaebench.judges import judge_network
+from vaebench.memory import keep_freed_memory
+from vaebench.protocol import Protocol
+from vaebench.record import RunFolder, RunRecord
 from vaebench.runs import find_runs, open_dataset, open_run, unfinished
 from vaebench.storage import Source, image_columns, pending, place_of, store
 from vaebench.surroundings import Surroundings
 
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
 GALLERY_SAMPLES = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """What to measure, and how."""
-
-    metrics: tuple[str, ...] = ()  # empty: all
-    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # metric -> option -> text
-    given: Mapping[str, str] = field(default_factory=dict)  # option -> text, for every metric that has it
-    samples: int = 10_000
-    again: bool = False  # measure what was measured already, too
-    device: str = "auto"
-
-    def build(self, data: ImageDataset | None = None) -> list[Metric]:
-        """Fresh accumulators; :class:`UserError` for unknown metrics or options.
-
-        A factory with a parameter named as one of ``given`` takes it from there, and with one named as a fact of
-        ``data`` (:func:`_facts_of`) from the data, unless an option of its own says otherwise.
-        """
-        names = self.metrics or tuple(METRICS.names())
-        for owner in self.options:
-            if owner not in names:
-                raise UserError(f"--set {owner}.…: no metric '{owner}' is measured: {did_you_mean(owner, names)}")
-        built: list[Metric] = []
-        broken = self._broken()
-        for name in [name for name in names if name not in broken]:
-            factory = METRICS.get(name)
-            known = hyperparameters_of(factory)
-            shared = {key: text for key, text in self.given.items() if key in known}
-            facts = {key: fact for key, fact in _facts_of(data).items() if key in known}
-            built.extend(factory(**{**facts, **parse_options(name, {**shared, **self.options.get(name, {})}, factory)}))
-        return built
-
-    def passed_over(self) -> list[str]:
-        """Why metrics that nobody asked for by name are left out: their plugins are broken."""
-        return list(self._broken().values())
-
-    def _broken(self) -> dict[str, str]:
-        found = {}
-        for name in () if self.metrics else METRICS.names():
-            try:
-                METRICS.get(name)
-            except UserError as error:
-                found[name] = str(error)
-        return found
-
-
-def _facts_of(data: ImageDataset | None) -> dict[str, object]:
-    """What metrics choose their defaults by."""
-    if data is None:
-        return {}
-    judge = judge_network(data)
-    return {"classifier": data.classifier, "attributes": data.attributes is not None, "judge": judge}
 
 
 def evaluate_runs(
@@ -92,10 +40,12 @@ def evaluate_runs(
     every: bool,
     dataset: str | None,
     say: Callable[[str], None],
+    group: Group = ALONE,
 ) -> dict[str, list[RunFolder]]:
     """Measure the named runs on the test split of their data, and the real images; dataset -> folders measured.
 
-    With ``every``, all finished runs; unfinished ones are named and passed over.
+    With ``every``, all finished runs; unfinished ones are named and passed over. Processes of ``group`` share the
+    images that models and networks work on; the first one takes the scores and writes.
     """
     if dataset is not None:
         DATASETS.get(dataset)  # a misspelt name is said as such
@@ -123,15 +73,16 @@ def evaluate_runs(
         if key not in opened:
             source = open_dataset(record.dataset, record.dataset_options)
             opened[key] = Surroundings.of_split(source, "test", networks)
-            measure_real(opened[key], protocol)
+            measure_real(opened[key], protocol, group)
         began = time.monotonic()
-        fresh = measure_run(folder, opened[key], protocol)
+        fresh = measure_run(folder, opened[key], protocol, group=group)
         measured.setdefault(opened[key].data.name, []).append(folder)
         done = f"measured in {time.monotonic() - began:.0f} s" if fresh else "nothing new to measure"
         say(f"{record.recipe}/seed-{record.seed}: {done}")
     for key, surroundings in opened.items():
         sizes = {size for folder, record in work if _key(record) == key for size in _probed(folder, record)}
-        for name in measure_baselines(surroundings, protocol, sizes):
+        done = group.led(partial(_measured_baselines, surroundings, protocol, sizes))
+        for name in done.split():
             say(f"{name}: measured")
     return measured
 
@@ -183,7 +134,11 @@ def measure_opened(
 
 
 def measure_run(
-    folder: RunFolder, surroundings: Surroundings, protocol: Protocol, opened: OpenRun | None = None
+    folder: RunFolder,
+    surroundings: Surroundings,
+    protocol: Protocol,
+    opened: OpenRun | None = None,
+    group: Group = ALONE,
 ) -> bool:
     """A trained run: results, per-image values and pictures, into its folder; ``False`` where all was there."""
     device, data = pick_device(protocol.device), surroundings.data
@@ -191,9 +146,10 @@ def measure_run(
     if tuple(record.image_shape) != data.image_shape:
         raise UserError(f"{folder.path} makes {record.image_shape} images, {data.name} has {data.image_shape}")
     source = Source(record.recipe, record.seed, record.weights_sha256, device)
-    metrics = wanted(folder, source, surroundings, protocol, protocol.build(data))
+    metrics = _wanted_by_all(folder, source, surroundings, protocol, protocol.build(data), group)
     if not metrics:
         return False
+    _prepare(metrics, surroundings, group)
     opened = opened or open_beside(folder, surroundings, device)
     record, model = opened.record, opened.model
     needs = Need(0)
@@ -207,10 +163,39 @@ def measure_run(
         seed=SEED,
         device=device,
         context=opened.context,
+        group=group,
     )
-    measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)
-    _draw(folder, record, model, data, device)
+    measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples, group=group)
+    if group.leads:
+        _draw(folder, record, model, data, device)
+    group.wait()
     return True
+
+
+def _wanted_by_all(
+    folder: RunFolder,
+    source: Source,
+    surroundings: Surroundings,
+    protocol: Protocol,
+    built: Sequence[Metric],
+    group: Group,
+) -> list[Metric]:
+    """:func:`wanted` by the first process, for all: another may look while the first one writes."""
+
+    def positions() -> str:
+        asked = {id(metric) for metric in wanted(folder, source, surroundings, protocol, built)}
+        return json.dumps([position for position, metric in enumerate(built) if id(metric) in asked])
+
+    evaluation.name_extractors(built, surroundings.networks)
+    return [built[position] for position in json.loads(group.led(positions))]
+
+
+def _prepare(metrics: Sequence[Metric], surroundings: Surroundings, group: Group) -> None:
+    """The real images' features in the metrics' spaces, each process extracting its share; alone, when asked for."""
+    if group.size == 1:
+        return
+    for space in sorted({metric.space for metric in metrics if metric.space is not None}):
+        surroundings.extract_together(space, group)
 
 
 def wanted(
@@ -230,16 +215,29 @@ def measure_into(
     *,
     samples: int,
     paired: bool = True,
+    group: Group = ALONE,
 ) -> None:
     """Take the metrics of the subject, and lay the answers down with the time they took."""
     began = time.monotonic()
-    scores = evaluation.measure(metrics, subject, surroundings.networks)
+    scores = evaluation.measure(metrics, subject, surroundings.networks, group)
     timed = replace(source, seconds=time.monotonic() - began)
-    store(folder, timed, surroundings.data, scores, paired=paired, samples=samples)
+    if group.leads:
+        store(folder, timed, surroundings.data, scores, paired=paired, samples=samples)
 
 
-def measure_real(surroundings: Surroundings, protocol: Protocol) -> None:
-    """The real images, wherever a metric can be taken of them; and the labels that strata are cut by."""
+def measure_real(surroundings: Surroundings, protocol: Protocol, group: Group = ALONE) -> None:
+    """The real images, wherever a metric can be taken of them; and the labels that strata are cut by.
+
+    Processes share the extraction of features; the rest is the first one's.
+    """
+    data = surroundings.data
+    built = [metric for metric in protocol.build(data) if metric.of_real]
+    source = Source("real", None, "", "cpu")
+    _prepare(_wanted_by_all(real_folder(data), source, surroundings, protocol, built, group), surroundings, group)
+    group.led(partial(_measured_real, surroundings, protocol))
+
+
+def _measured_real(surroundings: Surroundings, protocol: Protocol) -> str:
     data = surroundings.data
     folder, source = real_folder(data), Source("real", None, "", "cpu")
     per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
@@ -251,6 +249,11 @@ def measure_real(surroundings: Surroundings, protocol: Protocol) -> None:
     if data.redistributable:
         shown = pictures.to_pixels(data.images[data.showcase_indices()])
         pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown})
+    return ""
+
+
+def _measured_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Iterable[int]) -> str:
+    return " ".join(measure_baselines(surroundings, protocol, sizes))
 
 
 def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Iterable[int]) -> list[str]:

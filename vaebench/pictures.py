@@ -2,24 +2,26 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from vaebench.core.errors import UserError
 from vaebench.core.places import write_atomic
 
+if TYPE_CHECKING:  # a report draws what was decoded long before
+    from torch import Tensor
+
 Pixels = NDArray[np.uint8]
 
 
-def to_pixels(images: Tensor) -> Pixels:
+def to_pixels(images: "Tensor") -> Pixels:
     """Float (n, c, h, w) in [0, 1], or uint8, -> uint8 (n, h, w, c)."""
-    if images.dtype != torch.uint8:
-        images = images.mul(255).round().clamp(0, 255).to(torch.uint8)
+    if images.is_floating_point():
+        images = images.mul(255).round().clamp(0, 255).byte()
     return images.permute(0, 2, 3, 1).cpu().numpy()
 
 

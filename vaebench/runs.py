@@ -1,42 +1,22 @@
 """From names to things: recipes, datasets and RUNs as the command line names them, and how a run is made."""
 
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vaebench.builtins import DATASETS, RECIPES
-from vaebench.checkpoints import RunFolder, RunRecord, load_weights, package_versions
-from vaebench.compute import Compute, describe
+from vaebench.checkpoints import load_weights
 from vaebench.core import seeding
 from vaebench.core.dataset import DatasetSource, ImageDataset
-from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.errors import UserError
 from vaebench.core.model import GenerativeModel, trained_modules
-from vaebench.core.places import exclusive, make_dir, runs_dir, sha256_of
+from vaebench.core.places import runs_dir, sha256_of
 from vaebench.core.recipe import Recipe, configure, hyperparameters_of
 from vaebench.core.registry import did_you_mean, load_file_attribute
-from vaebench.history import Progress
-from vaebench.training import Plan, check_optimisers, train
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One training: a configured recipe, where it came from, a seed and a length."""
-
-    recipe: Recipe
-    reference: str
-    seed: int
-    steps: int | None = None
-    epochs: int | None = None
-
-    @property
-    def folder(self) -> RunFolder:
-        """Where it goes."""
-        return RunFolder(runs_dir() / self.recipe.name / f"seed-{self.seed}")
+from vaebench.record import RunFolder, RunRecord
 
 
 def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
@@ -90,118 +70,6 @@ def build_model(recipe: Recipe, image_shape: tuple[int, int, int], seed: int) ->
     """The untrained model; its initial weights are a function of the seed alone."""
     with seeding.isolated(seed, "initialisation"):
         return recipe.model(image_shape=image_shape, **recipe.hyperparameters)
-
-
-def train_run(
-    job: Job,
-    data: ImageDataset,
-    compute: Compute,
-    *,
-    resume: bool,
-    save_every: float,
-    on_progress: Callable[[Progress], None],
-) -> bool:
-    """Train one run into its folder; ``False`` where it was finished already. Nothing that exists is lost.
-
-    A checkpoint is written every ``save_every`` seconds. Raises :class:`UserError` where the folder holds another
-    training, or an interrupted one and ``resume`` is not set; ``Interrupted`` after saving on SIGINT or SIGTERM.
-    """
-    model = build_model(job.recipe, data.image_shape, job.seed)  # first: refused settings must leave no folder behind
-    check_optimisers(model)
-    make_dir(job.folder.path)
-    with exclusive(job.folder.path, wait=False):
-        record, compute = _claim(job, data, compute, resume=resume)
-        if record.status == "finished":
-            return False
-        plan = Plan(
-            seed=job.seed,
-            batch_size=record.batch_size,
-            steps=record.steps,
-            compute=compute,
-            save_every=save_every,
-        )
-        with _stop_signals() as should_stop:
-            facts = train(model, data, plan, job.folder, on_progress=on_progress, should_stop=should_stop)
-            job.folder.finish(record, trained_modules(model, model.phases()), facts)
-            if should_stop():
-                raise Interrupted(f"{job.folder.path} is finished, what comes after it is not begun")
-    return True
-
-
-def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> tuple[RunRecord, Compute]:
-    """The run's record, new or found; a found one decides the compute, since it decides the last bits."""
-    folder = job.folder
-    wanted = _new_record(job, data, compute)
-    if not folder.exists():
-        folder.write_record(wanted)
-        return wanted, compute
-    found = folder.read_record()
-    if resume and job.steps is None and job.epochs is None:
-        wanted = replace(wanted, steps=found.steps)  # go on as begun, unless a length is asked for
-    conflicts = found.conflicts(wanted)
-    if conflicts and found.status != "finished" and not folder.state.exists():
-        folder.write_record(wanted)  # it failed before its first checkpoint: there is nothing to lose
-        found, conflicts = wanted, []
-        resume = True
-    if resume and conflicts == ["steps"] and found.steps < wanted.steps and folder.state.exists():
-        found = replace(found, steps=wanted.steps, status="training", weights_sha256="", facts={})
-        folder.write_record(found)
-    elif conflicts:
-        raise UserError(
-            f"{folder.path} holds a run with other {', '.join(conflicts)}: "
-            "move it away, or train into another place (VAEBENCH_RUNS=DIR)"
-        )
-    if found.status != "finished" and not resume:
-        raise UserError(f"{folder.path} holds an interrupted run: add --resume to go on, or move the folder away")
-    if found.status == "finished" and not folder.weights.exists():
-        raise UserError(f"{folder.weights} is missing: restore it, or move {folder.path} away and train again")
-    kept = {name: found.compute[name] for name in ("precision", "channels_last", "compile", "threads")}
-    return found, replace(compute, **kept)
-
-
-def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:
-    recipe = job.recipe
-    per_epoch = len(data) // recipe.batch_size
-    if per_epoch < 1:
-        raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={recipe.batch_size}")
-    epochs = recipe.epochs if job.epochs is None else job.epochs
-    steps = per_epoch * epochs if job.steps is None else job.steps
-    if steps < 1:
-        raise UserError(f"{recipe.name} would train {steps} steps: give --steps or --epochs of 1 or more")
-    return RunRecord(
-        recipe=recipe.name,
-        reference=job.reference,
-        seed=job.seed,
-        dataset=recipe.dataset,
-        dataset_options=dict(recipe.dataset_options),
-        data_fingerprint=data.fingerprint,
-        images=len(data),
-        image_shape=list(data.image_shape),
-        hyperparameters=recipe.resolved(),
-        batch_size=recipe.batch_size,
-        steps=steps,
-        compute=describe(compute),
-        versions=package_versions(),
-        command=command_line(),
-        created=now(),
-    )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """While inside, SIGINT and SIGTERM ask the loop to stop after its step; a second SIGINT is Python's own."""
-    asked: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def now() -> str:

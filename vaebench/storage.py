@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from vaebench import __version__, per_image
-from vaebench.checkpoints import RunFolder, package_versions
-from vaebench.compute import machine
 from vaebench.core import results
-from vaebench.core.dataset import ImageDataset, strata
+from vaebench.core.dataset import ImageDataset
 from vaebench.core.metric import Metric, Need, Score
 from vaebench.core.places import exclusive, make_dir
 from vaebench.core.results import Provenance, Result
+from vaebench.core.strata import strata
+from vaebench.record import RunFolder, package_versions
 from vaebench.runs import command_line, now
+from vaebench.trials import machine
 
 
 def label_columns(data: ImageDataset) -> dict[str, list[int]]:

@@ -13,6 +13,7 @@ from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.core.model import Autoencoder, GenerativeModel
+from vaebench.distribution import ALONE, Group
 from vaebench.latents import line
 from vaebench.views import VIEWS
 
@@ -50,10 +51,11 @@ def of_model(
     seed: int,
     device: torch.device | str,
     context: Context,
+    group: Group = ALONE,
 ) -> Subject:
     """A trained model in evaluation mode, measured on ``data`` and on ``samples`` draws from the prior.
 
-    ``context`` is :func:`context_of` the model.
+    ``context`` is :func:`context_of` the model. Of several processes each provides its share, contiguous, in order.
     Noise is drawn once for the whole set on the CPU, so values depend neither on batch size nor on device.
     """
     provides = Need.REAL | Need.SAMPLE | Need.PATH | Need.TRAINING | _labelling(data)
@@ -65,7 +67,7 @@ def of_model(
     def batches() -> Iterator[EvalBatch]:
         # all at once: torch.randn's stream depends on how many numbers a call asks for
         noise = torch.randn(len(data), model.latent_dim, generator=seeding.generator(seed, "posterior draws"))
-        for rows in torch.arange(len(data)).split(BATCH):
+        for rows in torch.arange(len(data))[group.share(len(data))].split(BATCH):
             real = to_float(data.images[rows].to(device))
             filled: dict[str, Any] = {"real": real, **_labels(data, rows)}
             if isinstance(model, Autoencoder) and wanted & (Need.RECONSTRUCTION | Need.DRAW | Need.LATENT):
@@ -78,10 +80,10 @@ def of_model(
             yield EvalBatch(**filled)
         if Need.SAMPLE in wanted:
             prior = torch.randn(samples, model.latent_dim, generator=seeding.generator(seed, "samples"))
-            for latents in prior.split(BATCH):
+            for latents in prior[group.share(samples)].split(BATCH):
                 yield EvalBatch(sample=model.decode(latents.to(device)))
         if Need.PATH in wanted:
-            yield from _paths(model, seed, device)
+            yield from _paths(model, seed, device, group)
 
     return Subject(provides=provides, batches=batches(), context=context)
 
@@ -93,10 +95,10 @@ def context_of(model: GenerativeModel, context: Context, device: torch.device | 
     return replace(context, latents=_encoder(model, context, device), **_ways_of(model, device))
 
 
-def _paths(model: GenerativeModel, seed: int, device: torch.device | str) -> Iterator[EvalBatch]:
+def _paths(model: GenerativeModel, seed: int, device: torch.device | str, group: Group) -> Iterator[EvalBatch]:
     """Images along straight lines between pairs of prior draws."""
     ends = torch.randn(2, PATHS, model.latent_dim, generator=seeding.generator(seed, "paths"))
-    latents = line(ends[0], ends[1], FRAMES)
+    latents = line(ends[0], ends[1], FRAMES)[group.share(PATHS)]
     for part in latents.split(BATCH // FRAMES):
         images = model.decode(part.flatten(0, 1).to(device))
         yield EvalBatch(path=images.unflatten(0, (len(part), FRAMES)))

@@ -1,8 +1,9 @@
 """What stands round an evaluation: the dataset's splits, and real images in feature spaces, each opened once."""
 
-from vaebench.core.context import Context, FeatureSpace, Reference
+from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
+from vaebench.distribution import Group
 from vaebench.features import KeptFeatures, Networks
 from vaebench.judges import TRAINED, judge_network, judge_of
 from vaebench.runs import load_split
@@ -15,7 +16,7 @@ class Surroundings:
         self.data, self.networks = data, networks
         self._source = source
         self._splits = {data.split: data}
-        self._references: dict[tuple[FeatureSpace, str], Reference] = {}
+        self._references: dict[tuple[FeatureSpace, str], KeptFeatures] = {}
 
     @classmethod
     def of_split(cls, source: DatasetSource, split: str, networks: Networks) -> "Surroundings":
@@ -45,7 +46,23 @@ class Surroundings:
             self._splits[split] = load_split(self._source, split)
         return self._splits[split]
 
-    def _reference(self, space: FeatureSpace, split: str) -> Reference:
+    def extract_together(self, space: FeatureSpace, group: Group) -> None:
+        """The measured split's features in a space, each process of ``group`` extracting its share of the images.
+
+        Where weights are missing nothing is done: they are for all, and who asks for features will be told.
+        """
+        try:
+            reference = self._reference(space, self.data.split)
+        except UserError:
+            return
+        rows = group.share(len(self.data))
+        reference.extract_rows(rows.start, rows.stop)
+        group.wait()
+        if group.leads:
+            reference.join_rows()
+        group.wait()
+
+    def _reference(self, space: FeatureSpace, split: str) -> KeptFeatures:
         if (space, split) not in self._references:
             self._references[space, split] = KeptFeatures(self.split(split), space, self.networks)
         return self._references[space, split]

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-if TYPE_CHECKING:
-    from vaebench.checkpoints import RunFolder
+from vaebench.core.processors import leads
 
-out = Console(emoji=False)  # digits:train: is no train
+if TYPE_CHECKING:
+    from vaebench.record import RunFolder
+
+out = Console(emoji=False, quiet=not leads())  # digits:train: is no train
 err = Console(stderr=True, emoji=False)
 
 REPORTS = Path("reports")
 RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
 Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 
 

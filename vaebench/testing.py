@@ -21,16 +21,18 @@ import torch
 from torch import Tensor
 
 from vaebench import subjects
-from vaebench.checkpoints import RunFolder, load_weights, save_weights
+from vaebench.checkpoints import load_weights, save_weights
 from vaebench.compute import Compute
-from vaebench.core.context import Context, FeatureSpace, Reference, TrainingFacts
+from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.facts import TrainingFacts
 from vaebench.core.margin import read_margin
 from vaebench.core.metric import EvalBatch, Metric, Need, Score
 from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
+from vaebench.record import RunFolder
 from vaebench.runs import build_model
 from vaebench.training import Plan, train
 

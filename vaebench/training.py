@@ -1,36 +1,38 @@
 """THE optimisation loop. VAE, GAN and hybrid share it: a training step is a list of phases.
 
-Per phase: unfreeze exactly its modules, sum its terms, check that they are finite, step, refreeze.
+Per phase: unfreeze exactly its modules, sum its terms, average gradients over the processes, step, refreeze. Whether
+the terms were finite is seen when they are read, a row of the history at a time, and before every checkpoint.
 
 A batch normalisation layer in a frozen phase keeps updating its running statistics, as in the reference
 implementations of DCGAN and WGAN: the whole model stays in training mode throughout.
 
 Order and noise are functions of (seed, position), so the position is all that a checkpoint adds to weights and
-optimisers.
+optimisers; neither depends on how many processes share the batches.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from vaebench import history, vitals
-from vaebench.checkpoints import RunFolder, count_parameters, load_state, save_state
-from vaebench.compute import Compute, forget_peak_memory, keep_freed_memory, peak_memory
+from vaebench.acceleration import Replayed, build_optimizer, compile_modules
+from vaebench.checkpoints import count_parameters
+from vaebench.compute import Compute
 from vaebench.core import seeding
-from vaebench.core.context import TrainingFacts
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.facts import TrainingFacts
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
-from vaebench.core.places import write_text
+from vaebench.distribution import ALONE, Group, synchronise_batch_norm
 from vaebench.feed import Feed
 from vaebench.history import Progress
-
-SHOW_EVERY = 1.0  # seconds between signs of life, for those who watch
+from vaebench.memory import forget_peak_memory, keep_freed_memory, peak_memory
+from vaebench.meter import Meter, Terms
+from vaebench.record import RunFolder
+from vaebench.state import Saver, load_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +40,18 @@ class Plan:
     """How long and how a run is trained, logged and saved."""
 
     seed: int
-    batch_size: int
+    batch_size: int  # of all processes together
     steps: int
     compute: Compute
     log_every: int = 100  # steps
     save_every: float = 60.0  # seconds
 
 
-def check_optimisers(model: GenerativeModel) -> None:
+def check_optimisers(model: GenerativeModel, compute: Compute) -> None:
     """Build each phase's optimiser and schedule once; :class:`UserError` where one refuses its settings."""
     for phase in model.phases():
         try:
-            _PhaseRunner(phase)
+            _PhaseRunner(phase, compute, ALONE)
         except (ValueError, TypeError) as error:
             raise UserError(f"phase {phase.name} cannot be trained ({error}): change it with --set") from error
 
@@ -62,61 +64,62 @@ def train(
     *,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
+    group: Group = ALONE,
 ) -> TrainingFacts:
     """Train ``model`` in place to ``plan.steps``, from the state in ``folder`` where there is one.
 
-    Raises :class:`UserError` where a loss is not finite or the data hold less than a batch, and
-    :class:`Interrupted` once ``should_stop`` says so, after saving.
+    Every process of ``group`` calls it alike; the first one writes. Raises :class:`UserError` where a loss is not
+    finite or the data hold less than a batch, and :class:`Interrupted` once ``should_stop`` of any says so, after
+    saving.
     """
     torch.set_num_threads(plan.compute.threads)
     keep_freed_memory()
-    feed = Feed(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute)
+    feed = Feed(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute, group=group)
     model.to(feed.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
     forget_peak_memory(feed.device)
-    workers = [_PhaseRunner(phase) for phase in model.phases()]
+    workers = [_PhaseRunner(phase, plan.compute, group) for phase in model.phases()]
     modules = trained_modules(model, [worker.phase for worker in workers])
     adversaries = {worker.phase.name: worker.phase.adversary for worker in workers if worker.phase.adversary}
     observe = _Observer(model, feed) if adversaries else None
     start, spent, log = _restore(folder, modules, workers)
     warned = vitals.log_text(log, adversaries)
+    if plan.compute.sync_batch_norm:
+        synchronise_batch_norm(model, group)
     if plan.compute.compile:
-        _compile(modules, workers)
-    meter = _Meter(plan, feed.per_epoch, spent, start)
+        compile_modules(modules, [worker.phase for worker in workers])
+    meter = Meter(steps=plan.steps, batch_size=plan.batch_size, per_epoch=feed.per_epoch, spent=spent, start=start)
+    optimizers = [worker.optimizer for worker in workers]
 
-    def save(step: int) -> float:
-        write_text(folder.history, history.to_text(log))
-        if adversaries:
-            write_text(folder.warnings, warned)
-        _save_state(folder, modules, workers, step, meter.seconds)
-        return time.monotonic()
-
-    saved_at = time.monotonic()
-    for done in range(start + 1, plan.steps + 1):
-        step = feed.step(done - 1, plan.steps)
-        for worker in workers:
-            for repeat in range(worker.phase.repeats):
-                meter.add(worker.run(feed.batch(done - 1, repeat), step, plan.compute))
-            if done % feed.per_epoch == 0:
-                worker.end_epoch()
-        if done % plan.log_every == 0 or done == plan.steps:
-            log.append(meter.read(done, observe() if observe else {}))
-            meter.begin(done)
-            new = vitals.warnings(log, adversaries)
-            warned += "".join(f"{text}\n" for text in new)
-            on_progress(replace(log[-1], warnings=tuple(new)))
-        elif meter.is_due():
-            on_progress(meter.read(done))
-        if should_stop() and done < plan.steps:
-            save(done)
-            raise Interrupted(f"stopped at step {done} of {plan.steps}")
-        if done == plan.steps or time.monotonic() - saved_at > plan.save_every:
-            saved_at = save(done)
+    with Saver(folder.state, modules, optimizers, every=plan.save_every) as saver:
+        for done in range(start + 1, plan.steps + 1):
+            step = feed.step(done - 1, plan.steps)
+            for worker in workers:
+                for repeat in range(worker.phase.repeats):
+                    meter.add(worker.run(feed.batch(done - 1, repeat), step))
+                if done % feed.per_epoch == 0:
+                    worker.end_epoch()
+            stop, show, save = group.any(should_stop(), meter.is_due(), saver.is_due())
+            if done % plan.log_every == 0 or done == plan.steps:
+                log.append(meter.read(done, observe))
+                meter.begin(done)
+                new = vitals.warnings(log, adversaries)
+                warned += "".join(f"{text}\n" for text in new)
+                on_progress(replace(log[-1], warnings=tuple(new)))
+            elif show:
+                on_progress(meter.read(done))
+            if save or stop or done == plan.steps:
+                meter.check()
+                if group.leads:
+                    texts = {folder.history: history.to_text(log), **({folder.warnings: warned} if adversaries else {})}
+                    saver.save(_position(done, meter.seconds, workers), texts)
+            if stop and done < plan.steps:
+                raise Interrupted(f"stopped at step {done} of {plan.steps}" if group.leads else "")
     return _facts(plan, modules, meter.seconds, feed.device)
 
 
 def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device: torch.device | str) -> TrainingFacts:
-    """Of a training that went on after a stop, the memory is of its last part."""
+    """Of a training that went on after a stop, the memory is of its last part; of several processes, the first's."""
     return TrainingFacts(
         parameters=count_parameters(modules.values()),
         images_per_second=plan.steps * plan.batch_size / max(seconds, 1e-9),
@@ -126,14 +129,6 @@ def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device:
     )
 
 
-def _compile(modules: Mapping[str, nn.Module], workers: "Sequence[_PhaseRunner]") -> None:
-    """torch.compile all but critics: a gradient penalty differentiates twice, which compiled modules refuse."""
-    critics = [module for worker in workers if worker.phase.adversary == "critic" for module in worker.phase.modules]
-    for module in modules.values():
-        if module not in critics:
-            module.compile()
-
-
 class _Observer:
     """The state of the samples in numbers: the same latents and real images all through a training."""
 
@@ -141,7 +136,7 @@ class _Observer:
         self._model = model
         draw = seeding.generator(feed.seed, "vitals")
         self._latents = torch.randn(vitals.SAMPLES, model.latent_dim, generator=draw).to(feed.device)
-        self._real = feed.pixels(torch.randperm(len(feed), generator=draw)[: vitals.SAMPLES].to(feed.device))
+        self._real = feed.pixels(torch.randperm(len(feed), generator=draw)[: vitals.SAMPLES])
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
@@ -153,30 +148,37 @@ class _Observer:
 class _PhaseRunner:
     """A phase with its optimiser and schedule."""
 
-    def __init__(self, phase: Phase) -> None:
+    def __init__(self, phase: Phase, compute: Compute, group: Group) -> None:
         self.phase = phase
-        parameters = [parameter for module in phase.modules for parameter in module.parameters()]
-        self.optimizer: Optimizer = phase.optimizer(parameters)
+        self.optimizer = build_optimizer(phase, compute)
+        self._compute, self._group = compute, group
+        self._names: tuple[str, ...] = ()
         self._schedule: LRScheduler | None = phase.schedule(self.optimizer) if phase.schedule else None
+        replays = compute.cuda_graphs and phase.replayable and group.size == 1
+        self._work = Replayed(self._update, self.optimizer) if replays else self._update
 
-    def run(self, batch: Batch, step: Step, compute: Compute) -> dict[str, Tensor]:
-        """One optimiser step; its terms, detached, as ``phase/term``. None where the phase sits the step out."""
+    def run(self, batch: Batch, step: Step) -> Terms:
+        """One optimiser step; its terms, detached. None where the phase sits the step out."""
         self._free(True)
-        with compute.autocast():
+        values = self._work(batch, step)
+        self._free(False)
+        return Terms(step.index, self.phase.name, self._names, values)
+
+    def _update(self, batch: Batch, step: Step) -> Tensor:
+        with self._compute.autocast():
             terms = self.phase.loss(batch, step)
+        self._names = tuple(terms)
         if not terms:
-            self._free(False)
-            return {}
-        total = torch.stack([term.float() for term in terms.values()]).sum()
-        if not torch.isfinite(total):
-            raise UserError(_not_finite(self.phase, terms, step))
+            return torch.empty(0)
+        values = torch.stack([term.float() for term in terms.values()])
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        values.sum().backward()
+        values = values.detach()
+        self._group.average_([*_gradients(self.phase), values])
         self.optimizer.step()
         if self.phase.after_step:
             self.phase.after_step()
-        self._free(False)
-        return {f"{self.phase.name}/{name}": term.detach() for name, term in terms.items()}
+        return values
 
     def _free(self, trainable: bool) -> None:
         for module in self.phase.modules:
@@ -194,62 +196,13 @@ class _PhaseRunner:
             self._schedule.load_state_dict(state)
 
 
-def _not_finite(phase: Phase, terms: Mapping[str, Tensor], step: Step) -> str:
-    bad = [f"{phase.name}/{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term)]
-    what = ", ".join(bad) or f"the sum of {phase.name}'s terms is not finite"
-    return f"loss not finite at step {step.index}: {what}: lower learning_rate with --set, or try --precision fp32"
+def _gradients(phase: Phase) -> list[Tensor]:
+    parameters = (parameter for module in phase.modules for parameter in module.parameters())
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-class _Meter:
-    """Sums loss terms on the device and reads their means, with the rate, when a row is due."""
-
-    def __init__(self, plan: Plan, per_epoch: int, spent: float, start: int) -> None:
-        self._plan, self._per_epoch, self._spent = plan, per_epoch, spent
-        self._began = time.monotonic()
-        self.begin(start)
-
-    @property
-    def seconds(self) -> float:
-        return self._spent + time.monotonic() - self._began
-
-    def begin(self, step: int) -> None:
-        """A new row starts after ``step``."""
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-        self._since = (step, self.seconds)
-        self._shown = self.seconds
-
-    def add(self, terms: Mapping[str, Tensor]) -> None:
-        for name, term in terms.items():
-            self._sums[name] = self._sums[name] + term.float() if name in self._sums else term.float()
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def is_due(self) -> bool:
-        """Whether someone who watches should be shown where training stands, row or no row."""
-        return self.seconds - self._shown > SHOW_EVERY
-
-    def read(self, step: int, observed: Mapping[str, float] | None = None) -> Progress:
-        steps, seconds = step - self._since[0], self.seconds - self._since[1]
-        self._shown = self.seconds
-        return Progress(
-            step=step,
-            steps=self._plan.steps,
-            epoch=step / self._per_epoch,
-            seconds=self.seconds,
-            images_per_second=steps * self._plan.batch_size / max(seconds, 1e-9),
-            terms={
-                **{name: (total / self._counts[name]).item() for name, total in self._sums.items()},
-                **(observed or {}),
-            },
-        )
-
-
-def _save_state(
-    folder: RunFolder, modules: Mapping[str, nn.Module], workers: Sequence[_PhaseRunner], step: int, seconds: float
-) -> None:
-    schedules = [worker.schedule_state() for worker in workers]
-    position = {"step": step, "seconds": seconds, "schedules": schedules}
-    save_state(folder.state, modules, [worker.optimizer for worker in workers], position)
+def _position(step: int, seconds: float, workers: Sequence[_PhaseRunner]) -> dict[str, object]:
+    return {"step": step, "seconds": seconds, "schedules": [worker.schedule_state() for worker in workers]}
 
 
 def _restore(

@@ -1,6 +1,9 @@
 """Several runs in a row, as ``train`` and ``quickstart`` want them."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +11,11 @@ from rich.console import Console
 
 from vaebench import compute, runs
 from vaebench.core.dataset import ImageDataset
-from vaebench.measurement import Protocol, evaluate_runs
+from vaebench.distribution import ALONE, Group
+from vaebench.jobs import Job, stop_signals, train_run
+from vaebench.measurement import evaluate_runs
 from vaebench.progress import shown
+from vaebench.protocol import Protocol
 from vaebench.report.between import between
 from vaebench.report.write import write_report
 
@@ -55,15 +61,26 @@ FACES = Quickstart(
 )
 
 
+DONE = {
+    "trained": "trained, in {}",
+    "finished": "already trained, left as it is",
+    "busy": "another process is at work in {}, passed over",
+}
+
+
 def train_jobs(
-    jobs: Sequence[runs.Job],
+    jobs: Sequence[Job],
     picked: compute.Compute,
     *,
     resume: bool,
     console: Console,
     save_every: float = 60.0,
+    group: Group = ALONE,
 ) -> None:
-    """Train each job in turn; a dataset is read once. What is finished already is left as it is."""
+    """Train each job in turn; a dataset is read once. What is finished already is left as it is.
+
+    So is what another process trains just now, where there are several jobs to share out among workers.
+    """
     loaded: dict[str, ImageDataset] = {}
     for job in jobs:
         key = f"{job.recipe.dataset} {sorted(job.recipe.dataset_options.items())}"
@@ -72,11 +89,46 @@ def train_jobs(
             loaded[key] = runs.load_split(source, "train")
         title = f"{job.recipe.name}/seed-{job.seed}"
         with shown(console, title) as on_progress:
-            trained = runs.train_run(
-                job, loaded[key], picked, resume=resume, save_every=save_every, on_progress=on_progress
+            outcome = train_run(
+                job, loaded[key], picked, resume=resume, save_every=save_every, on_progress=on_progress, group=group
             )
-        done = f"trained, in {job.folder.path}" if trained else "already trained, left as it is"
-        console.print(f"{title}: {done}", highlight=False, markup=False, soft_wrap=True)
+        if outcome == "busy" and len(jobs) == 1:
+            raise group.error(f"another process is at work in {job.folder.path}: wait for it, or stop it")
+        _print(console, f"{title}: {DONE[outcome].format(job.folder.path)}")
+
+
+def train_at_once(commands: Sequence[Sequence[str]], count: int, console: Console) -> int:
+    """Run each command line in a process of its own, ``count`` at a time; the first exit code that is not 0.
+
+    Codes below 0 are signals that a process died of.
+
+    After a failure or an interruption nothing more begins; what is running finishes, or saves its state.
+    """
+    workers: list[subprocess.Popen[str]] = []
+
+    def run(words: Sequence[str]) -> None:
+        if stopped() or any(worker.poll() for worker in workers):
+            return
+        command = [sys.executable, "-m", "vaebench", *words]
+        # a group of its own: an interruption reaches it once, through this process
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0)
+        workers.append(worker)
+        for line in worker.stdout or ():
+            _print(console, line.rstrip())
+        worker.wait()
+
+    def tell(number: int) -> None:
+        for worker in workers:
+            worker.send_signal(number)
+
+    with stop_signals(tell) as stopped, ThreadPoolExecutor(count) as places:
+        list(places.map(run, commands))
+    failed = [worker.returncode for worker in workers if worker.returncode]
+    return failed[0] if failed else 0
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[str], None]) -> None:
@@ -84,7 +136,7 @@ def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[s
     names = chosen.recipes
     say(f"Training {', '.join(names[:-1])} and {names[-1]} on {chosen.data}.")
     found = [runs.find_recipe(name) for name in names]
-    jobs = [runs.Job(recipe=recipe, reference=reference, seed=0) for recipe, reference in found]
+    jobs = [Job(recipe=recipe, reference=reference, seed=0) for recipe, reference in found]
     train_jobs(jobs, compute.choose(), resume=True, console=console)
     say(f"Measuring them on {chosen.test}.")
     # six views are six passes of each encoder; eyes are looked for in every face out of place

@@ -22,13 +22,15 @@ import torch
 from torch import Tensor
 
 from vaebench import evaluation, subjects
-from vaebench.compute import cores, keep_freed_memory, machine
 from vaebench.core.context import PIXELS, FeatureSpace
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.metric import Metric, Need
+from vaebench.core.processors import cores
 from vaebench.features import Networks
+from vaebench.memory import keep_freed_memory
 from vaebench.metrics import fidelity
 from vaebench.surroundings import Surroundings
+from vaebench.trials import machine
 
 ASKED = {"fid": ("fid",), "fid+kid+precision/recall": ("fid", "kid", "precision", "recall")}
 

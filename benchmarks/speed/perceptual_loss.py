@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from vaebench.blocks import mean_squared_distance
-from vaebench.compute import Compute, choose, cores, keep_freed_memory, machine
+from vaebench.compute import Compute, choose
 from vaebench.core.perceptual import Perceptual
+from vaebench.core.processors import cores
+from vaebench.memory import keep_freed_memory
+from vaebench.trials import machine
 
 LAYERS = ("relu1_2", "relu2_1", "relu3_1")
 

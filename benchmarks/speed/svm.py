@@ -26,8 +26,9 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from vaebench.compute import cores, machine
+from vaebench.core.processors import cores
 from vaebench.svm.linear import LinearSVMs, fit, objective
+from vaebench.trials import machine
 
 PROBLEMS = 40
 

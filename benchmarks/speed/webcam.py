@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 import torch
 
-from vaebench.compute import machine
 from vaebench.faces import Cascade, Pixels
 from vaebench.runs import find_runs, load_split, open_dataset, open_run
+from vaebench.trials import machine
 from vaebench.webcam.drawing import annotated, marks
 from vaebench.webcam.reader import Reader, check_readable, open_kept
 from vaebench.webcam.server import jpeg

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from noted import note
 
-from vaebench.checkpoints import RunFolder
 from vaebench.cli import main
 from vaebench.per_image import PerImageValues
+from vaebench.record import RunFolder
 from vaebench.regression.gate import check
 from vaebench.regression.table import read_table
 from vaebench.report.collect import Measured, collect

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vaebench.core.dataset import ImageDataset, strata, to_float
+from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
+from vaebench.core.strata import strata
 
 
 def labelled(**changes):

@@ -5,7 +5,8 @@ import pickle
 import pytest
 import torch
 
-from vaebench.core.context import Context, TrainingFacts
+from vaebench.core.context import Context
+from vaebench.core.facts import TrainingFacts
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.metrics.cost import parameters, throughput
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaebench.core.metric import Score
-from vaebench.metrics import distances
+from vaebench.metrics import screening
 from vaebench.metrics.frechet import Moments, frechet_derivatives, frechet_distance
 from vaebench.metrics.kernel import mmd_derivatives, polynomial_mmd
 from vaebench.metrics.latent import mmd_to_standard_normal
@@ -139,7 +139,7 @@ def without_each(function, made):
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("block", [7, 2048])
 def test_recall_and_coverage_owe_to_each_image_what_they_lose_without_it(k, block, monkeypatch):
-    monkeypatch.setattr(distances, "BLOCK", block)
+    monkeypatch.setattr(screening, "BLOCK", block)
     real, made = rows(60, 2, seed=6), rows(40, 2, seed=7, scale=0.8)
     recalled, covered = precision_recall(real, made, k), density_coverage(real, made, k)
     lost = recalled.recall - without_each(lambda rest: precision_recall(real, rest, k).recall, made)

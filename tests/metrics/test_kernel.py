@@ -10,7 +10,8 @@ from torch_fidelity.metric_kid import kid_features_to_metric
 from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch
-from vaebench.metrics.kernel import KernelDistance, kernel_distance, polynomial_mmd
+from vaebench.metrics import kernel
+from vaebench.metrics.kernel import KernelDistance, kernel_distance, mmd_derivatives, of_subsets, polynomial_mmd
 
 SPACE = FeatureSpace("made-up", "6")
 
@@ -41,9 +42,16 @@ def score_of(made, real, *, subsets=10, size=1000, batch=7):
     return metric.score(Context(reference=lambda space, split: Real(real)))
 
 
+@pytest.fixture(params=["all pairs", "subsets"])
+def way(request, monkeypatch):
+    """From all pairs at once, or each subset by itself."""
+    monkeypatch.setattr(kernel, "_MARKED", 0 if request.param == "subsets" else math.inf)
+    return request.param
+
+
 @pytest.mark.parametrize(("n", "m", "d"), [(50, 60, 6), (40, 40, 1), (45, 200, 80)])
 @pytest.mark.parametrize(("subsets", "size"), [(1, 40), (7, 13), (3, 2)])
-def test_it_is_torch_fidelity_s_subset_for_subset(n, m, d, subsets, size):
+def test_it_is_torch_fidelity_s_subset_for_subset(n, m, d, subsets, size, way):
     made, real = rows(n, d).double(), rows(m, d, 1).double()
     expected = kid_features_to_metric(made, real, kid_subsets=subsets, kid_subset_size=size, verbose=False)
     assert kernel_distance(made, real, subsets, size) == pytest.approx(
@@ -51,16 +59,58 @@ def test_it_is_torch_fidelity_s_subset_for_subset(n, m, d, subsets, size):
     )
 
 
+@pytest.mark.parametrize("block", [(1, 1), (3, 6), (2, 64)])
+@pytest.mark.parametrize(("subsets", "size"), [(9, 30), (4, 57)])
+def test_both_ways_say_the_same(subsets, size, block, monkeypatch):
+    made, real = rows(57, 20), rows(64, 20, 1)
+    monkeypatch.setattr(kernel, "BLOCK", block)
+    expected = [polynomial_mmd(x, y) for x, y in drawn(made, real, subsets, size)]
+    monkeypatch.setattr(kernel, "_MARKED", 0)
+    apart, derivatives = of_subsets(made, real, subsets, size)
+    monkeypatch.undo()
+    together, precise = of_subsets(made, real, subsets, size)
+    assert apart == pytest.approx(expected, rel=1e-12)
+    assert together == pytest.approx(expected, rel=1e-9)
+    torch.testing.assert_close(derivatives, precise, rtol=1e-5, atol=1e-6)
+
+
+def drawn(made, real, subsets, size):
+    """The pairs of subsets that torch-fidelity draws."""
+    draw = np.random.RandomState(2020)
+    for _ in range(subsets):
+        first, second = (draw.choice(len(each), size, replace=False) for each in (made, real))
+        yield made[torch.from_numpy(first)], real[torch.from_numpy(second)]
+
+
+@pytest.mark.parametrize("n", [9, 70])
+def test_derivatives_by_hand(n):
+    made, real = rows(n, 5).double(), rows(13, 5, 1).double()
+    kernels = [(made @ other.T / 5 + 1) ** 3 for other in (made, real)]
+    within = (kernels[0].sum(dim=1) - kernels[0].diagonal()) / (n - 1)
+    torch.testing.assert_close(mmd_derivatives(made, real), 2 * (within - kernels[1].mean(dim=1)), rtol=1e-5, atol=1e-6)
+
+
+def test_many_subsets_of_few_images_are_from_all_pairs_and_few_of_many_are_not(monkeypatch):
+    asked = []
+    monkeypatch.setattr(kernel, "polynomial_mmd", lambda x, y: asked.append(len(x)) or 0.0)
+    of_subsets(rows(40, 6), rows(50, 6, 1), 30, 40)
+    assert not asked
+    of_subsets(rows(400, 60), rows(500, 60, 1), 3, 40)
+    assert asked == [40] * 3
+
+
 @pytest.mark.parametrize(("n", "m", "d"), [(5, 7, 3), (2, 2, 1), (12, 4, 30)])
-def test_the_unbiased_estimate_by_hand(n, m, d):
+@pytest.mark.parametrize("block", [(2, 4), (256, 2048)])
+def test_the_unbiased_estimate_by_hand(n, m, d, block, monkeypatch):
+    monkeypatch.setattr(kernel, "BLOCK", block)
     x, y = rows(n, d).double().numpy(), rows(m, d, 1).double().numpy()
 
-    def kernel(a, b):
+    def value(a, b):
         return (sum(p * q for p, q in zip(a, b, strict=True)) / d + 1) ** 3
 
-    within_x = sum(kernel(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
-    within_y = sum(kernel(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
-    between = sum(kernel(a, b) for a in x for b in y) / (n * m)
+    within_x = sum(value(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    within_y = sum(value(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    between = sum(value(a, b) for a in x for b in y) / (n * m)
     expected = within_x + within_y - 2 * between
     found = polynomial_mmd(torch.from_numpy(x), torch.from_numpy(y))
     assert found == pytest.approx(expected, rel=1e-9)
@@ -89,7 +139,7 @@ def test_it_grows_with_the_distance_of_the_sets():
     assert values == sorted(values) and values[-1] > 0.5
 
 
-def test_float32_features_are_taken_in_float64():
+def test_float32_features_are_taken_in_float64(way):
     made, real = rows(60, 500) * 30, rows(50, 500, 1) * 30
     assert kernel_distance(made, real, 5, 40) == kernel_distance(made.double(), real.double(), 5, 40)
 

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from vaebench.core.errors import UserError
-from vaebench.metrics import distances, spread
+from vaebench.metrics import distances, screening, spread
 from vaebench.metrics.neighbours import (
     closer_than_own_neighbour,
     density_coverage,
@@ -58,9 +58,18 @@ def inside_by_hand(points, centres, k):
     return squared_by_hand(points, centres) <= squared_radii_by_hand(centres, k)[None, :]
 
 
+def in_blocks(monkeypatch, rows, numbers=2**23):
+    """Blocks of at most so many rows (whole groups of them, of pairs), and of so many numbers."""
+    for module in (distances, screening):
+        monkeypatch.setattr(module, "BLOCK", rows)
+    monkeypatch.setattr(distances, "_NUMBERS", numbers)
+    monkeypatch.setattr(screening, "SHELF", numbers)
+    monkeypatch.setattr(screening, "_AT_ONCE", numbers)
+
+
 @pytest.fixture(params=[1, 7, 2048])
 def block(request, monkeypatch):
-    monkeypatch.setattr(distances, "BLOCK", request.param)
+    in_blocks(monkeypatch, request.param)
     return request.param
 
 
@@ -170,8 +179,7 @@ def test_values_do_not_depend_on_the_block(make, monkeypatch):
     real, generated = (each + 100 for each in make(70, 50, 4))
     found = []
     for block, numbers in ((2048, 2**23), (1, 2**23), (13, 2**23), (2048, 40)):
-        monkeypatch.setattr(distances, "BLOCK", block)
-        monkeypatch.setattr(distances, "_NUMBERS", numbers)
+        in_blocks(monkeypatch, block, numbers)
         radii = nearest_distances(real, real, 3, same=True)
         both, dense = precision_recall(real, generated), density_coverage(real, generated)
         copies = closer_than_own_neighbour(generated, real, radii)

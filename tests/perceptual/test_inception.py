@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from vaebench import evaluation, subjects
 from vaebench.core.context import FeatureSpace
@@ -21,7 +22,7 @@ from vaebench.core.places import sha256_of, weights_dir
 from vaebench.features import Networks
 from vaebench.metrics import fidelity
 from vaebench.perceptual import inception as module
-from vaebench.perceptual.inception import EPSILON, PUBLISHED, STORED, TO_768, fetch_inception, inception
+from vaebench.perceptual.inception import EPSILON, PUBLISHED, STORED, TO_768, Prepare, fetch_inception, inception
 from vaebench.surroundings import Surroundings
 
 LAYERS = ["64", "192", "768", "2048"]
@@ -152,6 +153,22 @@ def expected(random_weights: Path) -> dict[int, list[torch.Tensor]]:
         28: theirs(random_weights / "whole.pth", grey.expand(-1, 3, -1, -1), LAYERS),
         64: theirs(random_weights / "whole.pth", colour, LAYERS),
     }
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (28, 28), (64, 64), (63, 100), (299, 299), (298, 300), (400, 512)])
+def test_images_are_resized_to_torch_fidelity_s_very_bits(shape, layout):
+    images = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=layout)
+    eight_bit = (images * 255).round()
+    expected = interpolate_bilinear_2d_like_tensorflow1x(eight_bit, size=(299, 299), align_corners=False)
+    found = Prepare()(eight_bit / 255)
+    assert torch.equal(found, (expected - 128) / 128)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_gradients_flow_through_the_resizing():
+    images = torch.rand(1, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda part: Prepare()(part)[..., ::70, ::70], images)
 
 
 @pytest.mark.parametrize("form", ["fetched", "folded"])

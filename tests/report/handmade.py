@@ -3,12 +3,12 @@
 import numpy as np
 
 from vaebench import per_image, pictures
-from vaebench.checkpoints import RunFolder
 from vaebench.core import results
-from vaebench.core.dataset import strata
 from vaebench.core.places import runs_dir
 from vaebench.core.results import Provenance, Result
+from vaebench.core.strata import strata
 from vaebench.per_image import PerImageValues, Series
+from vaebench.record import RunFolder
 from vaebench.report.collect import Measured
 
 FINGERPRINT = "f" * 64

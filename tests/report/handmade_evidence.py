@@ -6,12 +6,12 @@ import numpy as np
 from handmade import FINGERPRINT, drawn, ids_of, provenance, result
 
 from vaebench import per_image
-from vaebench.checkpoints import RunFolder
 from vaebench.core import results
-from vaebench.core.dataset import strata
 from vaebench.core.places import runs_dir
+from vaebench.core.strata import strata
 from vaebench.per_image import PerImageValues, Series
 from vaebench.pictures import gallery_file, save_gallery
+from vaebench.record import RunFolder
 from vaebench.report import write
 from vaebench.report.write import Report, write_report
 

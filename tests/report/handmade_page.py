@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from handmade import drawn, ids_of, measured, provenance, result
 
-from vaebench.checkpoints import RunRecord
+from vaebench.record import RunRecord
 from vaebench.report import comparisons, leaderboard
 from vaebench.report.part import Part
 from vaebench.report.remarks import Remarks

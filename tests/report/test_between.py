@@ -181,7 +181,7 @@ def test_explain_of_a_recipe_shows_every_seed(runs):
 def test_explain_says_what_is_stale(runs):
     from test_collect import with_record
 
-    from vaebench.checkpoints import RunFolder
+    from vaebench.record import RunFolder
 
     assert "stale" not in "\n".join(origins("vae/seed-0", "mse"))
     with_record(RunFolder(runs_dir() / "vae" / "seed-0"), "trained on since")

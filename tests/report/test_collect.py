@@ -9,11 +9,11 @@ import pytest
 from handmade import FINGERPRINT, drawn, measured, provenance, result, series, write_real, write_run
 
 from vaebench import per_image
-from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.places import runs_dir, write_text
 from vaebench.per_image import PerImageValues
+from vaebench.record import RunFolder, RunRecord
 from vaebench.report.collect import all_folders, collect, current, datasets_measured, provenance_lines
 from vaebench.report.comparisons import all_pairs
 

@@ -7,9 +7,9 @@ import pytest
 from handmade_page import toy
 from PIL import Image
 
-from vaebench.checkpoints import RunFolder
 from vaebench.core.errors import UserError
 from vaebench.history import Progress, to_text
+from vaebench.record import RunFolder
 from vaebench.report.curves import CAPTION, FILE, _figure, draw_curves, read_histories
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from handmade import FINGERPRINT, drawn, ids_of, measured, result, series
 
 from vaebench import per_image
-from vaebench.checkpoints import RunFolder
 from vaebench.core import results
 from vaebench.core.places import runs_dir
 from vaebench.per_image import PerImageValues, Series
+from vaebench.record import RunFolder
 from vaebench.report.collect import all_folders, collect
 from vaebench.report.comparisons import all_pairs
 from vaebench.report.leaderboard import leaderboard

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from handmade import drawn, provenance, result, write_real, write_run
 
-from vaebench.checkpoints import RunFolder
 from vaebench.core import results
 from vaebench.core.places import runs_dir
+from vaebench.record import RunFolder
 from vaebench.report import write
 from vaebench.report.figures import draw_all
 from vaebench.report.write import Report, write_report

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from vaebench import cli
-from vaebench.checkpoints import RunFolder
 from vaebench.datasets import toyfaces
 from vaebench.faces import Cascade
+from vaebench.record import RunFolder
 from vaebench.runs import open_run
 from vaebench.webcam.reader import open_kept
 

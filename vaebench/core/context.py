@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
+from vaebench.core.facts import TrainingFacts
 
 PIXELS = "pixels"
 
@@ -47,18 +48,6 @@ class Reference(ABC):
     @abstractmethod
     def statistic(self, name: str, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """``compute(features)``, or what it gave before: ``name`` must change whenever the function does."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingFacts:
-    """What a run's record says of its training: cost metrics read it."""
-
-    parameters: int
-    images_per_second: float
-    seconds: float
-    steps: int
-    setting: str = ""  # device, precision and threads: speeds of different ones do not compare
-    peak_memory: int = 0  # bytes; 0 where it was not measured
 
 
 def _no_split(split: str) -> ImageDataset:

@@ -5,8 +5,16 @@ class UserError(Exception):
     """Bad input or missing data: the message says what is wrong and how to mend it, in one line."""
 
 
+class Busy(UserError):
+    """Another process is at work where this one wants to be."""
+
+
+class Elsewhere(UserError):
+    """Of several processes at one job, one that has nothing to add: the first process says what is wrong."""
+
+
 class Interrupted(Exception):
-    """Asked to stop by SIGINT or SIGTERM, and stopped with everything saved: exit code 130."""
+    """Asked to stop by SIGINT or SIGTERM, and stopped with everything saved: exit code 130. Empty: said elsewhere."""
 
 
 def first_line(error: Exception) -> str:

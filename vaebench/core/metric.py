@@ -108,8 +108,20 @@ class Score:
         )
 
 
-class Metric(ABC):
-    """A pure function in a thin accumulator. Accumulators merge, so an evaluation splits over processes.
+class Accumulator(ABC):
+    """What takes in batches. What it has taken in merges with another's, so that an evaluation splits over processes.
+
+    Its attributes that are tensors, numbers, text, lists of these, or accumulators, are what it knows; they travel
+    between processes (:mod:`vaebench.accumulators`), functions and other constants do not.
+    """
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Take in what another accumulator of the same kind saw after this one."""
+
+
+class Metric(Accumulator):
+    """A pure function in a thin accumulator.
 
     Attributes:
         name: as in the tables.
@@ -144,15 +156,11 @@ class Metric(ABC):
         """Take in one batch."""
 
     @abstractmethod
-    def merge(self, other: Self) -> None:
-        """Take in what another accumulator of the same metric saw after this one."""
-
-    @abstractmethod
     def score(self, context: Context) -> Score:
         """The value of all that was taken in."""
 
 
-class Study(ABC):
+class Study(Accumulator):
     """What several metrics are read from: fed once, concluded once, however many there are (:class:`Facet`).
 
     Two studies with the same ``key`` would take in and conclude the same; the evaluator keeps one of them.
@@ -164,10 +172,6 @@ class Study(ABC):
     @abstractmethod
     def update(self, batch: EvalBatch) -> None:
         """Take in one batch."""
-
-    @abstractmethod
-    def merge(self, other: Self) -> None:
-        """Take in what another accumulator of the same study saw after this one."""
 
     @abstractmethod
     def conclude(self, context: Context) -> Mapping[str, Score]:

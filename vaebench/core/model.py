@@ -26,7 +26,8 @@ class Step:
     Attributes:
         index: optimisation steps done before this one.
         total: steps of the whole training.
-        generator: on the model's device; seeded by (seed, index), shared by the step's phases in turn.
+        generator: on the model's device; seeded by (seed, index), shared by the step's phases in turn. Draw from it
+            by :func:`vaebench.core.seeding.normal` and ``uniform``, which know of other processes' rows.
     """
 
     index: int
@@ -48,6 +49,8 @@ class Phase:
         repeats: how often the phase runs per training step (critic steps). The first time on the step's batch, then
             each time on a fresh one, as Arjovsky et al. 2017 and Gulrajani et al. 2017 sample (algorithms 1).
         after_step: called after each optimiser step (weight clipping).
+        replayable: whether the phase does the same at every step, and reads nothing of it but its generator: then its
+            work may be captured once and replayed (``--cuda-graphs``).
         adversary: what the phase trains against the others: a ``discriminator``, a Wasserstein ``critic``, or
             nothing. Where there is one, the trainer watches for what such games fail by (:mod:`vaebench.vitals`);
             the other phases call their part of the game ``adversarial``.
@@ -59,6 +62,7 @@ class Phase:
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
     schedule: Callable[[Optimizer], LRScheduler] | None = None
     repeats: int = 1
+    replayable: bool = False
     after_step: Callable[[], None] | None = None
     adversary: Literal["discriminator", "critic"] | None = None
 

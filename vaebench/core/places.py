@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from vaebench.core.errors import UserError
+from vaebench.core.errors import Busy, UserError
 
 _ELSEWHERE = "choose another place (--out, VAEBENCH_RUNS, VAEBENCH_DATA, VAEBENCH_WEIGHTS or VAEBENCH_CACHE)"
 
@@ -62,7 +62,7 @@ def make_dir(path: Path) -> Path:
 def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
     """Keep other processes that ask for it out of ``folder``; a lock dies with its process, however that ends.
 
-    Without ``wait``, a folder in use is a :class:`UserError`. Where the system has no flock (Windows), no lock.
+    Without ``wait``, a folder in use is :class:`Busy`. Where the system has no flock (Windows), no lock.
     """
     try:
         import fcntl  # noqa: PLC0415
@@ -74,7 +74,7 @@ def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     except BlockingIOError as busy:
-        raise UserError(f"another process is at work in {folder}: wait for it, or stop it") from busy
+        raise Busy(f"another process is at work in {folder}: wait for it, or stop it") from busy
     finally:
         os.close(handle)
 

@@ -1,9 +1,26 @@
-"""What this process may run on."""
+"""What this process may run on, and whether it is one of several at one job, as ``torchrun`` starts them."""
 
 import os
 import sys
+
+_SEVERAL = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
 
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def processes() -> int:
+    """How many processes are at this job."""
+    return int(os.environ["WORLD_SIZE"]) if set(os.environ) >= _SEVERAL else 1
+
+
+def processes_here() -> int:
+    """How many of them share this machine's processors."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if processes() > 1 else 1
+
+
+def leads() -> bool:
+    """Whether this is the process that speaks and writes."""
+    return processes() == 1 or os.environ["RANK"] == "0"

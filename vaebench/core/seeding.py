@@ -5,10 +5,11 @@ store the position only, and resuming in the middle of an epoch draws exactly wh
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 
 def derive(seed: int, stream: str, position: int = 0) -> int:
@@ -20,6 +21,42 @@ def derive(seed: int, stream: str, position: int = 0) -> int:
 def generator(seed: int, stream: str, position: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh generator on ``device`` at the start of that stream."""
     return torch.Generator(device=device).manual_seed(derive(seed, stream, position))
+
+
+class SharedGenerator(torch.Generator):
+    """Final: a generator of which several processes each hold an equal copy, to draw one batch's noise together.
+
+    :func:`normal` and :func:`uniform` draw for the batches of all processes, and give this one its rows: every
+    ``size``-th from the ``rank``-th on, as its images are (:class:`vaebench.feed.Feed`). So noise does not depend on
+    how many processes share a batch.
+    """
+
+    rank: int
+    size: int
+
+    def __new__(cls, device: torch.device | str, rank: int, size: int) -> "SharedGenerator":
+        made = super().__new__(cls, device=device)  # type: ignore[call-arg]  # torch's stubs know of __init__ only
+        made.rank, made.size = rank, size
+        return made
+
+
+def normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Draws from N(0, 1), float32, on the generator's device; rows are images of this process's batch."""
+    return _share(torch.randn(_together(shape, generator), generator=generator, device=generator.device), generator)
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Draws from [0, 1), otherwise as :func:`normal`."""
+    return _share(torch.rand(_together(shape, generator), generator=generator, device=generator.device), generator)
+
+
+def _together(shape: Sequence[int], generator: torch.Generator) -> tuple[int, ...]:
+    first, *rest = shape
+    return (first * generator.size if isinstance(generator, SharedGenerator) else first, *rest)
+
+
+def _share(drawn: Tensor, generator: torch.Generator) -> Tensor:
+    return drawn[generator.rank :: generator.size] if isinstance(generator, SharedGenerator) else drawn
 
 
 @contextmanager

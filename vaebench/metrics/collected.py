@@ -7,12 +7,12 @@ from torch import Tensor
 
 from vaebench.core.context import Reference
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Need
+from vaebench.core.metric import Accumulator, EvalBatch, Metric, Need
 
 KINDS = {"samples": ("sample", Need.SAMPLE), "recon": ("reconstruction", Need.RECONSTRUCTION)}
 
 
-class Collected:
+class Collected(Accumulator):
     """The features of one kind of images, as they came: rows shared with every metric that keeps them."""
 
     def __init__(self, kind: str) -> None:
@@ -26,7 +26,9 @@ class Collected:
         self._parts.extend(other._parts)
 
     def rows(self) -> Tensor:
-        return torch.cat(self._parts) if self._parts else torch.empty(0, 0)
+        """All of them, where they were made; on the CPU where that device has no float64 to compare them in (MPS)."""
+        rows = torch.cat(self._parts) if self._parts else torch.empty(0, 0)
+        return rows.cpu() if rows.device.type == "mps" else rows
 
 
 class OfAllFeatures(Metric):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Self
 
-from vaebench.core.context import Context, TrainingFacts
+from vaebench.core.context import Context
+from vaebench.core.facts import TrainingFacts
 from vaebench.core.metric import Direction, EvalBatch, Metric, Need, Score
 
 

@@ -1,6 +1,7 @@
 """Distances between rows of features, a block of pairs at a time: no matrix of all pairs is ever held."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -9,6 +10,11 @@ from vaebench.core.errors import UserError
 
 BLOCK = 2048  # rows and columns of a block of distances: 32 MiB in float64
 _NUMBERS = 2**23  # in a block of features: 64 MiB in float64
+
+
+def doubles(features: Tensor) -> Tensor:
+    """In float64 where they are, or on the CPU where the device has none (MPS)."""
+    return (features.cpu() if features.device.type == "mps" else features).double()
 
 
 def squared(rows: Tensor, columns: Tensor, slack: float = 0.0) -> Tensor:
@@ -37,3 +43,15 @@ def check(*sets: Tensor) -> None:
             raise UserError(f"features {shapes} do not go together: give (n, d) each, with the same d")
         if not features.isfinite().all():
             raise UserError("features are not finite: the images, or the network that read them, are broken")
+
+
+@contextmanager
+def plain_float32(device: torch.device) -> Iterator[None]:
+    """Products in float32 and nothing shorter: neither TF32 nor bfloat16."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -13,6 +13,7 @@ from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Score
 from vaebench.metrics.collected import OfAllFeatures, checked
+from vaebench.metrics.distances import doubles
 
 BLOCK = 4096  # rows at a time in float64
 EXTRAPOLATED_FROM = 15  # points on the line of distance over 1/n (Chong and Forsyth 2020)
@@ -23,6 +24,7 @@ class Moments:
     """Number, mean (d,) and sum of outer products of deviations (d, d) of rows, in float64; merging is exact.
 
     Chan et al. 1983, "Algorithms for computing the sample variance". Memory is d * d, whatever the number of rows.
+    All stays on the device where the rows are (the CPU, where that has no float64).
     """
 
     n: int = 0
@@ -40,10 +42,16 @@ class Moments:
     def add(self, features: Tensor) -> None:
         """Take in rows (n, d) of any float dtype, finite or not."""
         if len(features):
-            rows = features.double()
+            rows = doubles(features)
             mean = rows.mean(dim=0)
             deviations = rows - mean
-            self.merge(Moments(len(rows), mean.cpu(), (deviations.T @ deviations).cpu()))
+            self.merge(Moments(len(rows), mean, deviations.T @ deviations))
+
+    def cpu(self) -> "Moments":
+        """The same on the CPU, where matrices are decomposed."""
+        if self.mean is None or self.scatter is None:
+            return self
+        return Moments(self.n, self.mean.cpu(), self.scatter.cpu())
 
     def merge(self, other: "Moments") -> None:
         """Take in what another saw."""
@@ -115,12 +123,14 @@ def frechet_derivatives(
     factor = axes * deviations
     squares, vectors = torch.linalg.eigh(factor.T @ covariance_b @ factor)
     scales, shift = squares.clamp(min=0).sqrt(), 2 * (mean_a - mean_b)
+    whitening = axes / deviations @ vectors
+    device = doubles(features[:0]).device
+    mean, shift, scales, whitening = (part.to(device) for part in (mean_a, shift, scales, whitening))
     parts = []
     for block in features.split(BLOCK):
-        rows = block.double().cpu() - mean_a
-        whitened = (rows @ axes / deviations) @ vectors
-        parts.append(rows @ shift + rows.square().sum(dim=1) - whitened.square() @ scales)
-    return torch.cat(parts)
+        rows = doubles(block) - mean
+        parts.append(rows @ shift + rows.square().sum(dim=1) - (rows @ whitening).square() @ scales)
+    return torch.cat(parts).cpu()
 
 
 class FrechetDistance(OfAllFeatures):
@@ -137,7 +147,7 @@ class FrechetDistance(OfAllFeatures):
     def score(self, context: Context) -> Score:
         assert self.space is not None
         features = self._collected.rows()
-        made = Moments.of(features)
+        made = Moments.of(features).cpu()
         reference = context.reference(self.space, context.split)
         real = reference.statistic("moments", _moments_of)
         if made.n < 2 or made.mean is None or real["n"] < 2:
@@ -153,7 +163,7 @@ class FrechetDistance(OfAllFeatures):
 
 
 def _moments_of(features: Tensor) -> Mapping[str, Tensor]:
-    moments = Moments.of(features)
+    moments = Moments.of(features).cpu()
     if moments.n < 2 or moments.mean is None:
         return {"n": torch.tensor(moments.n), "mean": torch.zeros(0), "covariance": torch.zeros(0)}
     return {"n": torch.tensor(moments.n), "mean": moments.mean, "covariance": moments.covariance}
@@ -187,7 +197,7 @@ class FrechetInfinity(OfAllFeatures):
         values = []
         for size in sizes:
             chosen = torch.randperm(n, generator=seeding.generator(0, f"fid infinity {size}"))[:size]
-            part = Moments.of(made[chosen.to(made.device)])
+            part = Moments.of(made[chosen.to(made.device)]).cpu()
             assert part.mean is not None
             values.append(frechet_distance(part.mean, part.covariance, real["mean"], real["covariance"]))
         _, intercept = np.polyfit(1 / sizes, values, 1)

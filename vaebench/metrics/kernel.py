@@ -1,5 +1,7 @@
 """Kernel distance between two sets of features: an unbiased estimate of a squared maximum mean discrepancy."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,9 +10,12 @@ from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Score
 from vaebench.metrics.collected import OfAllFeatures, checked
+from vaebench.metrics.distances import plain_float32
 
-BLOCK = 2048  # rows of a block of kernel values
+BLOCK = 256, 2048  # rows and columns of a block of kernel values on the CPU: 4 MiB in float64, which its caches hold
+BLOCK_ON_GPU = 2048, 16384
 SEED = 2020  # torch-fidelity's; its subsets are drawn here number for number, so that values agree with its
+_MARKED = 2**25  # of rows and subsets at most, that all pairs at once be summed for all subsets: 256 MiB
 
 
 def polynomial_mmd(first: Tensor, second: Tensor) -> float:
@@ -22,14 +27,45 @@ def polynomial_mmd(first: Tensor, second: Tensor) -> float:
     n, m = len(first), len(second)
     if min(n, m) < 2:
         raise ValueError(f"an unbiased estimate needs 2 rows or more, not {min(n, m)}")
-    x, y = first.double(), second.double()
-    within_x, within_y, between = _kernel(x, x), _kernel(y, y), _kernel(x, y)
-    value = (within_x.sum() - within_x.trace()) / (n * (n - 1)) + (within_y.sum() - within_y.trace()) / (m * (m - 1))
-    return float(value - 2 * between.mean())
+    pairs = [(first, first, n * (n - 1) / 2), (second, second, m * (m - 1) / 2), (first, second, -n * m / 2)]
+    total = first.new_zeros((), dtype=torch.float64)
+    for x, y, number in pairs:
+        for _, _, block in _kernels(x, y, torch.float64, same=number > 0):
+            total += block.sum() / number
+    return float(total)
 
 
-def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    return (x @ y.T / x.shape[1] + 1) ** 3
+def _kernels(x: Tensor, y: Tensor, dtype: torch.dtype, *, same: bool) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Kernel values of pairs a block at a time; with ``same`` of one set's rows with those after them, else 0."""
+    tall, wide = BLOCK if x.device.type == "cpu" else BLOCK_ON_GPU
+    one = torch.ones((), dtype=dtype, device=x.device)
+    for start in range(0, len(y), wide):
+        columns = y[start : start + wide].to(dtype)
+        for first in range(0, min(len(x), start + wide) if same else len(x), tall):
+            rows = x[first : first + tall].to(dtype)
+            left = max(start, first) if same else start
+            block = torch.addmm(one, rows, columns[left - start :].T, alpha=1 / x.shape[1]).pow_(3)
+            if same and first >= start:
+                block[:, : len(rows)].triu_(1)
+            yield slice(first, first + len(rows)), slice(left, start + len(columns)), block
+
+
+def _totals(
+    x: Tensor, y: Tensor, dtype: torch.dtype, marks: tuple[Tensor, Tensor] | None = None, *, same: bool
+) -> tuple[Tensor, Tensor]:
+    """Kernel values added up in float64: over the pairs of each marked subset (s,), and over those of each row (n,).
+
+    ``marks`` are (s, n) and (s, m), 1 for a subset's rows. With ``same`` no row is a pair with itself.
+    """
+    by_subset = torch.zeros(0 if marks is None else len(marks[0]), dtype=torch.float64, device=x.device)
+    by_row = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for rows, columns, block in _kernels(x, y, dtype, same=same):
+        by_row[rows] += block.sum(dim=1, dtype=torch.float64)
+        if same:
+            by_row[columns] += block.sum(dim=0, dtype=torch.float64)
+        if marks is not None:
+            by_subset += (marks[0][:, rows] @ block).mul_(marks[1][:, columns]).sum(dim=1)
+    return by_subset * (1 + same), by_row
 
 
 def mmd_derivatives(generated: Tensor, real: Tensor) -> Tensor:
@@ -38,27 +74,44 @@ def mmd_derivatives(generated: Tensor, real: Tensor) -> Tensor:
     Twice a row's mean kernel value with the other generated rows, less that with the real ones (Hoeffding 1948). In
     float32, since it is for the value's error only.
     """
-    x, y = generated.float(), real.float()
-    parts = []
-    for rows in x.split(BLOCK):
-        within = _kernel(rows, x).double().sum(dim=1) - ((rows.square().sum(dim=1) / x.shape[1] + 1) ** 3).double()
-        parts.append(2 * (within / (len(x) - 1) - _kernel(rows, y).double().mean(dim=1)))
-    return torch.cat(parts)
+    with plain_float32(generated.device):
+        _, within = _totals(generated, generated, torch.float32, same=True)
+        _, between = _totals(generated, real, torch.float32, same=False)
+    return 2 * (within / (len(generated) - 1) - between / len(real))
 
 
 def kernel_distance(generated: Tensor, real: Tensor, subsets: int, size: int) -> float:
     """Mean of :func:`polynomial_mmd` over ``subsets`` pairs of subsets of ``size`` rows, drawn without replacement."""
-    return float(np.mean(_of_subsets(generated, real, subsets, size)))
+    return float(np.mean(of_subsets(generated, real, subsets, size)[0]))
 
 
-def _of_subsets(generated: Tensor, real: Tensor, subsets: int, size: int) -> list[float]:
+def of_subsets(generated: Tensor, real: Tensor, subsets: int, size: int) -> tuple[list[float], Tensor]:
+    """:func:`polynomial_mmd` of each pair of subsets, and :func:`mmd_derivatives` of all rows.
+
+    Where subsets overlap so much that it is less work, each kernel value is computed once, for all of them and for
+    the derivatives, and all in float64.
+    """
     draw = np.random.RandomState(SEED)  # torch-fidelity's generator, for its very subsets
-    values = []
-    for _ in range(subsets):
-        x = generated[torch.from_numpy(draw.choice(len(generated), size, replace=False))]
-        y = real[torch.from_numpy(draw.choice(len(real), size, replace=False))]
-        values.append(polynomial_mmd(x, y))
-    return values
+    n, m = len(generated), len(real)
+    drawn = [[torch.from_numpy(draw.choice(count, size, replace=False)) for count in (n, m)] for _ in range(subsets)]
+    at_once = (n * n / 2 + m * m / 2 + n * m) * (1 + subsets / generated.shape[1])
+    apart = 2 * subsets * size**2 + (n * n / 2 + n * m) / 2  # of which the derivatives' float32 takes half the time
+    if at_once > apart or subsets * max(n, m) > _MARKED:
+        return [polynomial_mmd(generated[x], real[y]) for x, y in drawn], mmd_derivatives(generated, real)
+    x, y = (
+        _marked(rows, len(of), of.device) for rows, of in zip(zip(*drawn, strict=True), (generated, real), strict=True)
+    )
+    within_x, within = _totals(generated, generated, torch.float64, (x, x), same=True)
+    within_y, _ = _totals(real, real, torch.float64, (y, y), same=True)
+    both, between = _totals(generated, real, torch.float64, (x, y), same=False)
+    values = (within_x + within_y) / (size * (size - 1)) - 2 * both / size**2
+    return values.tolist(), 2 * (within / (n - 1) - between / m)
+
+
+def _marked(subsets: Sequence[Tensor], count: int, device: torch.device) -> Tensor:
+    """Float64 (s, count), 1 for each subset's rows."""
+    marks = torch.zeros(len(subsets), count, dtype=torch.float64)
+    return marks.scatter_(1, torch.stack(list(subsets)), 1).to(device)
 
 
 class KernelDistance(OfAllFeatures):
@@ -80,9 +133,8 @@ class KernelDistance(OfAllFeatures):
         reference = context.reference(self.space, context.split)
         real = checked(made, reference, 2)
         size = min(self._size, len(made), len(real))
-        values = _of_subsets(made, real.to(made.device), self._subsets, size)
+        values, derivatives = of_subsets(made, real.to(made.device), self._subsets, size)
         protocol = f"{self._stem}/poly3/{self._subsets}x{size}/n={len(made)}/{self._kind}"
-        derivatives = mmd_derivatives(made, real.to(made.device))
         return Score.influenced(float(np.mean(values)), derivatives * _stretch(derivatives, values, size), protocol)
 
 

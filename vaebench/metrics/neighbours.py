@@ -1,22 +1,18 @@
 """Neighbourhoods of features: precision, recall, density, coverage, copies.
 
-Pure functions of float features (n, d), on the CPU or a GPU. Distances are Euclidean, in float64, a block of pairs at
-a time: no matrix of all pairs is ever held.
+Pure functions of float features (n, d), on the CPU or a GPU. Distances are Euclidean, and all is decided as float64
+decides it, a block of pairs at a time: no matrix of all pairs is ever held.
 """
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from vaebench.core.errors import UserError
-from vaebench.metrics.distances import blocks, check, mean_row, squared
+from vaebench.metrics.distances import check
+from vaebench.metrics.pairs import Inside, inside_balls, nearest
 
-# |a|^2 + |b|^2 - 2ab errs by at most some d * 2.2e-16 of |a|^2 + |b|^2. Balls are wider by this much, so that a point
-# on the sphere (a copy of the neighbour that gave the radius, or of a centre of radius 0) is inside in every block.
-_ROUNDING = 1e-12
 _TIES = 8  # training images equally near to a point that are looked at
 
 
@@ -74,9 +70,13 @@ def manifold_coverage(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
     Raises :class:`UserError` where the dimensions differ or features are not finite, ``ValueError`` where radii are
     not one a centre.
     """
+    check(points, centres)
+    _check_radii(centres, radii)
     covered = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    for rows, _, inside in _within(points, centres, radii):
-        covered[rows] |= inside.any(dim=1)
+    if len(points) and len(centres):
+        for found, _ in inside_balls(centres, points, row_radii=radii[:, None]):
+            assert found is not None
+            covered[found.point] = True
     return covered
 
 
@@ -92,8 +92,14 @@ def precision_recall(
     check(real, generated)
     if real_radii is None:
         real_radii = nearest_distances(real, real, k, same=True)
-    precise = manifold_coverage(generated, real, real_radii).double()
-    recalled, derivatives = recalled_without_each(real, generated, k)
+    _check_radii(real, real_radii)
+    gone = _Recall(real, generated, k)
+    precise = torch.zeros(len(generated), dtype=torch.float64, device=generated.device)
+    for of_real, of_generated in inside_balls(real, generated, row_radii=real_radii[:, None], column_radii=gone.radii):
+        assert of_real is not None and of_generated is not None
+        precise[of_real.point] = 1
+        gone.see(of_generated)
+    recalled, derivatives = gone.conclude()
     return PrecisionRecall(
         precision=precise.mean().item(),
         recall=recalled.mean().item(),
@@ -103,35 +109,41 @@ def precision_recall(
     )
 
 
-def recalled_without_each(real: Tensor, generated: Tensor, k: int) -> tuple[Tensor, Tensor]:
+class _Recall:
     """Whether each real image is recalled, and what recall loses without each generated image, times (m - 1).
 
-    (n, d), (m, d) -> float64 (n,) and (m,). Without an image its ball is gone, and those that had it among their k
-    nearest reach out to the next one. So a real image is lost with the only ball that it lies in, unless one of those
-    reaches it, and one that lay in none is won where one does.
-    Raises :class:`UserError` where there are too few generated images for k neighbours.
+    Without an image its ball is gone, and those that had it among their k nearest reach out to the next one. So a
+    real image is lost with the only ball that it lies in, unless one of those reaches it, and one that lay in none is
+    won where one does.
     """
-    count = len(generated)
-    spare = min(k + 1, count - 1)  # the next one, where there is one
-    distances, numbers = _nearest(generated, generated, max(k, spare), same=True)
-    inner, outer, near = distances[:, k - 1], distances[:, spare - 1], numbers[:, :k]
-    balls = torch.zeros(len(real), dtype=torch.int64, device=real.device)
-    their_numbers = torch.zeros_like(balls)
-    reached: list[Tensor] = []  # (pairs, 2): a real image, and a generated one without which a ball would reach it
-    for (rows, columns, inside), (_, _, wider) in zip(
-        _within(real, generated, inner), _within(real, generated, outer), strict=True
-    ):
-        balls[rows] += inside.sum(dim=1)
-        centres = torch.arange(columns.start, columns.stop, device=real.device)
-        their_numbers[rows] += torch.where(inside, centres, 0).sum(dim=1)
-        image, centre = (wider & ~inside).nonzero(as_tuple=True)
-        pairs = torch.stack([(image + rows.start)[:, None].expand(-1, k), near[centre + columns.start]], dim=-1)
-        reached.append(pairs.flatten(0, 1).unique(dim=0) if len(pairs) else pairs.flatten(0, 1))
-    image, without = torch.cat(reached).unique(dim=0).T
-    won = torch.bincount(without[balls[image] == 0], minlength=count)
-    lost = torch.bincount(their_numbers[balls == 1], minlength=count)
-    kept = torch.bincount(without[(balls[image] == 1) & (their_numbers[image] == without)], minlength=count)
-    return (balls > 0).double(), (lost - kept - won).double() * (count - 1) / len(real)
+
+    def __init__(self, real: Tensor, generated: Tensor, k: int) -> None:
+        self._count = len(generated)
+        spare = min(k + 1, self._count - 1)  # the next one, where there is one
+        distances, numbers = _nearest(generated, generated, max(k, spare), same=True)
+        self.radii = distances[:, [k - 1, spare - 1]]
+        self._near = numbers[:, :k]
+        self._balls = torch.zeros(len(real), dtype=torch.int64, device=real.device)
+        self._their_numbers = torch.zeros_like(self._balls)  # added up: of one ball, the sum is its number
+        self._reached: list[Tensor] = []  # (p, 2): a real image, and a generated one without which a ball reaches it
+
+    def see(self, found: Inside) -> None:
+        """Take in the balls that real images lie in."""
+        inner = found.within[:, 0]
+        point, centre = found.point[inner], found.centre[inner]
+        self._balls.index_add_(0, point, torch.ones_like(point))
+        self._their_numbers.index_add_(0, point, centre)
+        point, near = found.point[~inner], self._near[found.centre[~inner]]
+        self._reached.append(torch.stack([point[:, None].expand_as(near), near], dim=-1).flatten(0, 1).unique(dim=0))
+
+    def conclude(self) -> tuple[Tensor, Tensor]:
+        """float64 (n,) and (m,)."""
+        balls, numbers, count = self._balls, self._their_numbers, self._count
+        image, without = torch.cat(self._reached).unique(dim=0).T
+        won = torch.bincount(without[balls[image] == 0], minlength=count)
+        lost = torch.bincount(numbers[balls == 1], minlength=count)
+        kept = torch.bincount(without[(balls[image] == 1) & (numbers[image] == without)], minlength=count)
+        return (balls > 0).double(), (lost - kept - won).double() * (count - 1) / len(balls)
 
 
 def density_coverage(
@@ -152,14 +164,15 @@ def density_coverage(
         raise UserError("density and coverage need generated images, there are none")
     if real_radii is None:
         real_radii = nearest_distances(real, real, k, same=True)
+    _check_radii(real, real_radii)
     balls = torch.zeros(len(generated), dtype=torch.float64, device=real.device)
     visitors = torch.zeros(len(real), dtype=torch.int64, device=real.device)
     their_numbers = torch.zeros_like(visitors)  # added up: of one visitor, the sum is its number
-    for rows, columns, inside in _within(generated, real, real_radii):
-        balls[rows] += inside.sum(dim=1)
-        visitors[columns] += inside.sum(dim=0)
-        numbers = torch.arange(rows.start, rows.stop, device=real.device)[:, None]
-        their_numbers[columns] += torch.where(inside, numbers, 0).sum(dim=0)
+    for found, _ in inside_balls(real, generated, row_radii=real_radii[:, None]):
+        assert found is not None
+        balls.index_add_(0, found.point, torch.ones_like(found.point, dtype=balls.dtype))
+        visitors.index_add_(0, found.centre, torch.ones_like(found.centre))
+        their_numbers.index_add_(0, found.centre, found.point)
     density, coverage = balls / k, (visitors > 0).double()
     alone = torch.bincount(their_numbers[visitors == 1], minlength=len(generated))
     return DensityCoverage(
@@ -194,43 +207,9 @@ def _nearest(queries: Tensor, keys: Tensor, k: int, *, same: bool) -> tuple[Tens
     check(queries, keys)
     if not 1 <= k <= len(keys) - same:
         raise UserError(f"there is no neighbour number {k} among {len(keys)} images: give more images, or a smaller k")
-    origin = mean_row(keys)
-    distances, numbers = [], []
-    for start, rows in blocks(queries, origin):
-        near = rows.new_empty(len(rows), 0)
-        number = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
-        for first, columns in blocks(keys, origin):
-            block = squared(rows, columns)
-            if same and start == first:
-                block.fill_diagonal_(math.inf)
-            nearest = block.topk(min(k, len(columns)), dim=1, largest=False)
-            near = torch.cat([near, nearest.values], dim=1)
-            number = torch.cat([number, nearest.indices + first], dim=1)
-            kept = near.topk(min(k, near.shape[1]), dim=1, largest=False)
-            near, number = kept.values, number.gather(1, kept.indices)
-        # The product picks the neighbours; their distances are taken from differences, where duplicates are at 0.
-        wanted = queries[start : start + len(rows)].double()
-        exact = [torch.linalg.vector_norm(wanted - keys[column].double(), dim=1) for column in number.T]
-        ordered = torch.stack(exact, dim=1).sort(dim=1)
-        distances.append(ordered.values)
-        numbers.append(number.gather(1, ordered.indices))
-    if not distances:
+    if len(queries) == 0:
         return queries.new_empty(0, k, dtype=torch.float64), queries.new_empty(0, k, dtype=torch.int64)
-    return torch.cat(distances), torch.cat(numbers)
-
-
-def _within(points: Tensor, centres: Tensor, radii: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-    """A block at a time: which of the points (rows) lie in the closed balls round which of the centres (columns)."""
-    check(points, centres)
-    _check_radii(centres, radii)
-    if len(centres) == 0:
-        return
-    origin, limits = mean_row(centres), radii.double().square()
-    for start, rows in blocks(points, origin):
-        for first, columns in blocks(centres, origin):
-            there = slice(first, first + len(columns))
-            inside = squared(rows, columns, slack=_ROUNDING) <= limits[there]
-            yield slice(start, start + len(rows)), there, inside
+    return nearest(queries, keys, k, same=same)
 
 
 def _check_radii(centres: Tensor, radii: Tensor) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaebench.blocks import bce_fake, bce_real
+from vaebench.core import seeding
 from vaebench.core.errors import UserError
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step
 from vaebench.core.recipe import Recipe
@@ -59,6 +60,7 @@ class DCGAN(GenerativeModel):
                 modules=[self.discriminator],
                 loss=self._discriminator_loss,
                 optimizer=partial(self._adam, lr=discriminator_rate),
+                replayable=True,
                 adversary="discriminator",
             ),
             Phase(
@@ -66,6 +68,7 @@ class DCGAN(GenerativeModel):
                 modules=[self.generator],
                 loss=self._generator_loss,
                 optimizer=partial(self._adam, lr=generator_rate),
+                replayable=True,
             ),
         ]
 
@@ -74,8 +77,7 @@ class DCGAN(GenerativeModel):
         return images
 
     def _drawn(self, batch: Batch, step: Step) -> Tensor:
-        shape = len(batch.images), self.latent_dim
-        return self._made(torch.randn(shape, generator=step.generator, device=batch.images.device))
+        return self._made(seeding.normal((len(batch.images), self.latent_dim), step.generator))
 
     def _discriminator_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         with torch.no_grad():

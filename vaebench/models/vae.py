@@ -68,6 +68,7 @@ class VAE(Autoencoder):
             loss=loss,
             optimizer=self._optimizer,
             schedule=self._schedule,
+            replayable=True,
         )
 
     def terms(self, images: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaebench.blocks import clip_weights, gradient_penalty, reparameterise
+from vaebench.core import seeding
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
 from vaebench.core.recipe import Recipe
@@ -62,6 +63,7 @@ class VAEWGAN(Autoencoder):
             loss=self._critic_loss,
             optimizer=self._critic_optimizer,
             repeats=self._critic_steps,
+            replayable=True,
             after_step=None if self._clip is None else partial(clip_weights, self.critic, self._clip),
             adversary="critic",
         )
@@ -86,15 +88,15 @@ class VAEWGAN(Autoencoder):
         half = len(images) // 2
         mean, log_variance = self.posterior(images[:half])
         reconstructions = self.decode(reparameterise(mean, log_variance, generator))
-        return torch.cat([reconstructions, self._sampled(len(images) - half, images.device, generator)])
+        return torch.cat([reconstructions, self._sampled(len(images) - half, generator)])
 
-    def _sampled(self, count: int, device: torch.device, generator: torch.Generator) -> Tensor:
-        return self.decode(torch.randn((count, self.latent_dim), generator=generator, device=device))
+    def _sampled(self, count: int, generator: torch.Generator) -> Tensor:
+        return self.decode(seeding.normal((count, self.latent_dim), generator))
 
     def _vae_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         terms, logits = self.vae.terms(batch.images, step.generator)
         half = len(logits) // 2
-        sampled = self._sampled(len(logits) - half, batch.images.device, step.generator)
+        sampled = self._sampled(len(logits) - half, step.generator)
         made = torch.cat([torch.sigmoid(logits[:half]), sampled])
         return {**terms, "adversarial": -self._adversarial_weight * self.critic(made).float().mean()}
 

@@ -25,18 +25,34 @@ PUBLISHED = "weights-inception-2015-12-05-6726825d.pth"  # the name ends in the 
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED}"
 STORED, TO_768 = "inception_2015_12_05.safetensors", "inception_2015_12_05_to768.safetensors"
 EPSILON: Final = 0.001  # of its batch normalisation
+SIDE: Final = 299  # of the images that it sees
 
 
 class Prepare(nn.Module):
-    """Images (n, 3, h, w) in [0, 1] -> 299 x 299 in [-1, 1), as the published network was fed."""
+    """Images (n, 3, h, w) in [0, 1] -> 299 x 299 in [-1, 1), channels last, as the published network was fed.
+
+    Bilinear as TensorFlow 1 did it: pixel i is read at i h / 299, without antialiasing. These are the very operations
+    of ``torch_fidelity.interpolate_compat_tensorflow``, so bits are equal; but what it does to four full-size images
+    (one a neighbour) is done here to two an axis, columns while the rows are still few: a tenth of the time.
+    """
 
     def forward(self, images: Tensor) -> Tensor:
-        from torch_fidelity.interpolate_compat_tensorflow import (  # noqa: PLC0415
-            interpolate_bilinear_2d_like_tensorflow1x,
-        )
+        rows = (images * 255).permute(0, 2, 3, 1).contiguous()
+        wide = _resampled(rows, axis=2)
+        whole = _resampled(wide.flatten(2), axis=1)  # a row of all its columns and channels lies in one piece
+        scaled: Tensor = whole.sub_(128).div_(128).unflatten(2, (SIDE, -1))
+        return scaled.permute(0, 3, 1, 2)
 
-        resized: Tensor = interpolate_bilinear_2d_like_tensorflow1x(images * 255, size=(299, 299), align_corners=False)
-        return (resized - 128) / 128
+
+def _resampled(images: Tensor, axis: int) -> Tensor:
+    """(n, h, w, ...) with so many positions along an axis that they are :data:`SIDE`."""
+    size = images.shape[axis]
+    place = torch.arange(SIDE, dtype=torch.float32, device=images.device) * (size / SIDE)
+    before = place.long()
+    share = (place - before).to(images.dtype).view([-1] + [1] * (images.ndim - axis - 1))
+    low = images.index_select(axis, before)
+    high = images.index_select(axis, (before + 1).clamp_(max=size - 1))
+    return high.sub_(low).mul_(share).add_(low)
 
 
 def _blocks() -> "OrderedDict[str, OrderedDict[str, nn.Module]]":

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vaebench.builtins import METRICS
-from vaebench.checkpoints import RunFolder
 from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.registry import did_you_mean
+from vaebench.record import RunFolder
 from vaebench.report.collect import (
     REAL,
     Measured,

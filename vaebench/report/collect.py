@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaebench import per_image
-from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.core import results
-from vaebench.core.dataset import strata
 from vaebench.core.errors import UserError
 from vaebench.core.places import runs_dir
 from vaebench.core.results import Result
+from vaebench.core.strata import strata
 from vaebench.per_image import PerImageValues, Series
 from vaebench.pictures import Pixels, gallery_file, load_gallery
+from vaebench.record import RunFolder, RunRecord
 
 REAL = "real"
 BASELINE = "baseline/"

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaebench.checkpoints import RunFolder
 from vaebench.core.places import write_atomic
 from vaebench.history import Progress, read
+from vaebench.record import RunFolder
 from vaebench.report.collect import Measured
 from vaebench.report.figures import COLOURS, STYLE
 

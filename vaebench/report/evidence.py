@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from vaebench import per_image
-from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.core import results
 from vaebench.core.places import make_dir, write_atomic
 from vaebench.core.results import Result
 from vaebench.pictures import gallery_file
 from vaebench.plates import folder_of, read_plates
+from vaebench.record import RunFolder, RunRecord
 from vaebench.report.collect import LABELS, Subject, current, values_of
 from vaebench.report.plates import stale_runs
 

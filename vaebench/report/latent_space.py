@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from vaebench.checkpoints import RunFolder
 from vaebench.core.results import PARTS, Result
+from vaebench.record import RunFolder
 from vaebench.report import leaderboard
 from vaebench.report.collect import BASELINE, REAL, all_folders, collect
 from vaebench.report.tables import short, to_markdown, to_text

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from vaebench.checkpoints import RunRecord
 from vaebench.core.places import write_atomic
 from vaebench.plates import Plate, folder_of, read_plates
+from vaebench.record import RunRecord
 from vaebench.report.collect import Measured, Subject
 
 log = logging.getLogger(__name__)

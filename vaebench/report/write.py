@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vaebench.checkpoints import RunFolder
 from vaebench.core.places import write_text
+from vaebench.record import RunFolder
 from vaebench.report import attributes, comparisons, latent_space, leaderboard, shift, variance
 from vaebench.report.collect import Measured, all_folders, collect
 from vaebench.report.curves import draw_curves

@@ -7,7 +7,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.compute import pick_device
 from vaebench.core import seeding
 from vaebench.core.context import Context
@@ -16,7 +15,9 @@ from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder
 from vaebench.features import Networks
 from vaebench.latents import Familiar
-from vaebench.measurement import OpenRun, Protocol, measure_opened, open_beside
+from vaebench.measurement import OpenRun, measure_opened, open_beside
+from vaebench.protocol import Protocol
+from vaebench.record import RunFolder, RunRecord
 from vaebench.runs import find_runs, open_dataset
 from vaebench.surroundings import Surroundings
 

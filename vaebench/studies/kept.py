@@ -9,14 +9,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vaebench.checkpoints import package_versions
-from vaebench.compute import machine
 from vaebench.core.places import make_dir, write_atomic, write_text
 from vaebench.pictures import Pixels
 from vaebench.plates import Plate, folder_of, save_plate
+from vaebench.record import package_versions
 from vaebench.runs import command_line, now
 from vaebench.storage import place_of
 from vaebench.studies.bench import Bench
+from vaebench.trials import machine
 
 Write = Callable[[Path], object]
 ORDER = ("sample", "reconstruct", "interpolate", "attributes", "correlate", "embed", "blend")  # in the report

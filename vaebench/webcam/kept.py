@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vaebench.checkpoints import RunFolder, RunRecord, package_versions
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import sha256_of, write_atomic, write_text
 from vaebench.framing import Framing
 from vaebench.latents import AttributeVector, Familiar
+from vaebench.record import RunFolder, RunRecord, package_versions
 from vaebench.svm.linear import LinearSVMs
 from vaebench.webcam.detected import Detected
 from vaebench.webcam.fitting import Fitted, Trust

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaebench.checkpoints import RunFolder, RunRecord
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, GenerativeModel
 from vaebench.core.registry import did_you_mean
 from vaebench.faces import Detector
 from vaebench.latents import Strangeness, position_of
+from vaebench.record import RunFolder, RunRecord
 from vaebench.runs import load_split, open_dataset
 from vaebench.webcam.detected import measure_detected
 from vaebench.webcam.fitting import Fitted, fit_reader, held_out, log, named

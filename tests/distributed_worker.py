@@ -1,0 +1,100 @@
+"""What ``torchrun`` starts in the tests of several processes: everything in one go, answers in files.
+
+torchrun --nproc-per-node 2 tests/distributed_worker.py FOLDER
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vaebench import evaluation, subjects
+from vaebench.compute import Compute
+from vaebench.core.errors import Elsewhere, UserError
+from vaebench.core.metric import Metric
+from vaebench.distribution import ALONE, Group, joined, synchronise_batch_norm
+from vaebench.features import Networks
+from vaebench.protocol import Protocol
+from vaebench.record import RunFolder
+from vaebench.runs import build_model, find_recipe, open_dataset
+from vaebench.surroundings import Surroundings
+from vaebench.training import Plan, train
+
+COMPUTE = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
+FAMILIES = ("vae", "dfcvae", "dcgan", "vaewgan")
+STEPS, BATCH, SAMPLES = 20, 16, 61
+METRICS = ("blur", "mse", "kl", "active_units", "posterior_mismatch", "fcd", "diversity", "interpolation_smoothness")
+
+
+def trained(family: str, folder: Path, group: Group = ALONE) -> None:
+    """A short training, a row a step."""
+    data = open_dataset("digits").load("train")
+    model = build_model(find_recipe(f"{family}-digits")[0], data.image_shape, 0)
+    plan = Plan(seed=0, batch_size=BATCH, steps=STEPS, compute=COMPUTE, log_every=1, save_every=1e9)
+    folder.mkdir(parents=True, exist_ok=True)
+    train(model, data, plan, RunFolder(folder), on_progress=lambda row: None, should_stop=lambda: False, group=group)
+
+
+def scores(group: Group = ALONE) -> dict[str, list[float]]:
+    """Value and standard error of every metric of an untrained VAE; of per-image values their product with 1, 2, …"""
+    data = open_dataset("digits").load("test")
+    model = build_model(find_recipe("vae-digits")[0], data.image_shape, 0).eval().requires_grad_(False)
+    networks = Networks()
+    context = subjects.context_of(model, Surroundings(data, None, networks).context(), "cpu")
+    metrics: list[Metric] = Protocol(metrics=METRICS).build(data)
+    needs = metrics[0].needs
+    for metric in metrics:
+        needs |= metric.needs
+    subject = subjects.of_model(
+        model, data, needs=needs, samples=SAMPLES, seed=0, device="cpu", context=context, group=group
+    )
+    found = {}
+    for metric, score in evaluation.measure(metrics, subject, networks, group):
+        order = 0.0 if score.per_image is None else (score.per_image * torch.arange(1, score.n + 1)).mean().item()
+        found[f"{metric.name}/{metric.protocol}"] = [score.value or 0.0, score.std_error or 0.0, order, float(score.n)]
+    return found
+
+
+def normalised(group: Group = ALONE) -> dict[str, list[float]]:
+    """Batch normalisation of this process's rows, its gradients and its running statistics."""
+    draw = torch.Generator().manual_seed(0)
+    norm, images = nn.BatchNorm2d(3), torch.randn(8, 3, 5, 5, generator=draw) * 3 + 1
+    weights = torch.randn(8, 3, 5, 5, generator=draw)
+    synchronise_batch_norm(norm, group)
+    mine = images[group.rank :: group.size].clone().requires_grad_()
+    made = norm(mine)
+    (made * weights[group.rank :: group.size]).mean().backward()
+    group.average_([norm.weight.grad, norm.bias.grad])
+    assert mine.grad is not None
+    parts = {"made": made, "slope": mine.grad / group.size, "weight": norm.weight.grad, "bias": norm.bias.grad}
+    parts |= {"mean": norm.running_mean, "variance": norm.running_var, "evaluated": norm.eval()(images)}
+    return {name: part.detach().flatten().tolist() for name, part in parts.items()}
+
+
+def spoken(group: Group) -> dict[str, object]:
+    """What the processes tell each other."""
+    said: dict[str, object] = {"any": group.any(group.rank == 1, False), "led": group.led(lambda: f"from {group.rank}")}
+    try:
+        group.led(lambda: (_ for _ in ()).throw(UserError("no")))
+    except Elsewhere:
+        said["refused"] = "elsewhere"
+    except UserError as error:
+        said["refused"] = str(error)
+    said["gathered"] = [part.decode() for part in group.gathered(b"x" * group.rank + b"!")]
+    said["share"] = [group.share(7).start, group.share(7).stop]
+    return said
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    with joined() as group:
+        for family in FAMILIES:
+            trained(family, folder / family, group)
+        answers = {"spoken": spoken(group), "normalised": normalised(group), "scores": scores(group)}
+        (folder / f"{group.rank}.json").write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

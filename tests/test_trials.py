@@ -1,0 +1,51 @@
+"""Trial trainings: measured once a machine and kept, so that the choice does not change with its load."""
+
+import json
+
+import pytest
+import torch
+
+from vaebench import trials
+from vaebench.core.places import cache_dir
+from vaebench.core.processors import cores
+from vaebench.memory import keep_freed_memory
+from vaebench.trials import Trial
+
+RATES = {"fp32/1": 100.0, "bf16/1": 250.0}
+
+
+def test_a_machine_is_measured_once(monkeypatch):
+    monkeypatch.setattr(trials, "measure", lambda device: dict(RATES))
+    assert trials.measured("cpu") == RATES
+    monkeypatch.setattr(trials, "measure", lambda device: pytest.fail("measured again"))
+    assert trials.measured("cpu") == RATES
+    kept = json.loads((cache_dir() / "compute.json").read_text())
+    assert kept == {trials.machine("cpu"): RATES}
+
+
+def test_a_damaged_cache_is_measured_anew(monkeypatch):
+    monkeypatch.setattr(trials, "measure", lambda device: dict(RATES))
+    cache_dir().mkdir(parents=True)
+    (cache_dir() / "compute.json").write_text("{")
+    assert trials.measured("cpu") == RATES
+
+
+def test_every_setting_is_tried_and_threads_and_global_generator_are_left_alone():
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    tried = [Trial.parse(name) for name in trials.measure("cpu")]
+    assert {trial.precision for trial in tried} == {"fp32", "bf16"}
+    assert {trial.threads for trial in tried} == {1, cores()}
+    assert sum(not trial.channels_last for trial in tried) == 1
+    assert [trial.at_once for trial in tried if trial.at_once > 1] == [cores()] * (cores() > 1)
+    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("name", ["fp32/1", "bf16/16/contiguous", "bf16/1/x2", "fp32/2/contiguous/x8"])
+def test_a_trial_is_its_name(name):
+    assert str(Trial.parse(name)) == name
+
+
+def test_freed_memory_is_kept_where_the_c_library_can():
+    import platform
+
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

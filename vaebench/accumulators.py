@@ -1,0 +1,92 @@
+"""What accumulators know, as bytes that travel between processes: tensors as safetensors, the rest as JSON."""
+
+import copy
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vaebench.core.errors import UserError
+from vaebench.core.metric import Accumulator
+
+_STRUCTURE = "structure"
+_TENSOR, _DEVICE, _TUPLE, _INSIDE = "tensor", "device", "tuple", "inside"  # what stands for what JSON lacks
+
+
+def pack(accumulators: Sequence[Accumulator], notes: Sequence[str]) -> bytes:
+    """What each accumulator knows, and a note on each.
+
+    Raises :class:`UserError` for an attribute that cannot travel: neither one of those that
+    :class:`vaebench.core.metric.Accumulator` names, nor a constant.
+    """
+    tensors: list[Tensor] = []
+    structure = [[_known(part, tensors) for part in accumulators], list(notes)]
+    content = torch.frombuffer(bytearray(json.dumps(structure).encode()), dtype=torch.uint8)
+    numbered = {str(number): tensor.detach().to("cpu", copy=True).contiguous() for number, tensor in enumerate(tensors)}
+    packed: bytes = save({**numbered, _STRUCTURE: content})
+    return packed
+
+
+def unpack(content: bytes, like: Sequence[Accumulator]) -> tuple[list[Accumulator], list[str]]:
+    """Accumulators as those in ``like`` that know what :func:`pack` was given, and the notes."""
+    tensors = load(content)
+    structure, notes = json.loads(tensors[_STRUCTURE].numpy().tobytes())
+    made = [copy.copy(part) for part in like]
+    for accumulator, known in zip(made, structure, strict=True):
+        _learn(accumulator, known, tensors)
+    return made, notes
+
+
+def _known(accumulator: Accumulator, tensors: list[Tensor]) -> dict[str, Any]:
+    """The attributes that travel, by name."""
+    found = {}
+    for name, value in vars(accumulator).items():
+        if isinstance(value, Accumulator):
+            found[name] = {_INSIDE: _known(value, tensors)}
+        elif isinstance(value, Tensor | list | int | float | None):
+            found[name] = _written(value, tensors, f"{type(accumulator).__name__}.{name}")
+        elif isinstance(value, dict | set):
+            raise _stuck(f"{type(accumulator).__name__}.{name}", value)
+    return found
+
+
+def _written(value: Any, tensors: list[Tensor], name: str) -> Any:
+    if isinstance(value, Tensor):
+        place = next((at for at, known in enumerate(tensors) if known is value), len(tensors))
+        tensors[place:] = tensors[place:] or [value]  # several metrics keep the same rows: they go once
+        return {_TENSOR: place, _DEVICE: value.device.type}
+    if isinstance(value, list):
+        return [_written(item, tensors, name) for item in value]
+    if isinstance(value, tuple):
+        return {_TUPLE: [_written(item, tensors, name) for item in value]}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise _stuck(name, value)
+
+
+def _stuck(name: str, value: object) -> UserError:
+    kind = type(value).__name__
+    return UserError(f"{name} is a {kind}, which cannot go to another process: keep tensors, or use one process")
+
+
+def _learn(accumulator: Accumulator, known: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    for name, value in known.items():
+        if isinstance(value, dict) and _INSIDE in value:
+            inside = copy.copy(getattr(accumulator, name))
+            _learn(inside, value[_INSIDE], tensors)
+            setattr(accumulator, name, inside)
+        else:
+            setattr(accumulator, name, _read(value, tensors))
+
+
+def _read(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_read(item, tensors) for item in value]
+    if isinstance(value, dict):
+        if _TENSOR in value:
+            return tensors[str(value[_TENSOR])].to(value[_DEVICE])
+        return tuple(_read(item, tensors) for item in value[_TUPLE])
+    return value

@@ -1,0 +1,206 @@
+"""Several processes at one job, as ``torchrun`` starts them: who this one is, and what they tell each other.
+
+A run with one process is the same code: a group of one is told what it says itself.
+"""
+
+import datetime
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from vaebench.core.errors import Elsewhere, Interrupted, UserError
+from vaebench.core.processors import processes
+
+PATIENCE = datetime.timedelta(hours=12)  # others wait while the first one measures alone
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The processes of a job, and which of them this one is."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes, all in one message."""
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.flatten().float() for tensor in tensors])
+        distributed.all_reduce(flat)
+        flat /= self.size
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes; gradients pass, summed likewise."""
+        summed: Tensor = _Sum.apply(tensor) if self.size > 1 else tensor
+        return summed
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Each flag, if any process raised it: so all take the same way, whatever their clocks say."""
+        if self.size == 1:
+            return flags
+        raised = torch.tensor(flags, dtype=torch.uint8)
+        distributed.all_reduce(raised, distributed.ReduceOp.MAX)
+        return tuple(bool(flag) for flag in raised)
+
+    def led(self, act: Callable[[], str]) -> str:
+        """What ``act`` says, done by the first process alone; where it fails with a :class:`UserError`, all do."""
+        if self.size == 1:
+            return act()
+        answer = ""
+        if self.leads:
+            try:
+                answer = f"+{act()}"
+            except UserError as error:
+                answer = f"-{error}"
+        answer = self._told(answer)
+        if answer.startswith("-"):
+            raise self.error(answer[1:])
+        return answer[1:]
+
+    def error(self, text: str) -> UserError:
+        """What to raise where every process raises the same: the first one says it, the others are silent."""
+        return UserError(text) if self.leads else Elsewhere(text)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.any(False)
+
+    def gathered(self, content: bytes) -> list[bytes]:
+        """Every process's bytes, in order, at the first process; nothing at the others."""
+        if self.size == 1:
+            return [content]
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        distributed.all_gather(sizes, torch.tensor([len(content)]))
+        if not self.leads:
+            distributed.send(_as_tensor(content), 0)
+            return []
+        received = [content]
+        for rank in range(1, self.size):
+            part = torch.empty(int(sizes[rank]), dtype=torch.uint8)
+            distributed.recv(part, rank)
+            received.append(part.numpy().tobytes())
+        return received
+
+    def share(self, n: int) -> slice:
+        """This process's share of ``n`` rows, contiguous: the shares in order are all rows in order."""
+        return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
+
+    def _told(self, text: str) -> str:
+        content = text.encode()
+        length = torch.tensor([len(content)])
+        distributed.broadcast(length, 0)
+        told = _as_tensor(content) if self.leads else torch.empty(int(length), dtype=torch.uint8)
+        distributed.broadcast(told, 0)
+        return told.numpy().tobytes().decode()
+
+
+ALONE = Group()
+
+
+def _as_tensor(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+
+
+class _Sum(torch.autograd.Function):
+    """Each process's loss depends on all processes' tensors, so gradients are summed as the tensors are."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        summed = tensor.clone()
+        distributed.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.clone()
+        distributed.all_reduce(summed)
+        return summed
+
+
+@contextmanager
+def joined() -> Iterator[Group]:
+    """The group that ``torchrun`` started, or a group of one; on a GPU each process has the one of its local rank.
+
+    Where another process has gone, what this one was doing ends as :class:`Interrupted`: the last checkpoint stands.
+    """
+    if processes() == 1:
+        yield ALONE
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    group = Group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    try:
+        distributed.init_process_group(
+            backend, store=_meeting_place(group), rank=group.rank, world_size=group.size, timeout=PATIENCE
+        )
+        yield group
+        distributed.destroy_process_group()
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise Interrupted("another process of this job has gone, the last checkpoint stands") from error
+
+
+def _meeting_place(group: Group) -> Any:
+    """Where processes find each other: the launcher's store, or else one of the first process.
+
+    With a prefix of its own for every restart: the launcher's store still has the addresses of those who have gone,
+    and a process that starts before another would wait for the dead one.
+    """
+    serve = group.leads and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = distributed.TCPStore(*address, is_master=serve)  # type: ignore[attr-defined]
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return distributed.PrefixStore(f"restart-{restart}", store)  # type: ignore[attr-defined]
+
+
+def synchronise_batch_norm(module: nn.Module, group: Group) -> None:
+    """Let every batch normalisation inside take its statistics over the processes' batches together, in place.
+
+    As if the batch were whole (Ioffe and Szegedy 2015); parameters, buffers and their names stay what they are.
+    """
+    if group.size > 1:
+        for part in module.modules():
+            if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+                setattr(part, "forward", partial(_normalised_together, part, group))  # noqa: B010
+
+
+def _normalised_together(norm: nn.BatchNorm1d | nn.BatchNorm2d, group: Group, x: Tensor) -> Tensor:
+    if not norm.training:
+        evaluated: Tensor = type(norm).forward(norm, x)
+        return evaluated
+    over = [0, *range(2, x.ndim)]
+    per_channel = (1, -1, *[1] * (x.ndim - 2))
+    wide, count = x.float(), x.numel() // x.shape[1] * group.size
+    mean = group.sum(wide.sum(over)) / count
+    centred = wide - mean.view(per_channel)
+    variance = group.sum(centred.square().sum(over)) / count
+    if norm.track_running_stats:
+        _track(norm, mean.detach(), variance.detach() * (count / max(count - 1, 1)))
+    scale = torch.rsqrt(variance + norm.eps)
+    scale = scale * norm.weight if norm.affine else scale
+    made = centred * scale.view(per_channel)
+    return (made + norm.bias.view(per_channel) if norm.affine else made).to(x.dtype)
+
+
+@torch.no_grad()
+def _track(norm: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    assert norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None
+    norm.num_batches_tracked += 1
+    share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, share)
+    norm.running_var.lerp_(variance, share)

@@ -1,0 +1,177 @@
+"""How a run is made: claimed by one worker, trained, finished; whatever of it exists is gone on with, or left."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from vaebench.checkpoints import finish
+from vaebench.compute import Compute, describe
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.errors import Busy, Interrupted, UserError
+from vaebench.core.model import trained_modules
+from vaebench.core.places import exclusive, make_dir, runs_dir
+from vaebench.core.recipe import Recipe
+from vaebench.distribution import ALONE, Group
+from vaebench.history import Progress
+from vaebench.record import RunFolder, RunRecord, package_versions
+from vaebench.runs import build_model, command_line, now
+from vaebench.training import Plan, check_optimisers, train
+
+# of a run that goes on, the settings that decide the last bits are those that it was begun with
+DECISIVE = ("precision", "channels_last", "compile", "threads", "fused", "sync_batch_norm")
+
+Outcome = Literal["trained", "finished", "busy"]  # finished: before this; busy: another process is at it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training: a configured recipe, where it came from, a seed and a length."""
+
+    recipe: Recipe
+    reference: str
+    seed: int
+    steps: int | None = None
+    epochs: int | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it goes."""
+        return RunFolder(runs_dir() / self.recipe.name / f"seed-{self.seed}")
+
+
+def train_run(
+    job: Job,
+    data: ImageDataset,
+    compute: Compute,
+    *,
+    resume: bool,
+    save_every: float,
+    on_progress: Callable[[Progress], None],
+    group: Group = ALONE,
+) -> Outcome:
+    """Train one run into its folder, all processes of ``group`` together. Nothing that exists is lost.
+
+    A checkpoint is written every ``save_every`` seconds. Raises :class:`UserError` where the folder holds another
+    training, or an interrupted one and ``resume`` is not set; ``Interrupted`` after saving on SIGINT or SIGTERM.
+    """
+    model = build_model(job.recipe, data.image_shape, job.seed)  # first: refused settings must leave no folder behind
+    check_optimisers(model, compute)
+    with ExitStack() as held:
+
+        def claim() -> str:
+            """The folder is this job's from here on, until its first process ends, however it ends."""
+            make_dir(job.folder.path)
+            try:
+                held.enter_context(exclusive(job.folder.path, wait=False))
+            except Busy:
+                return ""
+            return json.dumps([asdict(part) for part in _claim(job, data, compute, resume=resume)])
+
+        claimed = group.led(claim)
+        if not claimed:
+            return "busy"
+        record, compute = (
+            make(**fields) for make, fields in zip((RunRecord, Compute), json.loads(claimed), strict=True)
+        )
+        if record.data_fingerprint != data.fingerprint:
+            raise UserError(f"process {group.rank} has other images than the first: give all the same VAEBENCH_DATA")
+        if record.status == "finished":
+            return "finished"
+        plan = Plan(
+            seed=job.seed,
+            batch_size=record.batch_size,
+            steps=record.steps,
+            compute=compute,
+            save_every=save_every,
+        )
+        with stop_signals() as should_stop:
+            facts = train(model, data, plan, job.folder, on_progress=on_progress, should_stop=should_stop, group=group)
+            if group.leads:
+                finish(job.folder, record, trained_modules(model, model.phases()), facts)
+            (stop,) = group.any(should_stop())
+            if stop:
+                said = f"{job.folder.path} is finished, what comes after it is not begun"
+                raise Interrupted(said if group.leads else "")
+    return "trained"
+
+
+def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> tuple[RunRecord, Compute]:
+    """The run's record, new or found; a found one decides the compute, since it decides the last bits."""
+    folder = job.folder
+    wanted = _new_record(job, data, compute)
+    if not folder.exists():
+        folder.write_record(wanted)
+        return wanted, compute
+    found = folder.read_record()
+    if resume and job.steps is None and job.epochs is None:
+        wanted = replace(wanted, steps=found.steps)  # go on as begun, unless a length is asked for
+    conflicts = found.conflicts(wanted)
+    if conflicts and found.status != "finished" and not folder.state.exists():
+        folder.write_record(wanted)  # it failed before its first checkpoint: there is nothing to lose
+        found, conflicts = wanted, []
+        resume = True
+    if resume and conflicts == ["steps"] and found.steps < wanted.steps and folder.state.exists():
+        found = replace(found, steps=wanted.steps, status="training", weights_sha256="", facts={})
+        folder.write_record(found)
+    elif conflicts:
+        raise UserError(
+            f"{folder.path} holds a run with other {', '.join(conflicts)}: "
+            "move it away, or train into another place (VAEBENCH_RUNS=DIR)"
+        )
+    if found.status != "finished" and not resume:
+        raise UserError(f"{folder.path} holds an interrupted run: add --resume to go on, or move the folder away")
+    if found.status == "finished" and not folder.weights.exists():
+        raise UserError(f"{folder.weights} is missing: restore it, or move {folder.path} away and train again")
+    return found, replace(compute, **{name: found.compute[name] for name in DECISIVE if name in found.compute})
+
+
+def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:
+    recipe = job.recipe
+    per_epoch = len(data) // recipe.batch_size
+    if per_epoch < 1:
+        raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={recipe.batch_size}")
+    epochs = recipe.epochs if job.epochs is None else job.epochs
+    steps = per_epoch * epochs if job.steps is None else job.steps
+    if steps < 1:
+        raise UserError(f"{recipe.name} would train {steps} steps: give --steps or --epochs of 1 or more")
+    return RunRecord(
+        recipe=recipe.name,
+        reference=job.reference,
+        seed=job.seed,
+        dataset=recipe.dataset,
+        dataset_options=dict(recipe.dataset_options),
+        data_fingerprint=data.fingerprint,
+        images=len(data),
+        image_shape=list(data.image_shape),
+        hyperparameters=recipe.resolved(),
+        batch_size=recipe.batch_size,
+        steps=steps,
+        compute=describe(compute),
+        versions=package_versions(),
+        command=command_line(),
+        created=now(),
+    )
+
+
+@contextmanager
+def stop_signals(tell: Callable[[int], object] = lambda number: None) -> Iterator[Callable[[], bool]]:
+    """While inside, SIGINT and SIGTERM are noted, and told; a second SIGINT is Python's own.
+
+    What is yielded says whether one came: a training stops after its step.
+    """
+    asked: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        asked.append(number)
+        tell(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

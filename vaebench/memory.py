@@ -1,0 +1,50 @@
+"""Memory of a training: how much it held at most, and how the system is kept from clearing it anew each step."""
+
+import ctypes
+import platform
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+
+def forget_peak_memory(device: torch.device | str) -> None:
+    """Start :func:`peak_memory` anew, where the system can: a process trains several runs."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # Linux only; elsewhere the peak is the process's
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory(device: torch.device | str) -> int:
+    """Bytes held at most since :func:`forget_peak_memory`: on a GPU by tensors, on a CPU by the whole process.
+
+    The process is the interpreter and its libraries too (about 0.4 GB), and the images, which lie in its memory.
+    """
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError, StopIteration):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return 1024 * int(next(line for line in status if line.startswith("VmHWM:")).split()[1])
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:  # Windows
+        return 0
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else 1024 * largest
+
+
+def keep_freed_memory() -> bool:
+    """Ask the C library to keep freed memory for the next step instead of returning it to the system.
+
+    A training step frees and asks for the same megabytes again; glibc hands blocks of that size back at once and
+    the system must clear each page anew, which cost a fifth of a CPU training step when this was measured
+    (benchmarks/speed/train_mnist.py). Changes no number. ``False`` where there is no glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    # mallopt's M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD, which may be 32 MiB at most
+    return all(library.mallopt(option, size) for option, size in ((-1, 1 << 30), (-2, 1 << 26), (-3, 1 << 25)))

@@ -1,0 +1,126 @@
+"""Trial trainings: how fast this machine trains in each precision, thread count and layout, measured once and kept."""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from vaebench.blocks import digit_encoder
+from vaebench.core.errors import UserError
+from vaebench.core.places import cache_dir, write_text
+from vaebench.core.processors import cores
+
+BATCH, STEPS, UNCOUNTED = 32, 7, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One way to train; ``at_once`` trainings side by side count together."""
+
+    precision: str
+    threads: int
+    channels_last: bool = True
+    at_once: int = 1
+
+    def __str__(self) -> str:
+        """``bf16/2``, ``bf16/2/contiguous``, ``bf16/1/x2``: as the cache and ``vaebench doctor`` name it."""
+        layout = "" if self.channels_last else "/contiguous"
+        return f"{self.precision}/{self.threads}{layout}" + (f"/x{self.at_once}" if self.at_once > 1 else "")
+
+    @classmethod
+    def parse(cls, name: str) -> "Trial":
+        """The inverse of ``str``."""
+        precision, threads, *rest = name.split("/")
+        beside = [int(part[1:]) for part in rest if part.startswith("x")]
+        return cls(precision, int(threads), "contiguous" not in rest, *beside)
+
+
+def machine(device: str) -> str:
+    """What the measurement holds for: processor or GPU, cores, torch version."""
+    if device != "cpu":
+        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    else:
+        name = processor()
+    return f"{name}, {cores()} cores, torch {torch.__version__}"
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def measured(device: str) -> dict[str, float]:
+    """Training images per second by :class:`Trial`, from the cache or measured now (some seconds)."""
+    path, key = cache_dir() / "compute.json", machine(device)
+    try:
+        known: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if key not in known:
+        known[key] = measure(device)
+        try:
+            write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+        except UserError:
+            return {f"fp32/{cores()}": 1.0}  # what cannot be kept would differ from start to start
+    return known[key]
+
+
+def measure(device: str) -> dict[str, float]:
+    """Rates of a small convolutional training step, batch 32.
+
+    At each precision and thread count worth trying; then the best of them in the other layout; then, on a CPU, as many
+    trainings at once as there are processors, a thread each.
+    """
+    before = torch.get_num_threads()
+    on_cpu = torch.device(device).type == "cpu"
+    counts = sorted({1, cores()}) if on_cpu else [cores()]
+    rates = _rates(device, (Trial(precision, threads) for precision in ("fp32", "bf16") for threads in counts))
+    best = max(rates, key=rates.__getitem__)
+    rates |= _rates(device, [replace(best, channels_last=False)])
+    if on_cpu and cores() > 1:
+        rates |= _rates(device, [replace(best, threads=1, at_once=cores())])
+    torch.set_num_threads(before)
+    return {str(trial): rate for trial, rate in rates.items()}
+
+
+def _rates(device: str, trials: Iterable[Trial]) -> dict[Trial, float]:
+    return {trial: round(_rate(device, trial), 1) for trial in trials}
+
+
+def _rate(device: str, trial: Trial) -> float:
+    torch.set_num_threads(trial.threads)
+    with ThreadPoolExecutor(trial.at_once) as trainings:
+        return sum(trainings.map(lambda number: _alone(device, trial, number), range(trial.at_once)))
+
+
+def _alone(device: str, trial: Trial, number: int) -> float:
+    """Images a second of one training; its weights and images are drawn from generators of their own."""
+    layout = torch.channels_last if trial.channels_last else torch.contiguous_format
+    draw = torch.Generator().manual_seed(number)
+    with torch.device("meta"):  # real ones would be drawn from the global generator
+        network = digit_encoder(5)
+    network.to_empty(device=device)
+    for parameter in network.parameters():
+        parameter.data.copy_(0.05 * torch.randn(parameter.shape, generator=draw))
+    network.to(memory_format=layout)
+    images = torch.rand(BATCH, 1, 28, 28, generator=draw).to(device).contiguous(memory_format=layout)
+    seconds = []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=trial.precision == "bf16"):
+            mean, log_variance = network(images)
+        (mean.float().square().sum() + log_variance.float().square().sum()).backward()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return BATCH / statistics.median(seconds[UNCOUNTED:])
