@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,27 @@ def test_no_engine_is_loaded(arguments, says):
     modules, said = loaded_by(arguments)
     assert says in said
     assert "vaebench" in modules
+    assert not modules & HEAVY
+
+
+EVIDENCE = Path(__file__).resolve().parents[1] / "reports" / "mnist" / "evidence"
+
+
+def test_checking_a_table_loads_no_engine():
+    table = str(EVIDENCE.parent / "leaderboard.csv")
+    modules, said = loaded_by(["check", table, "--baseline", table])
+    assert "ok" in said
+    assert not modules & HEAVY
+
+
+def test_a_report_loads_no_torch_and_one_that_stands_loads_no_engine(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAEBENCH_RUNS", str(EVIDENCE))
+    arguments = ["report", "--out", str(tmp_path)]
+    modules, said = loaded_by(arguments)
+    assert "index.html" in said
+    assert "matplotlib" in modules and not modules & {"torch", "torchvision", "sklearn"}
+    modules, said = loaded_by(arguments)
+    assert "nothing new since" in said
     assert not modules & HEAVY
 
 

@@ -173,13 +173,21 @@ def report(
     latex: Annotated[bool, typer.Option("--latex", help="leaderboard.tex as well, for booktabs")] = False,
     evidence: Annotated[bool, typer.Option("--evidence", help="what it was made from as well, to be rebuilt")] = False,
 ) -> None:
-    """Write tables, page and figures from what has been measured."""
+    """Write tables, page and figures from what has been measured; says so at once where nothing is new."""
+    from vaebench.report import unchanged
+
+    wanted = {"published": published, "latex": latex, "evidence": evidence}
+    if same := unchanged.datasets_unchanged({"dataset": dataset, **wanted}, out_dir):
+        for name in same:
+            say(f"{name}: nothing new since {out_dir / name / 'index.html'} was written")
+        return
     from vaebench.report.collect import all_folders, datasets_measured
 
     found = [dataset] if dataset else datasets_measured(all_folders())
     if not found:
         raise UserError("nothing has been measured yet: run 'vaebench evaluate --all' first")
-    write_reports(dict.fromkeys(found, ()), out_dir, published=published, latex=latex, evidence=evidence)
+    write_reports(dict.fromkeys(found, ()), out_dir, **wanted)
+    unchanged.remember({"dataset": dataset, **wanted}, out_dir, found)
 
 
 @app.command(epilog="Example: vaebench compare dfcvae-mnist vae-mnist")

@@ -41,7 +41,7 @@ def keep_freed_memory() -> bool:
 
     A training step frees and asks for the same megabytes again; glibc hands blocks of that size back at once and
     the system must clear each page anew, which cost a fifth of a CPU training step when this was measured
-    (benchmarks/speed/train_mnist.py). Changes no number. ``False`` where there is no glibc.
+    (benchmarks/speed/train.py). Changes no number. ``False`` where there is no glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

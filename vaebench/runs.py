@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from vaebench.builtins import DATASETS, RECIPES
 from vaebench.checkpoints import load_weights
 from vaebench.core import seeding
@@ -128,7 +130,9 @@ def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel
         )
     model = build_model(replace(recipe, hyperparameters=parameters), shape, record.seed)
     load_weights(folder.weights, trained_modules(model, model.phases()))
-    return record, model.to(device).eval().requires_grad_(False)
+    # channels_last: up to twice the rate of decoders on a CPU, and what a GPU's convolutions want
+    model.to(device).to(memory_format=torch.channels_last)
+    return record, model.eval().requires_grad_(False)
 
 
 def _from_json(value: object) -> object:

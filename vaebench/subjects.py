@@ -17,7 +17,8 @@ from vaebench.distribution import ALONE, Group
 from vaebench.latents import line
 from vaebench.views import VIEWS
 
-BATCH = 500
+BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)
+BATCH_ON_GPU = 512
 PATHS, FRAMES = 200, 11  # straight lines between prior draws, and images on each, ends included
 FIELDS = {
     Need.REAL: "real",
@@ -67,7 +68,7 @@ def of_model(
     def batches() -> Iterator[EvalBatch]:
         # all at once: torch.randn's stream depends on how many numbers a call asks for
         noise = torch.randn(len(data), model.latent_dim, generator=seeding.generator(seed, "posterior draws"))
-        for rows in torch.arange(len(data))[group.share(len(data))].split(BATCH):
+        for rows in torch.arange(len(data))[group.share(len(data))].split(batch_on(device)):
             real = to_float(data.images[rows].to(device))
             filled: dict[str, Any] = {"real": real, **_labels(data, rows)}
             if isinstance(model, Autoencoder) and wanted & (Need.RECONSTRUCTION | Need.DRAW | Need.LATENT):
@@ -80,12 +81,17 @@ def of_model(
             yield EvalBatch(**filled)
         if Need.SAMPLE in wanted:
             prior = torch.randn(samples, model.latent_dim, generator=seeding.generator(seed, "samples"))
-            for latents in prior[group.share(samples)].split(BATCH):
+            for latents in prior[group.share(samples)].split(batch_on(device)):
                 yield EvalBatch(sample=model.decode(latents.to(device)))
         if Need.PATH in wanted:
             yield from _paths(model, seed, device, group)
 
     return Subject(provides=provides, batches=batches(), context=context)
+
+
+def batch_on(device: torch.device | str) -> int:
+    """Images that go through a model at a time."""
+    return BATCH_ON_GPU if torch.device(device).type == "cuda" else BATCH
 
 
 def context_of(model: GenerativeModel, context: Context, device: torch.device | str) -> Context:
@@ -99,7 +105,7 @@ def _paths(model: GenerativeModel, seed: int, device: torch.device | str, group:
     """Images along straight lines between pairs of prior draws."""
     ends = torch.randn(2, PATHS, model.latent_dim, generator=seeding.generator(seed, "paths"))
     latents = line(ends[0], ends[1], FRAMES)[group.share(PATHS)]
-    for part in latents.split(BATCH // FRAMES):
+    for part in latents.split(batch_on(device) // FRAMES):
         images = model.decode(part.flatten(0, 1).to(device))
         yield EvalBatch(path=images.unflatten(0, (len(part), FRAMES)))
 
@@ -112,7 +118,10 @@ def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -
     def latents(split: str, view: str) -> Tensor:
         if (split, view) not in known:
             images = context.data(split).images
-            parts = [model.posterior(VIEWS[view](to_float(part.to(device))))[0].cpu() for part in images.split(BATCH)]
+            parts = [
+                model.posterior(VIEWS[view](to_float(part.to(device))))[0].cpu()
+                for part in images.split(batch_on(device))
+            ]
             known[split, view] = torch.cat(parts).clone()
         return known[split, view]
 
@@ -134,7 +143,7 @@ def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -
     @torch.inference_mode()
     def over_batches(rows: Tensor) -> Tensor:
         # clone: what inference mode makes may not be used outside it
-        return torch.cat([function(part.to(device)).cpu() for part in rows.split(BATCH)]).clone()
+        return torch.cat([function(part.to(device)).cpu() for part in rows.split(batch_on(device))]).clone()
 
     return over_batches
 
