@@ -103,6 +103,7 @@ def fastest(bare: Bare, ready: Tensor) -> tuple[int, str]:
 def evaluated(given: argparse.Namespace, networks: Networks, context: Context, data: ImageDataset) -> dict[str, Work]:
     """A whole evaluation of a recipe's decoder, made anew for each round, and the decoder's part of it."""
     model = build_model(find_recipe(given.recipe)[0], data.image_shape, 0).to(networks.device).eval()
+    model.to(memory_format=torch.channels_last)  # as a run is opened
     options = {"needs": Need.SAMPLE, "samples": given.images, "seed": 0, "device": networks.device}
 
     def made() -> subjects.Subject:
