@@ -4,6 +4,7 @@ Ways that round differently part slowly, and games amplify what little parts the
 where arithmetic is fp32, and bfloat16 is held against the plain path at each of its steps, from the same weights.
 """
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,13 @@ def _loss_and_gradient(phase, optimizer, batch: Batch, step, precision):
     terms.sum().backward()
     gradient = torch.cat([p.grad.flatten() for module in phase.modules for p in module.parameters()])
     return terms.detach(), gradient
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none here")
+def test_compiled_modules_stay_with_the_plain_path(digits, plain, tmp_path):
+    """A game of two phases; a quarter of a minute, so one family stands for all."""
+    fast = losses("dcgan", digits, replace(PLAIN, compile=True), tmp_path / "fast")
+    assert ((fast - plain("dcgan")).abs() / plain("dcgan").abs().mean(0)).max() < TOLERANCE["dcgan"]
 
 
 def test_fused_is_asked_of_optimisers_that_have_it(digits):

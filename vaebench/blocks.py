@@ -81,25 +81,18 @@ def face_decoder(image_shape: tuple[int, int, int], latent_dim: int) -> nn.Seque
     with batch normalisation and LeakyReLU.
     """
     channels, height, width = image_shape
-    size = (height // 16, width // 16)
     layers: list[nn.Module] = [
-        nn.Linear(latent_dim, 256 * size[0] * size[1]),
-        nn.Unflatten(1, (256, *size)),
+        nn.Linear(latent_dim, 256 * (height // 16) * (width // 16)),
+        nn.Unflatten(1, (256, height // 16, width // 16)),
     ]
     for inputs, outputs in pairwise((256, 128, 64, 32)):
-        layers += [*_upsampling(inputs, outputs, size, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
-        size = (2 * size[0], 2 * size[1])
-    return nn.Sequential(*layers, *_upsampling(32, channels, size, bias=True))
-
-
-def _upsampling(inputs: int, outputs: int, size: tuple[int, int], *, bias: bool) -> tuple[nn.Module, nn.Module]:
-    """A decoder's stage on maps of a size: two modules, the second of which holds the weights whatever the form."""
-    # at 4 x 4 the border's positions cost what is saved: in bfloat16 nothing is gained (benchmarks/speed/upsampling.py)
-    if size[0] * size[1] < 8 * 8:
-        convolution = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate", bias=bias)
-        return nn.Upsample(scale_factor=2), convolution
-    # weights are named by their place in the whole, and those of earlier runs must fit: the upsampling's is kept
-    return nn.Identity(), UpsampledConvolution(inputs, outputs, bias=bias)
+        layers += [
+            nn.Identity(),  # where the upsampling stood: weights are named by place, and those of earlier runs must fit
+            UpsampledConvolution(inputs, outputs, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.LeakyReLU(0.2),
+        ]
+    return nn.Sequential(*layers, nn.Identity(), UpsampledConvolution(32, channels))
 
 
 class UpsampledConvolution(nn.Conv2d):
@@ -115,14 +108,15 @@ class UpsampledConvolution(nn.Conv2d):
     input to four times the channels (odd and even outputs of either axis) has at its (h + 1)(w + 1) positions all
     outputs from -1 to 2 h and 2 w; the first and last are cut off. It multiplies 16 (h + 1)(w + 1) times a pair of
     channels where the long way takes 36 h w, 2.25 times less but for the border, and copies its result twice. On a CPU
-    it gains from 8 x 8 on (benchmarks/speed/upsampling.py); a GPU saves the same arithmetic, its time is unmeasured.
+    that gains from 8 x 8 on, and at 4 x 4 in float32 (benchmarks/speed/upsampling.py); a GPU saves the same arithmetic,
+    but its time was not measured.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, padding_mode="replicate", bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        padded = functional.pad(input, (1, 1, 1, 1), mode="replicate")
+        padded = _replicated(input) if torch.compiler.is_compiling() else functional.pad(input, (1,) * 4, "replicate")
         bias = None if self.bias is None else self.bias.repeat(4)
         return self._interleaved(functional.conv2d(padded, self._sums(), bias))
 
@@ -144,6 +138,15 @@ class UpsampledConvolution(nn.Conv2d):
             return whole[:, :, 1:-1, 1:-1].contiguous()
         whole = apart.permute(0, 4, 1, 5, 2, 3).reshape(n, 2 * height, 2 * width, self.out_channels)
         return whole[:, 1:-1, 1:-1].contiguous().permute(0, 3, 1, 2)
+
+
+def _replicated(maps: Tensor) -> Tensor:
+    """Replication padding by 1, which compiled code is given: slower when it is not.
+
+    Of torch's own, inductor (torch 2.15) expects a contiguous gradient where the CPU's is channels_last, and stops.
+    """
+    rows = torch.cat([maps[:, :, :1], maps, maps[:, :, -1:]], 2)
+    return torch.cat([rows[..., :1], rows, rows[..., -1:]], 3)
 
 
 def _odd_and_even(weight: Tensor, dim: int) -> Tensor:

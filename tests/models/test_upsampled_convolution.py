@@ -128,21 +128,33 @@ def test_weights_are_drawn_and_named_as_a_convolution_s(bias):
     assert all(torch.equal(part, layer.state_dict()[name]) for name, part in plain.state_dict().items())
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_it_compiles_without_a_break(backend):
-    layer = made().double()
-    images, compiled = maps(2, 3, 4, 5), torch.compile(layer, fullgraph=True, backend=backend)
-    assert torch.allclose(compiled(images), layer(images), atol=1e-14)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_it_compiles_without_a_break_and_without_torch_s_padding(layout):
+    """Inductor of torch 2.15 stops at the gradient of torch's replication padding on a CPU (``--compile``)."""
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    layer = made().double().to(memory_format=layout)
+    compiled, found = torch.compile(layer, fullgraph=True, backend=backend), []
+    for way in (compiled, layer):
+        images = maps(2, 3, 4, 5).contiguous(memory_format=layout).requires_grad_()
+        values = way(images)
+        assert values.is_contiguous(memory_format=layout)
+        found.append([values, *torch.autograd.grad(values.square().sum(), [images, layer.weight, layer.bias])])
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12)
+    (graph,) = graphs
+    assert not any(node.target is functional.pad for node in graph.graph.nodes)
 
 
-@pytest.mark.parametrize(
-    ("shape", "merged"), [((3, 64, 64), 3), ((1, 128, 128), 4), ((3, 16, 32), 1), ((3, 32, 64), 2)]
-)
-def test_the_decoder_is_the_published_one_however_it_is_computed(shape, merged):
-    """Values, gradients, names and draws; where the maps are small the layers are left apart."""
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 128, 128), (3, 16, 32)])
+def test_the_decoder_is_the_published_one_however_it_is_computed(shape):
+    """Values, gradients and names."""
     with seeding.isolated(0, "initialisation"):
         decoder = face_decoder(shape, 5).double()
-    assert sum(isinstance(layer, UpsampledConvolution) for layer in decoder) == merged
     reference = long_decoder(decoder)
     assert sum(isinstance(layer, nn.Upsample) for layer in reference) == 4
     assert list(reference.state_dict()) == list(decoder.state_dict())
