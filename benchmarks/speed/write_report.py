@@ -56,7 +56,7 @@ SECTIONS = (
     ),
     Section("floor.py", "--device cuda --steps 60", "How near to a GPU's limits", "--device cuda", gpu=True),
     Section("evaluate.py", "--images 500 --rounds 2", "Evaluation", "--images 8 --rounds 1"),
-    Section("extraction.py", "", "Feature extraction", "--images 64 --rounds 1"),
+    Section("extraction.py", "--images 1024 --rounds 2", "Feature extraction", "--images 64 --rounds 1"),
     Section("extraction.py", "--device cuda", "Feature extraction on a GPU", "--device cuda --rounds 1", gpu=True),
     Section("evaluate_memory.py", "", "Memory of evaluation", "--images 200 400"),
     Section(
@@ -68,6 +68,7 @@ SECTIONS = (
     ),
     Section("svm.py", "", "Support vector machines", "--rows 2000 --rounds 1"),
     Section("perceptual_loss.py", "", "The perceptual term", "--rounds 1"),
+    Section("upsampling.py", "", "Convolutions of enlarged maps", "--rounds 1"),
     Section("start_up.py", "", "Starting", "--rounds 1"),
 )
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vaebench.blocks import UpsampledConvolution
 from vaebench.builtins import PERCEPTUAL, RECIPES
 from vaebench.core import seeding
 from vaebench.core.errors import UserError
@@ -68,7 +69,7 @@ def test_hou_et_al_s_layers():
         (width, (3, 3), "replicate") for width in (128, 64, 32, 3)
     ]
     assert model.decoder[0].out_features == 256 * 4 * 4
-    assert sum(isinstance(part, nn.Upsample) and part.mode == "nearest" for part in model.decoder) == 4
+    assert sum(isinstance(part, UpsampledConvolution) for part in model.decoder) == 4
     assert isinstance(model.decoder[-1], nn.Conv2d)  # no normalisation or activation behind the last
     assert model.posterior(batch().images)[0].shape == (6, 100)
 
