@@ -47,7 +47,7 @@ class Section:
 
 
 SECTIONS = (
-    Section("train.py", "--device cpu --compile", "Training", "--device cpu --case vae-mnist --steps 6 --rounds 1"),
+    Section("train.py", "--device cpu --compile --rounds 3", "Training", "--device cpu --case vae-mnist --steps 6 --rounds 1"),
     Section(
         "train.py", "--device cuda --compile", "Training on a GPU", "--device cuda --steps 30 --rounds 1", gpu=True
     ),
@@ -55,7 +55,7 @@ SECTIONS = (
         "floor.py", "--device cpu", "How near to the machine's limits", "--device cpu --recipes vae-mnist --steps 3"
     ),
     Section("floor.py", "--device cuda --steps 60", "How near to a GPU's limits", "--device cuda", gpu=True),
-    Section("evaluate.py", "--images 500 --rounds 2", "Evaluation", "--images 8 --rounds 1"),
+    Section("evaluate.py", "--images 128 --rounds 2", "Evaluation", "--images 8 --rounds 1"),
     Section("extraction.py", "--images 1024 --rounds 2", "Feature extraction", "--images 64 --rounds 1"),
     Section("extraction.py", "--device cuda", "Feature extraction on a GPU", "--device cuda --rounds 1", gpu=True),
     Section("evaluate_memory.py", "", "Memory of evaluation", "--images 200 400"),
