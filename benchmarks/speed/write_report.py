@@ -47,7 +47,12 @@ class Section:
 
 
 SECTIONS = (
-    Section("train.py", "--device cpu --compile --rounds 3", "Training", "--device cpu --case vae-mnist --steps 6 --rounds 1"),
+    Section(
+        "train.py",
+        "--device cpu --compile --rounds 3",
+        "Training",
+        "--device cpu --case vae-mnist --steps 6 --rounds 1",
+    ),
     Section(
         "train.py", "--device cuda --compile", "Training on a GPU", "--device cuda --steps 30 --rounds 1", gpu=True
     ),
