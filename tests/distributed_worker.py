@@ -5,25 +5,31 @@ torchrun --nproc-per-node 2 tests/distributed_worker.py FOLDER
 
 import json
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import nn
 
 from vaebench import evaluation, subjects
 from vaebench.compute import Compute
+from vaebench.core.context import FeatureSpace
 from vaebench.core.errors import Elsewhere, UserError
 from vaebench.core.metric import Metric
 from vaebench.distribution import ALONE, Group, joined, synchronise_batch_norm
-from vaebench.features import Networks
+from vaebench.features import KeptFeatures, Networks
 from vaebench.protocol import Protocol
 from vaebench.record import RunFolder
 from vaebench.runs import build_model, find_recipe, open_dataset
+from vaebench.state import Saver
 from vaebench.surroundings import Surroundings
 from vaebench.training import Plan, train
 
 COMPUTE = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
 FAMILIES = ("vae", "dfcvae", "dcgan", "vaewgan")
+save = Saver.save
 STEPS, BATCH, SAMPLES = 20, 16, 61
 METRICS = ("blur", "mse", "kl", "active_units", "posterior_mismatch", "fcd", "diversity", "interpolation_smoothness")
 
@@ -82,17 +88,48 @@ def spoken(group: Group) -> dict[str, object]:
         said["refused"] = "elsewhere"
     except UserError as error:
         said["refused"] = str(error)
+    said["alike"] = [group.alike("same"), group.alike(f"from {group.rank}")]
     said["gathered"] = [part.decode() for part in group.gathered(b"x" * group.rank + b"!")]
     said["share"] = [group.share(7).start, group.share(7).stop]
     return said
 
 
+def saved(folder: Path, group: Group) -> dict[str, float]:
+    """How often a training of some seconds was saved, at so many seconds."""
+    data, (recipe, _) = open_dataset("digits").load("train"), find_recipe("vae-digits")
+    folder.mkdir(exist_ok=True)
+    times: list[int] = []
+    every, began, compute = 0.5, time.monotonic(), replace(COMPUTE, processes=2)
+    plan = Plan(seed=0, batch_size=BATCH, steps=200, compute=compute, log_every=1000, save_every=every)
+    with patch.object(Saver, "save", lambda self, position, texts: times.append(save(self, position, texts))):
+        train(
+            build_model(recipe, data.image_shape, 0), data, plan, RunFolder(folder),
+            on_progress=lambda row: None, should_stop=lambda: False, group=group,
+        )  # fmt: skip
+    return {"times": len(times), "expected": (time.monotonic() - began) / every}
+
+
+class Partial(Surroundings):
+    """Real images of which the second process has no features."""
+
+    def __init__(self, group: Group) -> None:
+        super().__init__(open_dataset("digits").load("test"), None, Networks())
+        self.group = group
+
+    def _reference(self, space: FeatureSpace, split: str) -> KeptFeatures:
+        if self.group.rank == 1:
+            raise UserError("no weights here")
+        return super()._reference(space, split)
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     with joined() as group:
+        Partial(group).extract_together(FeatureSpace("toyfaces_cnn", "conv4"), group)
         for family in FAMILIES:
             trained(family, folder / family, group)
-        answers = {"spoken": spoken(group), "normalised": normalised(group), "scores": scores(group)}
+        answers = {"saved": saved(folder / "saved", group)}
+        answers |= {"spoken": spoken(group), "normalised": normalised(group), "scores": scores(group)}
         (folder / f"{group.rank}.json").write_text(json.dumps(answers))
 
 

@@ -3,11 +3,13 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from vaebench import testing
 from vaebench.accumulators import pack, unpack
+from vaebench.core.context import FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Facet, Metric, Need, PerImage
 from vaebench.protocol import Protocol
@@ -75,11 +77,30 @@ def test_rows_that_several_metrics_keep_travel_once():
     assert all(torch.equal(part, rows) for metric in made for part in metric._values)
 
 
-def test_what_cannot_travel_is_named():
+def carrying(value):
     metric = PerImage(len, name="a", needs=Need.REAL, unit="", direction="lower", protocol="")
-    metric._values = [{1, 2}]
-    with pytest.raises(UserError, match=r"PerImage\._values is a set, which cannot go to another process"):
-        pack([metric], [""])
-    metric._values, metric.counts = [], {}
-    with pytest.raises(UserError, match=r"PerImage\.counts is a dict"):
-        pack([metric], [""])
+    metric.kept = value
+    return metric
+
+
+@pytest.mark.parametrize("value", [np.ones(3), {"a": 1}, {1, 2}, [{1}], [np.float64(1).astype(object), b"x"], object()])
+def test_what_cannot_travel_is_named_and_the_others_travel(value):
+    other = carrying([torch.ones(2)])
+    (stuck, made), (note, none) = unpack(pack([carrying(value), other], ["", ""]), [carrying(0), carrying(0)])
+    assert note.startswith("PerImage.kept is a ") and "cannot go to another process" in note
+    assert none == "" and torch.equal(made.kept[0], torch.ones(2))
+    assert stuck.kept == 0
+    assert unpack(pack([carrying(value)], ["refused before"]), [carrying(0)])[1] == ["refused before"]
+
+
+@pytest.mark.parametrize("value", ["text", ("a", 1, None, True), (1.5, [2]), 7, None, [("a", 0.5)]])
+def test_what_travels_comes_back_as_it_was(value):
+    (made,), _ = unpack(pack([carrying(value)], [""]), [carrying("another")])
+    assert (made.kept, type(made.kept)) == (value, type(value))
+
+
+def test_constants_are_those_of_the_process_they_come_to():
+    space = FeatureSpace("mnist_cnn", "conv2")
+    for constant in (len, Need.REAL, space, (space, 1), ("a", (Need.REAL,)), torch.nn.Identity()):
+        (made,), (note,) = unpack(pack([carrying(constant)], [""]), [carrying("its own")])
+        assert (made.kept, note) == ("its own", "")

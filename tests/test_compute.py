@@ -70,6 +70,12 @@ def test_switches_are_as_given_and_fused_optimisers_the_default(machine_of):
     assert compute.agreed(ALONE, device="cpu") == chosen
 
 
+def test_cuda_graphs_are_of_one_process(monkeypatch):
+    monkeypatch.setattr(compute, "pick_device", lambda name: "cuda")
+    with pytest.raises(UserError, match="leave it away, or torchrun"):
+        compute.choose(precision="fp32", threads=1, channels_last=True, cuda_graphs=True, processes=2)
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import distributed_worker as worker
@@ -13,12 +15,13 @@ import pytest
 import torch
 
 from vaebench.core import seeding
-from vaebench.core.errors import UserError
-from vaebench.distribution import ALONE, Group
+from vaebench.core.errors import Elsewhere, UserError
+from vaebench.distribution import ALONE, Group, joined
 from vaebench.feed import Feed
 from vaebench.history import read as read_history
 from vaebench.record import RunFolder
 from vaebench.runs import open_dataset
+from vaebench.selection import runs_to_measure
 
 HERE = Path(__file__).resolve().parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--rdzv-backend", "c10d"]
@@ -85,13 +88,22 @@ def test_what_processes_tell_each_other(answers):
     assert first["any"] == second["any"] == [True, False]
     assert first["led"] == second["led"] == "from 0"
     assert (first["refused"], second["refused"]) == ("no", "elsewhere")
+    assert first["alike"] == second["alike"] == [True, False]
     assert (first["gathered"], second["gathered"]) == (["!", "x!"], [])
     assert (first["share"], second["share"]) == ([0, 3], [3, 7])
+
+
+def test_a_training_by_several_is_saved_as_often_as_it_is_told_to(answers):
+    """Whether it is time is the first process's to say: the others save nothing, so to them it always is."""
+    first, second = (answer["saved"] for answer in answers)
+    assert second["times"] == 0
+    assert 1 <= first["times"] <= first["expected"] + 2
 
 
 def test_a_group_of_one_is_told_what_it_says():
     assert ALONE.any(True, False) == (True, False)
     assert ALONE.led(lambda: "x") == "x"
+    assert ALONE.alike("x")
     assert ALONE.gathered(b"x") == [b"x"]
     tensor = torch.ones(3, requires_grad=True)
     assert ALONE.sum(tensor) is tensor
@@ -127,8 +139,8 @@ def test_a_killed_worker_ends_the_job_and_a_restart_goes_on(places):
     folder = RunFolder(places / "runs" / "vae-digits" / "seed-0")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
         deadline = time.monotonic() + 120
-        while not folder.state.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        while not (folder.history.exists() and read_history(folder.history)) and time.monotonic() < deadline:
+            time.sleep(0.05)  # a checkpoint after step 100
         (victim, *_) = _workers(job.pid)
         os.kill(victim, signal.SIGKILL)
         said, errors = job.communicate(timeout=240)
@@ -137,7 +149,34 @@ def test_a_killed_worker_ends_the_job_and_a_restart_goes_on(places):
     rows = read_history(folder.history)
     assert [row.step for row in rows] == [100, 200, 300]
     assert said.count("trained, in") == 1
+    steps = [int(step) for step in re.findall(r"step (\d+)", said)]
+    back_to = [after for before, after in pairwise(steps) if after < before]
+    assert all(step > 100 for step in back_to), said  # the restart did not begin anew
     assert "Traceback" not in errors.replace("traceback : ", "")
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "says"),
+    [("cuda:0", 4, "give --device cuda"), ("auto", 1, "2 processes on a machine with 1 GPUs: give --nproc-per-node 1")],
+)
+def test_each_process_wants_a_gpu_of_its_own(device, gpus, says, monkeypatch):
+    several = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in several.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    with pytest.raises(UserError, match=says), joined(device):
+        pass
+
+
+def test_all_processes_measure_the_runs_that_the_first_one_found(tmp_path, monkeypatch):
+    """Two that take turns with one message: what the first found, the second must see."""
+    with pytest.raises(UserError, match="nothing to measure"):
+        runs_to_measure([], every=True, dataset=None, say=print, group=ALONE)
+    monkeypatch.setattr(Group, "led", lambda self, act: json.dumps([str(tmp_path / "elsewhere")]))
+    monkeypatch.setattr(Group, "alike", lambda self, text: text == "its weights")
+    with pytest.raises(Elsewhere, match="give all the same VAEBENCH_RUNS"):
+        runs_to_measure(["vae-digits"], every=False, dataset=None, say=print, group=Group(1, 2))
 
 
 def _workers(agent: int) -> list[int]:

@@ -6,13 +6,14 @@ where arithmetic is fp32, and bfloat16 is held against the plain path at each of
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
-from vaebench.acceleration import build_optimizer
+from vaebench.acceleration import build_optimizer, can_be_captured
 from vaebench.compute import Compute
 from vaebench.core.model import Batch
 from vaebench.feed import Feed
@@ -122,6 +123,22 @@ def test_fused_is_asked_of_optimisers_that_have_it(digits):
     phase = model_of("dcgan", digits).phases()[0]
     assert build_optimizer(phase, replace(PLAIN, fused=True)).param_groups[0]["fused"] is True
     assert build_optimizer(phase, PLAIN).param_groups[0]["fused"] is None
+
+
+@pytest.mark.parametrize("chosen", [{"fused": False}, {"foreach": True}, {"differentiable": True}])
+def test_what_a_phase_chose_of_its_optimiser_stays(chosen, digits):
+    phase = replace(model_of("dcgan", digits).phases()[0], optimizer=partial(torch.optim.Adam, **chosen))
+    group = build_optimizer(phase, replace(PLAIN, fused=True)).param_groups[0]
+    assert {name: group[name] for name in chosen} == chosen
+    assert not group["fused"]
+
+
+def test_steps_are_replayed_that_count_nothing_outside_the_device():
+    parameters = [torch.nn.Parameter(torch.ones(1))]
+    assert can_be_captured(torch.optim.SGD(parameters, lr=1.0))
+    assert can_be_captured(torch.optim.Adam(parameters, capturable=True))
+    assert not can_be_captured(torch.optim.Adam(parameters))
+    assert not can_be_captured(torch.optim.LBFGS(parameters))
 
 
 @needs_gpu

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from vaebench.core.places import exclusive, runs_dir
+from vaebench.record import RunFolder
 
 SHORT = ["--precision", "fp32", "--threads", "1", "--steps", "2"]
 RECIPES = ["vae-digits", "dfcvae-digits", "dcgan-digits"]
@@ -98,6 +100,46 @@ def test_an_interruption_reaches_all_of_several(tmp_path):
     assert command.returncode == 130
     assert said.count("interrupted: stopped at step") == 2
     assert len(list(runs_dir().glob("*/*/training_state.safetensors"))) == 2  # and the third was not begun
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_before_trainings_can_hear_it_is_one_all_the_same(number):
+    """They die of it, at once: nothing is lost, for nothing was begun."""
+    with vaebench("train", *RECIPES, "--jobs", "2", "--steps", "100000") as command:
+        children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+        deadline = time.monotonic() + 120
+        while not _children(command.pid) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(command.pid, number)
+        _, errors = command.communicate(timeout=120)
+    assert not children.exists()
+    assert command.returncode == 130
+    assert "interrupted: what was running is saved or finished" in errors
+
+
+def _children(parent):
+    """Of all its threads."""
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    return [child for task in tasks for child in task.read_text().split()]
+
+
+def record_of(name):
+    return runs_dir() / name / "seed-0" / "run.json"
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(cli):
+    """As what went on after it was begun on another machine by two processes, in a version without fused."""
+    assert cli(["train", "vae-digits", *SHORT]).code == 0
+    record = json.loads(record_of("vae-digits").read_text())
+    assert record["compute"]["fused"] and "earlier" not in record["compute"]
+    begun = {**record["compute"], "machine": "a faster one", "processes": 2}
+    del begun["fused"]
+    record_of("vae-digits").write_text(json.dumps({**record, "status": "training", "compute": begun}))
+    assert cli(["train", "vae-digits", "--resume"]).code == 0
+    after = json.loads(record_of("vae-digits").read_text())
+    assert after["compute"]["earlier"] == [{"device": "cpu", "machine": "a faster one", "processes": 2}]
+    assert after["compute"] == {**record["compute"], "fused": False, "earlier": after["compute"]["earlier"]}
+    assert RunFolder(record_of("vae-digits").parent).read_record().training_facts().setting.endswith("begun elsewhere")
 
 
 @pytest.mark.parametrize("jobs", ["0", "some", "-1"])

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
-from vaebench.core.errors import UserError
+from vaebench.core.errors import Elsewhere, UserError
+from vaebench.distribution import Group
 from vaebench.meter import Meter, Terms
 
 
@@ -51,6 +53,19 @@ def test_the_first_step_that_went_wrong_is_named(values, says):
     found.add(terms(6, 1.0, 1.0))
     found.add(terms(7, *values))
     found.add(terms(9, float("nan"), 1.0))
-    for ask in (found.check, lambda: found.read(10)):
+    for ask in (lambda: found.check(10, {}), lambda: found.read(10)):
         with pytest.raises(UserError, match=says):
             ask()
+
+
+def test_weights_that_are_not_finite_are_found_though_no_loss_saw_them():
+    found, modules = meter(), {"encoder": nn.Linear(2, 2), "decoder": nn.Linear(2, 2)}
+    found.add(terms(9, 1.0, 1.0))
+    found.check(10, modules)
+    modules["decoder"].weight.data[1, 1] = float("inf")
+    with pytest.raises(UserError, match="weights of decoder not finite after step 10: lower learning_rate"):
+        found.check(10, modules)
+    said = meter()
+    said._group = Group(1, 1)
+    with pytest.raises(Elsewhere):  # of several processes the first one says it
+        said.check(10, modules)

@@ -19,11 +19,23 @@ WARM_UP = 3  # steps before a capture, in which libraries choose their algorithm
 
 
 def build_optimizer(phase: Phase, compute: Compute) -> Optimizer:
-    """The phase's optimiser over its modules' parameters, with what its constructor knows of the wanted ways."""
+    """The phase's optimiser over its modules' parameters, with what its constructor knows of the wanted ways.
+
+    What the phase has chosen itself, as a keyword of a ``functools.partial``, stays.
+    """
     parameters = [parameter for module in phase.modules for parameter in module.parameters()]
     known = inspect.signature(phase.optimizer).parameters
-    wanted: dict[str, Any] = {"fused": compute.fused, "capturable": compute.cuda_graphs}
+    chosen = set(getattr(phase.optimizer, "keywords", ()))
+    wanted: dict[str, Any] = {
+        "fused": compute.fused and not chosen & {"fused", "foreach", "differentiable"},
+        "capturable": compute.cuda_graphs and "capturable" not in chosen,
+    }
     return phase.optimizer(parameters, **{name: True for name, asked in wanted.items() if asked and name in known})
+
+
+def can_be_captured(optimizer: Optimizer) -> bool:
+    """Whether its step may be replayed: nothing in it is counted outside the device."""
+    return isinstance(optimizer, torch.optim.SGD) or bool(optimizer.defaults.get("capturable"))
 
 
 def compile_modules(modules: Mapping[str, nn.Module], phases: Sequence[Phase]) -> None:
@@ -75,5 +87,5 @@ class Replayed:
         self._optimizer.zero_grad(set_to_none=True)
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(step.generator)
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):  # checkpoints go on
             self._terms = self._work(self._batch, step)

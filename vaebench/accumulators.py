@@ -1,17 +1,20 @@
 """What accumulators know, as bytes that travel between processes: tensors as safetensors, the rest as JSON."""
 
 import copy
+import enum
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from vaebench.core.context import FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Accumulator
 
+Kind = TypeVar("Kind", bound=Accumulator)
 _STRUCTURE = "structure"
 _TENSOR, _DEVICE, _TUPLE, _INSIDE = "tensor", "device", "tuple", "inside"  # what stands for what JSON lacks
 
@@ -19,18 +22,25 @@ _TENSOR, _DEVICE, _TUPLE, _INSIDE = "tensor", "device", "tuple", "inside"  # wha
 def pack(accumulators: Sequence[Accumulator], notes: Sequence[str]) -> bytes:
     """What each accumulator knows, and a note on each.
 
-    Raises :class:`UserError` for an attribute that cannot travel: neither one of those that
-    :class:`vaebench.core.metric.Accumulator` names, nor a constant.
+    One with an attribute that cannot travel (neither one of those that :class:`vaebench.core.metric.Accumulator` names,
+    nor a constant) knows nothing, and its note says why, unless it has one.
     """
     tensors: list[Tensor] = []
-    structure = [[_known(part, tensors) for part in accumulators], list(notes)]
+    structure: list[list[Any]] = [[], []]
+    for accumulator, note in zip(accumulators, notes, strict=True):
+        try:
+            known, reason = _known(accumulator, tensors), ""
+        except UserError as error:
+            known, reason = {}, str(error)
+        structure[0].append(known)
+        structure[1].append(note or reason)
     content = torch.frombuffer(bytearray(json.dumps(structure).encode()), dtype=torch.uint8)
     numbered = {str(number): tensor.detach().to("cpu", copy=True).contiguous() for number, tensor in enumerate(tensors)}
     packed: bytes = save({**numbered, _STRUCTURE: content})
     return packed
 
 
-def unpack(content: bytes, like: Sequence[Accumulator]) -> tuple[list[Accumulator], list[str]]:
+def unpack(content: bytes, like: Sequence[Kind]) -> tuple[list[Kind], list[str]]:
     """Accumulators as those in ``like`` that know what :func:`pack` was given, and the notes."""
     tensors = load(content)
     structure, notes = json.loads(tensors[_STRUCTURE].numpy().tobytes())
@@ -46,11 +56,16 @@ def _known(accumulator: Accumulator, tensors: list[Tensor]) -> dict[str, Any]:
     for name, value in vars(accumulator).items():
         if isinstance(value, Accumulator):
             found[name] = {_INSIDE: _known(value, tensors)}
-        elif isinstance(value, Tensor | list | int | float | None):
+        elif not _constant(value):
             found[name] = _written(value, tensors, f"{type(accumulator).__name__}.{name}")
-        elif isinstance(value, dict | set):
-            raise _stuck(f"{type(accumulator).__name__}.{name}", value)
     return found
+
+
+def _constant(value: object) -> bool:
+    """Whether it is what its metric was built with, and so is the same in every process."""
+    if isinstance(value, tuple):  # a study's key, for one
+        return any(map(_constant, value)) and not any(isinstance(part, Tensor | list) for part in value)
+    return callable(value) or isinstance(value, enum.Enum | FeatureSpace)
 
 
 def _written(value: Any, tensors: list[Tensor], name: str) -> Any:

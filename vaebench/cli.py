@@ -147,7 +147,7 @@ def evaluate(
         given = External(name=name, reference=reference, paired=paired, kind=kind)
         write_reports(evaluate_external(images, given, protocol, say), out_dir)
         return
-    with joined() as group:
+    with joined(device) as group:
         measured = evaluate_runs(names or [], protocol, every=every, dataset=dataset, say=say, group=group)
         if group.leads:
             write_reports(measured, out_dir)
@@ -181,13 +181,14 @@ def report(
         for name in same:
             say(f"{name}: nothing new since {out_dir / name / 'index.html'} was written")
         return
+    made_from = unchanged.sources({"dataset": dataset, **wanted})
     from vaebench.report.collect import all_folders, datasets_measured
 
     found = [dataset] if dataset else datasets_measured(all_folders())
     if not found:
         raise UserError("nothing has been measured yet: run 'vaebench evaluate --all' first")
     write_reports(dict.fromkeys(found, ()), out_dir, **wanted)
-    unchanged.remember({"dataset": dataset, **wanted}, out_dir, found)
+    unchanged.remember({"dataset": dataset, **wanted}, out_dir, found, made_from)
 
 
 @app.command(epilog="Example: vaebench compare dfcvae-mnist vae-mnist")

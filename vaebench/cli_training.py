@@ -7,7 +7,6 @@ import typer
 
 from vaebench.core.errors import UserError
 from vaebench.core.processors import cores, processes, processes_here
-from vaebench.exits import OWN_FAULT
 from vaebench.terminal import Dataset, Device, Settings, out, say
 
 if TYPE_CHECKING:
@@ -68,9 +67,9 @@ def train(
         limit = threads or max(1, cores() // at_once)
         flags = [["--seeds", str(job.seed), "--threads", str(limit)] for job in work]
         commands = [_command(context, job.reference, more) for job, more in zip(work, flags, strict=True)]
-        code = workflow.train_at_once(commands, at_once, console=out)
-        raise typer.Exit(code if code >= 0 else OWN_FAULT)
-    with joined() as group:
+        compute.choose(device=device)  # measured now, while nothing else computes, and for all of them
+        raise typer.Exit(workflow.train_at_once(commands, at_once, console=out))
+    with joined(device) as group:
         picked = compute.agreed(
             group,
             device=device,

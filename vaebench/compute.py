@@ -99,6 +99,8 @@ def choose(
     picked = pick_device(device)
     if switches.get("cuda_graphs") and torch.device(picked).type != "cuda":
         raise UserError("--cuda-graphs needs a CUDA device: leave it away, or --device cuda")
+    if switches.get("cuda_graphs") and switches.get("processes", 1) > 1:
+        raise UserError("--cuda-graphs replays the steps of one process: leave it away, or torchrun")
     most = max(1, cores() // sharing) if torch.device(picked).type == "cpu" else cores()
     open_ones = "auto" in (precision, threads or "auto") or channels_last is None
     rates = trials.measured(picked) if open_ones else {}

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.autograd.function import once_differentiable
 
 from vaebench.core.errors import Elsewhere, Interrupted, UserError
 from vaebench.core.processors import processes
@@ -70,6 +71,11 @@ class Group:
             raise self.error(answer[1:])
         return answer[1:]
 
+    def alike(self, text: str) -> bool:
+        """Whether every process says what the first one says."""
+        (apart,) = self.any(self.led(lambda: text) != text)
+        return not apart
+
     def error(self, text: str) -> UserError:
         """What to raise where every process raises the same: the first one says it, the others are silent."""
         return UserError(text) if self.leads else Elsewhere(text)
@@ -124,6 +130,7 @@ class _Sum(torch.autograd.Function):
         return summed
 
     @staticmethod
+    @once_differentiable  # a gradient penalty through it would be silently wrong
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         summed = gradient.clone()
         distributed.all_reduce(summed)
@@ -131,18 +138,21 @@ class _Sum(torch.autograd.Function):
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
-    """The group that ``torchrun`` started, or a group of one; on a GPU each process has the one of its local rank.
+def joined(device: str = "cpu") -> Iterator[Group]:
+    """The group that ``torchrun`` started, or a group of one; on GPUs each process has the one of its local rank.
 
-    Where another process has gone, what this one was doing ends as :class:`Interrupted`: the last checkpoint stands.
+    ``device`` is as the command line has it. Raises :class:`UserError` where it names one GPU for all processes, or
+    there are less than they need. Where another process has gone, what this one was doing ends as
+    :class:`Interrupted`: the last checkpoint stands.
     """
     if processes() == 1:
         yield ALONE
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     group = Group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        _take_gpu(device, group)
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     try:
         distributed.init_process_group(
             backend, store=_meeting_place(group), rank=group.rank, world_size=group.size, timeout=PATIENCE
@@ -153,6 +163,17 @@ def joined() -> Iterator[Group]:
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
             raise
         raise Interrupted("another process of this job has gone, the last checkpoint stands") from error
+
+
+def _take_gpu(device: str, group: Group) -> None:
+    here, there_are = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    needed = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if ":" in device:
+        raise group.error(f"--device {device} is one GPU for all of torchrun's processes: give --device cuda")
+    if needed > there_are:
+        reason = f"torchrun started {needed} processes on a machine with {there_are} GPUs"
+        raise group.error(f"{reason}: give --nproc-per-node {there_are}, or --device cpu")
+    torch.cuda.set_device(here)
 
 
 def _meeting_place(group: Group) -> Any:

@@ -6,7 +6,6 @@ from torch import Tensor
 from vaebench.compute import Compute
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
-from vaebench.core.errors import UserError
 from vaebench.core.model import Batch, Step
 from vaebench.distribution import ALONE, Group
 from vaebench.stream import Stream
@@ -28,10 +27,10 @@ class Feed:
         self, data: ImageDataset, *, seed: int, batch_size: int, compute: Compute, group: Group = ALONE
     ) -> None:
         if len(data) < batch_size:
-            raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={batch_size}")
+            raise group.error(f"{data.name} has {len(data)} training images, less than batch_size={batch_size}")
         if batch_size % group.size:
             reason = f"a batch of {batch_size} cannot be shared out evenly to {group.size} processes"
-            raise UserError(f"{reason}: start another number of them, or --set batch_size=N")
+            raise group.error(f"{reason}: start another number of them, or --set batch_size=N")
         self.device = torch.device(compute.device)
         self.per_epoch = len(data) // batch_size
         self.seed = seed

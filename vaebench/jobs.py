@@ -4,7 +4,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
 from vaebench.checkpoints import finish
@@ -22,6 +22,7 @@ from vaebench.training import Plan, check_optimisers, train
 
 # of a run that goes on, the settings that decide the last bits are those that it was begun with
 DECISIVE = ("precision", "channels_last", "compile", "threads", "fused", "sync_batch_norm")
+SITTING = ("device", "machine", "processes")  # what may change from one sitting to the next, and changes the rate
 
 Outcome = Literal["trained", "finished", "busy"]  # finished: before this; busy: another process is at it
 
@@ -73,11 +74,9 @@ def train_run(
         claimed = group.led(claim)
         if not claimed:
             return "busy"
-        record, compute = (
-            make(**fields) for make, fields in zip((RunRecord, Compute), json.loads(claimed), strict=True)
-        )
-        if record.data_fingerprint != data.fingerprint:
-            raise UserError(f"process {group.rank} has other images than the first: give all the same VAEBENCH_DATA")
+        record, compute = (make(**known) for make, known in zip((RunRecord, Compute), json.loads(claimed), strict=True))
+        if not group.alike(data.fingerprint):
+            raise group.error(f"processes have different {data.name} images: give all the same VAEBENCH_DATA")
         if record.status == "finished":
             return "finished"
         plan = Plan(
@@ -125,7 +124,21 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
         raise UserError(f"{folder.path} holds an interrupted run: add --resume to go on, or move the folder away")
     if found.status == "finished" and not folder.weights.exists():
         raise UserError(f"{folder.weights} is missing: restore it, or move {folder.path} away and train again")
-    return found, replace(compute, **{name: found.compute[name] for name in DECISIVE if name in found.compute})
+    return _gone_on(found, compute, folder)
+
+
+def _gone_on(found: RunRecord, compute: Compute, folder: RunFolder) -> tuple[RunRecord, Compute]:
+    """The record and the compute of a run's next sitting; where it sits otherwise than before, the record says so."""
+    unrecorded = {one.name: one.default for one in fields(Compute) if one.name in DECISIVE}  # by earlier versions
+    begun = {name: found.compute.get(name, default) for name, default in unrecorded.items()}
+    compute = replace(compute, **begun)
+    now_is = describe(compute)
+    if found.status == "finished" or all(found.compute.get(name) in (now_is[name], None) for name in SITTING):
+        return found, compute
+    earlier = [*found.compute.get("earlier", []), {name: found.compute.get(name) for name in SITTING}]
+    found = replace(found, compute={**now_is, "earlier": earlier})
+    folder.write_record(found)
+    return found, compute
 
 
 def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:

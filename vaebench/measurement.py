@@ -5,13 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from vaebench import evaluation, per_image, pictures, subjects
 from vaebench.baselines import baselines, classical_blends
-from vaebench.builtins import DATASETS
 from vaebench.compute import pick_device
 from vaebench.core import results, seeding
 from vaebench.core.context import Context
@@ -25,7 +23,8 @@ from vaebench.features import Networks, kept_latents
 from vaebench.memory import keep_freed_memory
 from vaebench.protocol import Protocol
 from vaebench.record import RunFolder, RunRecord
-from vaebench.runs import find_runs, open_dataset, open_run, unfinished
+from vaebench.runs import open_dataset, open_run
+from vaebench.selection import runs_to_measure
 from vaebench.storage import Source, image_columns, pending, place_of, store
 from vaebench.surroundings import Surroundings
 
@@ -47,21 +46,7 @@ def evaluate_runs(
     With ``every``, all finished runs; unfinished ones are named and passed over. Processes of ``group`` share the
     images that models and networks work on; the first one takes the scores and writes.
     """
-    if dataset is not None:
-        DATASETS.get(dataset)  # a misspelt name is said as such
-    chosen = find_runs(names) if names else [RunFolder(path.parent) for path in _records()] if every else []
-    untrained = [folder.path for folder in chosen if folder.results.exists() and not folder.record_file.exists()]
-    if untrained:
-        raise UserError(f"{untrained[0]} was not trained here: measure its images with --images and --name")
-    work = [(folder, folder.read_record()) for folder in chosen]
-    work = [(folder, record) for folder, record in work if dataset in (None, record.dataset)]
-    for folder, record in [pair for pair in work if pair[1].status != "finished"]:
-        if names:
-            raise UserError(unfinished(folder, record))
-        say(f"{folder.path}: not finished, passed over")
-        work.remove((folder, record))
-    if not work:
-        raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
+    work = runs_to_measure(names, every=every, dataset=dataset, say=say, group=group)
     for message in protocol.passed_over():
         say(f"passed over: {message}")
     keep_freed_memory()
@@ -73,6 +58,8 @@ def evaluate_runs(
         if key not in opened:
             source = open_dataset(record.dataset, record.dataset_options)
             opened[key] = Surroundings.of_split(source, "test", networks)
+            if not group.alike(opened[key].data.fingerprint):
+                raise group.error(f"processes have different {record.dataset} images: give all the same VAEBENCH_DATA")
             measure_real(opened[key], protocol, group)
         began = time.monotonic()
         fresh = measure_run(folder, opened[key], protocol, group=group)
@@ -97,10 +84,6 @@ def _probed(folder: RunFolder, record: RunRecord) -> list[int]:
     size = record.hyperparameters.get("latent_dim")
     read = any(line.metric.startswith("svm_") and line.value is not None for line in lines)
     return [int(size)] if read and size else []
-
-
-def _records() -> list[Path]:
-    return sorted(runs_dir().glob("*/seed-*/run.json"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vaebench.core.errors import UserError
+from vaebench.distribution import ALONE, Group
 from vaebench.history import Progress
 
+REMEDY = "lower learning_rate with --set, or try --precision fp32"
 SHOW_EVERY = 1.0  # seconds between signs of life, for those who watch
 
 
@@ -27,10 +28,14 @@ class Terms:
 class Meter:
     """Keeps loss terms on the device, and reads their means, with the rate, when a row is due.
 
-    Whether they are finite is seen then, too, and before each checkpoint: a step that went wrong is in none.
+    Whether they are finite is seen then, too, and of the weights as well before each checkpoint: a step that went wrong
+    is in none.
     """
 
-    def __init__(self, *, steps: int, batch_size: int, per_epoch: int, spent: float, start: int) -> None:
+    def __init__(
+        self, *, steps: int, batch_size: int, per_epoch: int, spent: float, start: int, group: Group = ALONE
+    ) -> None:
+        self._group = group
         self._steps, self._batch_size, self._per_epoch, self._spent = steps, batch_size, per_epoch, spent
         self._began = time.monotonic()
         self.begin(start)
@@ -68,9 +73,13 @@ class Meter:
             terms={**means, **(observe() if observe else {})},
         )
 
-    def check(self) -> None:
-        """:class:`UserError` as in :meth:`read`."""
+    def check(self, step: int, modules: Mapping[str, nn.Module]) -> None:
+        """:class:`UserError` as in :meth:`read`, or where a weight is not finite: no loss has seen the last step's."""
         self._means()
+        named = [(name, part.detach()) for name, module in modules.items() for part in module.parameters()]
+        if named and not bool(torch.stack([part.isfinite().all() for _, part in named]).all()):  # waits once
+            bad = next(name for name, part in named if not part.isfinite().all())
+            raise self._group.error(f"weights of {bad} not finite after step {step}: {REMEDY}")
 
     def _means(self) -> dict[str, float]:
         sums: dict[str, float] = {}
@@ -84,7 +93,7 @@ class Meter:
                 sums[key] = sums.get(key, 0.0) + total
                 counts[key] = counts.get(key, 0) + len(kept)
         if wrong:
-            raise UserError(min(wrong)[1])
+            raise self._group.error(min(wrong)[1])
         return {name: total / counts[name] for name, total in sums.items()}
 
 
@@ -101,4 +110,4 @@ def _not_finite(terms: Terms, values: Sequence[float]) -> str:
         if not math.isfinite(value)
     ]
     what = ", ".join(bad) or f"the sum of {terms.phase}'s terms is not finite"
-    return f"loss not finite at step {terms.step}: {what}: lower learning_rate with --set, or try --precision fp32"
+    return f"loss not finite at step {terms.step}: {what}: {REMEDY}"

@@ -48,6 +48,8 @@ class RunRecord:
         setting = f"{compute['device']}/{compute['precision']}/threads={compute['threads']}"
         if compute.get("processes", 1) > 1:
             setting += f"/processes={compute['processes']}"
+        if compute.get("earlier"):
+            setting += "/begun elsewhere"
         return TrainingFacts(**{**self.facts, "setting": setting})
 
 
@@ -86,8 +88,8 @@ class RunFolder:
         return self.path / "per_image.parquet"
 
     def exists(self) -> bool:
-        """Whether anything lies there."""
-        return self.path.is_dir() and any(self.path.iterdir())
+        """Whether anything lies there; hidden files are locks, and what a broken write left."""
+        return self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir())
 
     def read_record(self) -> RunRecord:
         """The run's record; :class:`UserError` where it is missing or cannot be read."""

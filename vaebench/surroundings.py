@@ -1,5 +1,7 @@
 """What stands round an evaluation: the dataset's splits, and real images in feature spaces, each opened once."""
 
+from contextlib import suppress
+
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
@@ -49,11 +51,13 @@ class Surroundings:
     def extract_together(self, space: FeatureSpace, group: Group) -> None:
         """The measured split's features in a space, each process of ``group`` extracting its share of the images.
 
-        Where weights are missing nothing is done: they are for all, and who asks for features will be told.
+        Where a process has no weights nothing is done: who asks it for features will be told.
         """
-        try:
+        reference = None
+        with suppress(UserError):
             reference = self._reference(space, self.data.split)
-        except UserError:
+        (missing,) = group.any(reference is None)
+        if reference is None or missing:
             return
         rows = group.share(len(self.data))
         reference.extract_rows(rows.start, rows.stop)

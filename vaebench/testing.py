@@ -9,11 +9,11 @@ Each raises ``AssertionError`` that names what is broken. They need no GPU, no n
 """
 
 import contextlib
-import copy
 import itertools
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from vaebench import subjects
+from vaebench.accumulators import pack, unpack
 from vaebench.checkpoints import load_weights, save_weights
 from vaebench.compute import Compute
 from vaebench.core.context import Context, FeatureSpace, Reference
@@ -160,7 +161,8 @@ def check_metric(
 ) -> None:
     """Declares itself, does not depend on batch size, and merges: two halves merged score as one pass does.
 
-    Values per image, or what images contribute, mean the value.
+    Before they merge, the second one travels as between processes. Values per image, or what images contribute,
+    mean the value.
     """
     data = random_images(image_shape, n)
     for position, metric in enumerate(build()):
@@ -169,10 +171,9 @@ def check_metric(
         read_margin(metric.margin, metric.name)
         (batch,) = subjects.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
         batch = replace(batch, **_more(batch.real, n))
-        one = _taken([build()[position]], [batch], data)
-        two = _taken(
-            [build()[position] for _ in range(2)], [_rows(batch, slice(n // 3)), _rows(batch, slice(n // 3, n))], data
-        )
+        one = _taken(partial(_built, build, position), [batch], data)
+        halves = [_rows(batch, slice(n // 3)), _rows(batch, slice(n // 3, n))]
+        two = _taken(partial(_built, build, position), halves, data)
         assert one.n == two.n, f"{metric.name}: merged halves count {two.n} images, one pass {one.n}"
         if one.value is not None and two.value is not None:
             close = abs(one.value - two.value) <= 1e-5 * max(abs(one.value), 1e-12)
@@ -183,13 +184,20 @@ def check_metric(
         assert (one.value is None) == (two.value is None), f"{metric.name}: {one.note or two.note}, in one way only"
 
 
-def _taken(metrics: list[Metric], batches: list[EvalBatch], data: ImageDataset) -> Score:
+def _built(build: Callable[[], list[Metric]], position: int) -> Metric:
+    return build()[position]
+
+
+def _taken(build: Callable[[], Metric], batches: list[EvalBatch], data: ImageDataset) -> Score:
     """The score of batches that a metric each took in, merged; what it refuses, it refuses with a reason."""
+    metrics = [build() for _ in batches]
     try:
         for metric, batch in zip(metrics, batches, strict=True):
             metric.update(batch)
         for other in metrics[1:]:
-            metrics[0].merge(copy.deepcopy(other))
+            (known,), (stuck,) = unpack(pack([other], [""]), [build()])
+            assert not stuck, f"{other.name}: {stuck}"
+            metrics[0].merge(known)
         return metrics[0].score(_surroundings(data))
     except UserError as error:
         return Score(value=None, n=0, note=str(error))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from vaebench import history, vitals
-from vaebench.acceleration import Replayed, build_optimizer, compile_modules
+from vaebench.acceleration import Replayed, build_optimizer, can_be_captured, compile_modules
 from vaebench.checkpoints import count_parameters
 from vaebench.compute import Compute
 from vaebench.core import seeding
@@ -52,7 +52,7 @@ def check_optimisers(model: GenerativeModel, compute: Compute) -> None:
     for phase in model.phases():
         try:
             _PhaseRunner(phase, compute, ALONE)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"phase {phase.name} cannot be trained ({error}): change it with --set") from error
 
 
@@ -88,7 +88,14 @@ def train(
         synchronise_batch_norm(model, group)
     if plan.compute.compile:
         compile_modules(modules, [worker.phase for worker in workers])
-    meter = Meter(steps=plan.steps, batch_size=plan.batch_size, per_epoch=feed.per_epoch, spent=spent, start=start)
+    meter = Meter(
+        steps=plan.steps,
+        batch_size=plan.batch_size,
+        per_epoch=feed.per_epoch,
+        spent=spent,
+        start=start,
+        group=group,
+    )
     optimizers = [worker.optimizer for worker in workers]
 
     with Saver(folder.state, modules, optimizers, every=plan.save_every) as saver:
@@ -99,7 +106,7 @@ def train(
                     meter.add(worker.run(feed.batch(done - 1, repeat), step))
                 if done % feed.per_epoch == 0:
                     worker.end_epoch()
-            stop, show, save = group.any(should_stop(), meter.is_due(), saver.is_due())
+            stop, show, save = group.any(should_stop(), meter.is_due(), group.leads and saver.is_due())
             if done % plan.log_every == 0 or done == plan.steps:
                 log.append(meter.read(done, observe))
                 meter.begin(done)
@@ -109,7 +116,7 @@ def train(
             elif show:
                 on_progress(meter.read(done))
             if save or stop or done == plan.steps:
-                meter.check()
+                meter.check(done, modules)
                 if group.leads:
                     texts = {folder.history: history.to_text(log), **({folder.warnings: warned} if adversaries else {})}
                     saver.save(_position(done, meter.seconds, workers), texts)
@@ -154,7 +161,7 @@ class _PhaseRunner:
         self._compute, self._group = compute, group
         self._names: tuple[str, ...] = ()
         self._schedule: LRScheduler | None = phase.schedule(self.optimizer) if phase.schedule else None
-        replays = compute.cuda_graphs and phase.replayable and group.size == 1
+        replays = compute.cuda_graphs and phase.replayable and can_be_captured(self.optimizer)
         self._work = Replayed(self._update, self.optimizer) if replays else self._update
 
     def run(self, batch: Batch, step: Step) -> Terms:

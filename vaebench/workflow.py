@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from rich.console import Console
 
 from vaebench import compute, runs
 from vaebench.core.dataset import ImageDataset
+from vaebench.core.errors import Interrupted
 from vaebench.distribution import ALONE, Group
 from vaebench.jobs import Job, stop_signals, train_run
 from vaebench.measurement import evaluate_runs
@@ -100,30 +102,41 @@ def train_jobs(
 def train_at_once(commands: Sequence[Sequence[str]], count: int, console: Console) -> int:
     """Run each command line in a process of its own, ``count`` at a time; the first exit code that is not 0.
 
-    Codes below 0 are signals that a process died of.
-
-    After a failure or an interruption nothing more begins; what is running finishes, or saves its state.
+    After a failure nothing more begins, and what is running finishes. Raises :class:`Interrupted` on SIGINT or SIGTERM,
+    once what was running has saved its state; a process that died of a signal of its own is a ``RuntimeError``.
     """
     workers: list[subprocess.Popen[str]] = []
+    starting = Lock()
 
     def run(words: Sequence[str]) -> None:
-        if stopped() or any(worker.poll() for worker in workers):
-            return
-        command = [sys.executable, "-m", "vaebench", *words]
-        # a group of its own: an interruption reaches it once, through this process
-        worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0)
-        workers.append(worker)
+        with starting:  # an interruption finds a process among the workers, or none that begins
+            if stopped() or any(worker.poll() for worker in workers):
+                return
+            # a group of its own: an interruption reaches it once, through this process
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "vaebench", *words],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                process_group=0,
+            )
+            workers.append(worker)
         for line in worker.stdout or ():
             _print(console, line.rstrip())
         worker.wait()
 
     def tell(number: int) -> None:
-        for worker in workers:
-            worker.send_signal(number)
+        with starting:
+            for worker in workers:
+                worker.send_signal(number)
 
     with stop_signals(tell) as stopped, ThreadPoolExecutor(count) as places:
         list(places.map(run, commands))
+    if stopped():
+        raise Interrupted("what was running is saved or finished, the rest not begun")
     failed = [worker.returncode for worker in workers if worker.returncode]
+    if failed and failed[0] < 0:
+        raise RuntimeError(f"a training died of signal {-failed[0]}")
     return failed[0] if failed else 0
 
 

@@ -97,3 +97,8 @@ def test_the_checks_catch_what_they_are_for(monkeypatch):
         broken.setattr(PerImage, "merge", lambda self, other: None)
         with pytest.raises(AssertionError, match="merged halves"):
             check_metric(METRICS.get("mse"))
+    with monkeypatch.context() as broken:
+        taken = PerImage.update
+        broken.setattr(PerImage, "update", lambda self, batch: (taken(self, batch), setattr(self, "seen", {1: 2}))[0])
+        with pytest.raises(AssertionError, match=r"seen is a dict, which cannot go to another process"):
+            check_metric(METRICS.get("mse"))

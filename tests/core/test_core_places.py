@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vaebench.core import places
-from vaebench.core.errors import UserError
+from vaebench.core.errors import Busy, UserError
+from vaebench.record import RunFolder
 
 GETTERS = {
     "VAEBENCH_RUNS": places.runs_dir,
@@ -128,3 +129,34 @@ def test_sha256_of(tmp_path):
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
     assert places.sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_lock_is_on_a_file_of_its_own_and_another_is_busy(tmp_path):
+    """On one opened for writing, as NFS wants for a lock that all its machines see."""
+    with places.exclusive(tmp_path, wait=False):
+        with pytest.raises(Busy, match="wait for it, or stop it"), places.exclusive(tmp_path, wait=False):
+            pass
+        assert names_in(tmp_path) == [places.LOCK]
+        assert not RunFolder(tmp_path).exists()
+    with places.exclusive(tmp_path, wait=False):
+        pass
+
+
+def test_what_is_blocked_inside_is_no_busy_folder(tmp_path):
+    with pytest.raises(BlockingIOError), places.exclusive(tmp_path, wait=False):
+        raise BlockingIOError
+
+
+def test_a_file_system_without_locks_is_bad_input(tmp_path, monkeypatch):
+    def refuse(handle, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    says = r"cannot lock .*\.lock \(No locks available\): choose another place"
+    with pytest.raises(UserError, match=says), places.exclusive(tmp_path, wait=True):
+        pass
+
+
+def test_a_folder_that_is_gone_cannot_be_locked(tmp_path):
+    with pytest.raises(UserError, match="cannot write to"), places.exclusive(tmp_path / "gone", wait=True):
+        pass

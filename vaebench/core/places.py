@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import IO
 
 from vaebench.core.errors import Busy, UserError
 
+LOCK = ".lock"  # stays when it is no longer held: another process may wait for it
 _ELSEWHERE = "choose another place (--out, VAEBENCH_RUNS, VAEBENCH_DATA, VAEBENCH_WEIGHTS or VAEBENCH_CACHE)"
 
 
@@ -62,21 +64,31 @@ def make_dir(path: Path) -> Path:
 def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
     """Keep other processes that ask for it out of ``folder``; a lock dies with its process, however that ends.
 
-    Without ``wait``, a folder in use is :class:`Busy`. Where the system has no flock (Windows), no lock.
+    The lock is on a file of its own, opened for writing: so it holds between the machines of an NFS server, too.
+    Without ``wait``, a folder in use is :class:`Busy`. Where the system has no flock (Windows), no lock; where the
+    file system has none, :class:`UserError`.
     """
     try:
         import fcntl  # noqa: PLC0415
     except ImportError:
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    with _opened_lock(folder) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as busy:
+            raise Busy(f"another process is at work in {folder}: wait for it, or stop it") from busy
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(f"cannot lock {handle.name} ({reason}): {_ELSEWHERE}") from error
         yield
-    except BlockingIOError as busy:
-        raise Busy(f"another process is at work in {folder}: wait for it, or stop it") from busy
-    finally:
-        os.close(handle)
+
+
+def _opened_lock(folder: Path) -> IO[str]:
+    try:
+        return (folder / LOCK).open("a", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror or error}): {_ELSEWHERE}") from error
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:

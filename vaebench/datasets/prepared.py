@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from vaebench.core.errors import UserError, first_line
-from vaebench.core.places import cache_dir, exclusive, make_dir, sha256_of, write_text
+from vaebench.core.places import LOCK, cache_dir, exclusive, make_dir, sha256_of, write_text
 from vaebench.core.processors import cores
 from vaebench.image_files import decode
 
@@ -104,8 +104,9 @@ def _left_out(unreadable: Mapping[str, str], total: int) -> str:
 
 
 def _clear(folder: Path) -> None:
-    for path in folder.iterdir():  # the folder stays: another process may wait for it
-        path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink(missing_ok=True)
 
 
 def _open(pictures: Pictures, folder: Path) -> Prepared | None:

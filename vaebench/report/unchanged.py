@@ -5,7 +5,9 @@ What a report was made from, and what it was, is remembered in ``VAEBENCH_CACHE/
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,22 @@ from vaebench import __version__
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, runs_dir, write_text
 
+PACKAGE = Path(__file__).parents[1]
+
 
 def datasets_unchanged(request: Mapping[str, Any], out: Path) -> list[str]:
     """Datasets whose reports this request would write again as they are; empty where anything is new, or gone."""
     known = _memory().get(_key(request, out))
-    if not isinstance(known, dict):
+    if not isinstance(known, dict) or not {"datasets", "made_from", "made"} <= set(known):
         return []
     datasets: list[str] = known["datasets"]
-    return datasets if known["state"] == _state(request, out, datasets) else []
+    made = _digest(out / name for name in datasets)
+    return datasets if (known["made_from"], known["made"]) == (sources(request), made) else []
 
 
-def remember(request: Mapping[str, Any], out: Path, datasets: Sequence[str]) -> None:
-    """The request was just answered: reports of these datasets lie in ``out``."""
-    known = {"datasets": list(datasets), "state": _state(request, out, datasets)}
+def remember(request: Mapping[str, Any], out: Path, datasets: Sequence[str], made_from: str) -> None:
+    """The request was just answered: reports of these datasets lie in ``out``, from :func:`sources` as they were."""
+    known = {"datasets": list(datasets), "made_from": made_from, "made": _digest(out / name for name in datasets)}
     memory = {**_memory(), _key(request, out): known}
     try:
         write_text(cache_dir() / "reports.json", json.dumps(memory, indent=1, sort_keys=True) + "\n")
@@ -46,16 +51,24 @@ def _key(request: Mapping[str, Any], out: Path) -> str:
     return json.dumps([asked, str(out.resolve()), str(runs_dir().resolve())], sort_keys=True)
 
 
-def _state(request: Mapping[str, Any], out: Path, datasets: Sequence[str]) -> str:
-    """Of everything measured, of what a person laid beside it, and of what was written."""
+def sources(request: Mapping[str, Any]) -> str:
+    """A digest of everything measured, of published tables, and of this package, which has some and lays them out.
+
+    To be taken before the report is made: what is measured meanwhile is not in it.
+    """
     published = [Path(request["published"])] if request.get("published") else []
-    places = [runs_dir(), *published, *(out / dataset for dataset in datasets)]
-    return hashlib.sha256("\n".join([__version__, *_files(places)]).encode()).hexdigest()
+    return _digest([runs_dir(), *published, PACKAGE])
 
 
-def _files(places: Iterable[Path]) -> Iterable[str]:
-    for place in places:
-        for path in sorted(place.rglob("*")):
-            if not path.name.startswith(".") and path.is_file():
-                stat = path.stat()
-                yield f"{path} {stat.st_size} {stat.st_mtime_ns}"
+def _digest(places: Iterable[Path]) -> str:
+    lines = (line for place in places for line in sorted(_files(place)))
+    return hashlib.sha256("\n".join([__version__, *lines]).encode()).hexdigest()
+
+
+def _files(place: Path) -> Iterable[str]:
+    for folder, _, names in os.walk(place, followlinks=True):
+        for name in names:
+            if not name.startswith(".") and not name.endswith(".pyc"):
+                with suppress(FileNotFoundError):  # it is being written anew, or a link to nowhere
+                    stat = Path(folder, name).stat()
+                    yield f"{folder}/{name} {stat.st_size} {stat.st_mtime_ns}"
