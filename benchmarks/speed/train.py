@@ -7,8 +7,9 @@ are made up. The peers run in float32 on all threads, as they do by default: pyt
 pythae cloudpickle pydantic), a DataLoader loop as one writes it, and for the GAN, which pythae has not, the loop of
 PyTorch's DCGAN example. Candidates take turns, each in a process of its own. Timed are training steps after the first
 third: no setting up, no evaluation, no checkpoints on any side. Before, it shows that losses and gradients agree with
-the written-out ones. Prints median images/s, ratios round by round, and the share of this machine's fastest arithmetic
-in that precision and on as many threads (operations counted, see counting.py). --steps sets the steps of every case.
+the written-out ones. Prints median images/s, ratios round by round, and the share of the rate that this machine's
+fastest arithmetic would allow in that precision and on as many threads (operations counted, see counting.py). --steps
+sets the steps of every case.
 """
 
 import argparse
@@ -39,6 +40,7 @@ SHAPES = {"mnist": (1, 28, 28), "celeba": (3, 64, 64)}
 IMAGES = {"mnist": 16_384, "celeba": 4_096}  # whole batches, and small enough for the peers' copies in float32
 STEPS = {"cpu": {"vae-mnist": 240, "vae-celeba": 45, "dcgan-celeba": 18}, "cuda": {"vae-mnist": 3000}}
 STEPS_CUDA = 900  # of the other cases on a GPU
+Peaks = dict[tuple[str, int], float]  # by precision and threads
 DISTINGUISHED = 8  # images are enough to count a step's operations, which are proportional to them
 
 
@@ -123,8 +125,8 @@ def show_agreement(case: str, device: str, found: dict[str, Compute]) -> None:
             print(f"{shown}, cosine of gradients {cosine:.6f}", flush=True)
 
 
-def compare(case: str, given: argparse.Namespace, device: str) -> None:
-    """All candidates of one case in turns."""
+def compare(case: str, given: argparse.Namespace, device: str, peaks: Peaks) -> None:
+    """All candidates of one case in turns; before and after, what the machine can do."""
     kind = "cuda" if device.startswith("cuda") else "cpu"
     steps = given.steps or STEPS[kind].get(case, STEPS_CUDA)
     recipe, data = opened(case)
@@ -136,29 +138,35 @@ def compare(case: str, given: argparse.Namespace, device: str) -> None:
         wanted = ["--only", name, "--case", case, "--device", device, "--steps", steps]
         return recipe.batch_size / float(answer(__file__, *wanted))
 
+    look_for_peaks(found, peaks)
     rates = in_turns([*peers(case), *found], given.rounds, measure, lambda rate: f"{rate:.0f} images/s")
+    look_for_peaks(found, peaks)
     few = data.images[:DISTINGUISHED]
     model = build_model(recipe, data.image_shape, 0)
     operations = count(model, few, choose(device=device, precision="fp32", threads=1)).operations / len(few)
-    report(case, rates, found, operations)
+    report(case, rates, found, {setting: peak / operations for setting, peak in peaks.items()})
 
 
-def report(case: str, rates: dict[str, list[float]], found: dict[str, Compute], operations: float) -> None:
+def look_for_peaks(found: dict[str, Compute], peaks: Peaks) -> None:
+    """The fastest arithmetic of each precision and thread count; the most that was ever seen is the ceiling."""
+    for precision, threads, device in {(one.precision, one.threads, one.device) for one in found.values()}:
+        torch.set_num_threads(threads)
+        seen = fastest_rate(device, precision)
+        peaks[precision, threads] = max(seen, peaks.get((precision, threads), 0.0))
+
+
+def report(case: str, rates: dict[str, list[float]], found: dict[str, Compute], ceilings: Peaks) -> None:
     """One line a candidate: median rate, ratios to the peers round by round, share of the fastest arithmetic."""
     print(
-        f"\n{'':38} {'images/s':>9} {'to plain':>9} {'min':>6} {'max':>6} {'to pythae':>10}   of the fastest arithmetic"
+        f"\n{'':38} {'images/s':>9} {'to plain':>9} {'min':>6} {'max':>6} {'to pythae':>10}   of what arithmetic allows"
     )
-    peaks: dict[tuple[str, int], float] = {}
     for name, values in rates.items():
         compute = found.get(name) or replace(found[DEFAULT], precision="fp32", threads=cores())
-        setting = compute.precision, compute.threads
-        if setting not in peaks:
-            torch.set_num_threads(compute.threads)
-            peaks[setting] = fastest_rate(compute.device, compute.precision)
+        ceiling = ceilings[compute.precision, compute.threads]
         rate, plain, pythae = statistics.median(values), ratios(rates, name, PLAIN), ratios(rates, name, PYTHAE)
         shown = f"{statistics.median(plain):9.2f} {min(plain):6.2f} {max(plain):6.2f}" if plain else " " * 23
         beside = f"{statistics.median(pythae):10.2f}" if pythae else f"{'':10}"
-        share = f"{rate * operations / peaks[setting]:.0%} of {peaks[setting] / 1e9:.0f} GFLOP/s"
+        share = f"{rate / ceiling:.0%} of {ceiling:.0f} images/s"
         print(f"{name:38} {rate:9.0f} {shown} {beside}   {share}")
     headline(case, rates)
 
@@ -205,8 +213,9 @@ def main() -> None:
     if not installed("pythae"):
         print("pythae is missing and left out: pip install --no-deps pythae cloudpickle pydantic")
     print("measured default:", choose(device=device))
+    peaks: Peaks = {}
     for case in given.case:
-        compare(case, given, device)
+        compare(case, given, device, peaks)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def small_chunks(monkeypatch):
 
 
 def files(places):
-    return [path for path in (places / "cache").rglob("*") if path.is_file()]
+    return [path for path in (places / "cache").rglob("*") if path.is_file() and not path.name.startswith(".")]
 
 
 def never(name):
@@ -89,7 +89,7 @@ def test_pixels_lie_in_order_in_a_map(places):
     assert made.names == NAMES and made.unreadable == {}
     assert made.images.dtype == torch.uint8 and np.array_equal(made.images.numpy(), EXPECTED)
     (folder,) = (places / "cache" / "images" / "made" / "train").iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "pixels.uint8"]
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["manifest.json", "pixels.uint8"]
     assert (folder / "pixels.uint8").read_bytes() == EXPECTED.tobytes()
 
 
