@@ -48,6 +48,7 @@ def test_runs_behind_links_are_seen(out, tmp_path):
     elsewhere.mkdir(parents=True)
     (elsewhere / "results.jsonl").write_text("{}\n")
     (runs_dir() / "linked").symlink_to(elsewhere.parent)
+    (runs_dir() / "linked" / "round").symlink_to(runs_dir())
     (runs_dir() / "nowhere").symlink_to(tmp_path / "gone")
     unchanged.remember(REQUEST, out, ["digits"], unchanged.sources(REQUEST))
     assert unchanged.datasets_unchanged(REQUEST, out) == ["digits"]

@@ -66,7 +66,13 @@ def _digest(places: Iterable[Path]) -> str:
 
 
 def _files(place: Path) -> Iterable[str]:
-    for folder, _, names in os.walk(place, followlinks=True):
+    seen = set()
+    for folder, inner, names in os.walk(place, followlinks=True):
+        where = os.stat(folder)
+        if (where.st_dev, where.st_ino) in seen:  # a link to a folder above it
+            inner.clear()
+            continue
+        seen.add((where.st_dev, where.st_ino))
         for name in names:
             if not name.startswith(".") and not name.endswith(".pyc"):
                 with suppress(FileNotFoundError):  # it is being written anew, or a link to nowhere
