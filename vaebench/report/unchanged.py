@@ -68,7 +68,7 @@ def _digest(places: Iterable[Path]) -> str:
 def _files(place: Path) -> Iterable[str]:
     seen = set()
     for folder, inner, names in os.walk(place, followlinks=True):
-        where = os.stat(folder)
+        where = Path(folder).stat()
         if (where.st_dev, where.st_ino) in seen:  # a link to a folder above it
             inner.clear()
             continue
