@@ -72,7 +72,7 @@ SECTIONS = (
         f"--device cpu --out {FIGURES} --sizes 128 256 --sides 32 --fixed 128 --steps 3",
         figure="growth.png",
     ),
-    Section("svm.py", "", "Support vector machines", "--rows 2000 --rounds 1"),
+    Section("svm.py", "--rounds 2 --peer threads", "Support vector machines", "--rows 2000 --rounds 1"),
     Section("perceptual_loss.py", "", "The perceptual term", "--rounds 1"),
     Section("upsampling.py", "", "Convolutions of enlarged maps", "--rounds 1"),
     Section("start_up.py", "", "Starting", "--rounds 1"),
