@@ -198,8 +198,8 @@ def report(runs: dict[str, list[Answer]]) -> None:
             f"{used:12.1f} {statistics.median(busy):6.2f}   {shown}"
         )
         if name not in (OURS, OURS_FID):
-            said.append(f"{ratio:.1f} times for {name}")
-    print(f"headline: as long as vaebench takes for the same: {'; '.join(said)}", flush=True)
+            said.append(f"{name} {ratio:.1f}")
+    print(f"headline: times vaebench's time for the same: {'; '.join(said)}", flush=True)
 
 
 if __name__ == "__main__":
