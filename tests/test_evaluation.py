@@ -1,6 +1,9 @@
 """One pass for all metrics: what is computed, how often, and what becomes of what cannot be."""
 
 import math
+import re
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +13,9 @@ from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.facts import TrainingFacts
-from vaebench.core.metric import Metric, Need, PerImage, Score
+from vaebench.core.metric import EvalBatch, Metric, Need, PerImage, Score
 from vaebench.core.model import Autoencoder, GenerativeModel
+from vaebench.metrics import reconstruction, sharpness
 from vaebench.protocol import Protocol
 
 N, SAMPLES = 40, 30
@@ -346,3 +350,25 @@ def test_real_images_stand_in_for_both_kinds():
     (_, recon), (_, samples) = measured
     assert torch.equal(recon.per_image, samples.per_image)
     assert recon.n == N
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what memory a process holds")
+@pytest.mark.usefixtures("global_rng_untouched")
+def test_memory_does_not_grow_with_the_number_of_batches():
+    """Little of a batch is kept, between much that is freed."""
+    held = []
+
+    def batches():
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(320):
+            status = Path("/proc/self/status").read_text()
+            held.append(int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024)
+            images = torch.rand(64, 3, 64, 64, generator=generator)
+            yield EvalBatch(real=images, reconstruction=images.flip(0))
+
+    metrics = [*reconstruction.mse(), *sharpness.blur()]
+    ((_, score), *_) = evaluation.measure(
+        metrics, subjects.Subject(provides=Need.REAL | Need.RECONSTRUCTION, batches=batches())
+    )
+    assert score.n == 320 * 64
+    assert max(held[160:]) < max(held[:160]) + 200  # MiB; 1,000 more where nothing is given back

@@ -14,6 +14,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score
 from vaebench.distribution import ALONE, Group
 from vaebench.features import Networks
+from vaebench.memory import give_back_freed_memory
 from vaebench.subjects import FIELDS, Subject
 
 _LACKING = {
@@ -30,6 +31,7 @@ _LACKING = {
 }
 
 
+BATCHES_KEPT = 32  # whose freed memory waits for the next ones, before the system gets it back
 _APART = Need.TRAINING | Need.BLEND | Need.CODE  # no batch carries them
 
 
@@ -74,9 +76,11 @@ def measure(
                 taker.refusal = str(error)
     fed = [taker for taker in takers if not taker.refusal]
     row = 0
-    for batch in subject.batches if any(taker.needs & ~_APART for taker in fed) else ():
+    for number, batch in enumerate(subject.batches if any(taker.needs & ~_APART for taker in fed) else (), 1):
         _feed(batch, fed, subject, networks, row)
         row += 0 if batch.real is None else len(batch.real)
+        if number % BATCHES_KEPT == 0:
+            give_back_freed_memory()
     if not _brought_together(takers, group):
         return []
     refusals = {id(metric): taker.refusal for taker in takers for metric in taker.metrics if taker.refusal}
