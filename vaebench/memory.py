@@ -53,9 +53,9 @@ def keep_freed_memory() -> bool:
 def give_back_freed_memory() -> None:
     """Let the system have the pages that were freed, where there is glibc; changes no number.
 
-    What an evaluation keeps of each batch, a few hundred bytes, lies between megabytes that were freed; glibc before
-    2.38 cannot use these again for aligned blocks of their own size (https://sourceware.org/bugzilla/show_bug.cgi?id=14581),
-    and takes new ones: 7 MB a batch of 64 colour images of 64 x 64.
+    What an evaluation keeps of each batch, a few hundred bytes, lies between megabytes that were freed, and
+    glibc (2.36 was seen to) asks for new ones instead of using these: 7 MB a batch of 64 colour images of 64 x 64. Its
+    bug 14581 is such a case, of aligned blocks.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
