@@ -171,9 +171,9 @@ def check_metric(
         read_margin(metric.margin, metric.name)
         (batch,) = subjects.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
         batch = replace(batch, **_more(batch.real, n))
-        one = _taken(partial(_built, build, position), [batch], data)
-        halves = [_rows(batch, slice(n // 3)), _rows(batch, slice(n // 3, n))]
-        two = _taken(partial(_built, build, position), halves, data)
+        fresh = partial(_built, build, position)
+        one = _taken(fresh, [batch], data)
+        two = _taken(fresh, [_rows(batch, slice(n // 3)), _rows(batch, slice(n // 3, n))], data)
         assert one.n == two.n, f"{metric.name}: merged halves count {two.n} images, one pass {one.n}"
         if one.value is not None and two.value is not None:
             close = abs(one.value - two.value) <= 1e-5 * max(abs(one.value), 1e-12)
