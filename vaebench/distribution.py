@@ -76,6 +76,11 @@ class Group:
         (apart,) = self.any(self.led(lambda: text) != text)
         return not apart
 
+    def agree(self, text: str, otherwise: str) -> None:
+        """:class:`UserError` ``otherwise`` unless they are :meth:`alike`."""
+        if not self.alike(text):
+            raise self.error(otherwise)
+
     def error(self, text: str) -> UserError:
         """What to raise where every process raises the same: the first one says it, the others are silent."""
         return UserError(text) if self.leads else Elsewhere(text)

@@ -75,8 +75,7 @@ def train_run(
         if not claimed:
             return "busy"
         record, compute = (make(**known) for make, known in zip((RunRecord, Compute), json.loads(claimed), strict=True))
-        if not group.alike(data.fingerprint):
-            raise group.error(f"processes have different {data.name} images: give all the same VAEBENCH_DATA")
+        group.agree(data.fingerprint, f"processes have different {data.name} images: give all the same VAEBENCH_DATA")
         if record.status == "finished":
             return "finished"
         plan = Plan(

@@ -58,8 +58,8 @@ def evaluate_runs(
         if key not in opened:
             source = open_dataset(record.dataset, record.dataset_options)
             opened[key] = Surroundings.of_split(source, "test", networks)
-            if not group.alike(opened[key].data.fingerprint):
-                raise group.error(f"processes have different {record.dataset} images: give all the same VAEBENCH_DATA")
+            said = f"processes have different {record.dataset} images: give all the same VAEBENCH_DATA"
+            group.agree(opened[key].data.fingerprint, said)
             measure_real(opened[key], protocol, group)
         began = time.monotonic()
         fresh = measure_run(folder, opened[key], protocol, group=group)

@@ -28,8 +28,8 @@ def runs_to_measure(
     work: Work = []
     with suppress(UserError):
         work = [(folder, folder.read_record()) for folder in (RunFolder(Path(path)) for path in found)]
-    if not group.alike(" ".join(record.weights_sha256 for _, record in work)):
-        raise group.error("processes do not all see the runs that the first one found: give all the same VAEBENCH_RUNS")
+    said = "processes do not all see the runs that the first one found: give all the same VAEBENCH_RUNS"
+    group.agree(" ".join(record.weights_sha256 for _, record in work), said)
     return work
 
 
