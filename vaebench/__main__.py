@@ -1,6 +1,15 @@
-"""``python -m vaebench`` (and ``torchrun -m vaebench``) is the command ``vaebench``."""
+"""The command ``vaebench``, also as ``python -m vaebench`` and ``torchrun -m vaebench``."""
 
-from vaebench.cli import main
+from vaebench.interrupts import answer_at_once
+
+
+def main() -> None:
+    """Answer signals before anything large is imported, then run the command line."""
+    answer_at_once()
+    from vaebench.cli import main as run  # noqa: PLC0415  (a signal may come while it is imported)
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -5,13 +5,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vaebench.core.errors import UserError
+from vaebench.core import files
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.facts import TrainingFacts
 from vaebench.core.places import sha256_of, write_atomic
+from vaebench.core.weight_files import save_tensors
 from vaebench.record import RunFolder, RunRecord
+
+TRAIN_AGAIN = "move the run away, then train it again"
+RESTORE = "restore it, or move the run away and train again"
 
 
 def finish(folder: RunFolder, record: RunRecord, modules: Mapping[str, nn.Module], facts: TrainingFacts) -> None:
@@ -42,14 +47,7 @@ def save_weights(path: Path, modules: Mapping[str, nn.Module]) -> None:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], note: dict[str, str] | None = None) -> None:
     """Atomically, as safetensors; ``note`` goes into the file's header."""
-
-    def write(temporary: Path) -> None:
-        try:
-            save_file(tensors, temporary, metadata=note)
-        except SafetensorError as error:  # a full disk, for one: an input or output error like any other
-            raise OSError(str(error)) from error
-
-    write_atomic(path, write)
+    write_atomic(path, lambda temporary: save_tensors(tensors, temporary, note))
 
 
 def load_weights(path: Path, modules: Mapping[str, nn.Module]) -> None:
@@ -58,24 +56,40 @@ def load_weights(path: Path, modules: Mapping[str, nn.Module]) -> None:
 
 
 def restore_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Fill the modules from ``module.parameter`` -> tensor."""
-    try:
-        for name, module in modules.items():
-            prefix = f"{name}."
-            own = {key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)}
-            module.load_state_dict(own)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} does not fit the model ({reason}): train the run again") from error
+    """Fill the modules from ``module.parameter`` -> tensor, once every name, shape and dtype is what they have.
+
+    Raises:
+        UserError: a tensor is missing, of another shape or dtype, or no module has it; nothing is filled then.
+    """
+    own = {f"{name}.{key}": part for name, module in modules.items() for key, part in module.state_dict().items()}
+    for name, part in own.items():
+        check_like(name, tensors.get(name), part, path)
+    unknown = sorted(set(tensors) - set(own))
+    if unknown:
+        raise UserError(f"{path} does not fit the model (it has {unknown[0]}, the model has not): {TRAIN_AGAIN}")
+    for name, module in modules.items():
+        module.load_state_dict({key: tensors[f"{name}.{key}"] for key in module.state_dict()})
+
+
+def check_like(name: str, found: Tensor | None, wanted: Tensor, path: Path) -> None:
+    """:class:`UserError` unless ``found`` has the shape and dtype of ``wanted``.
+
+    torch casts what has another dtype without a word, and its fused optimisers read past the end of what is shorter.
+    """
+    if found is None:
+        raise UserError(f"{path} does not fit the model (it lacks {name}): {TRAIN_AGAIN}")
+    if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+        kinds = [f"{str(part.dtype).removeprefix('torch.')} {tuple(part.shape)}" for part in (found, wanted)]
+        raise UserError(f"{path} does not fit the model ({name} is {kinds[0]}, not {kinds[1]}): {TRAIN_AGAIN}")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a safetensors file; :class:`UserError` where it is missing or damaged."""
+    """Every tensor of a run's safetensors file; :class:`UserError` where it is missing or damaged."""
     try:
+        files.checked(path, most=files.LARGE, remedy=RESTORE, inside=path.parent)
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        reason = f"{path} is missing or damaged ({str(error).splitlines()[0]})"
-        raise UserError(f"{reason}: restore it, or move the run away and train again") from error
+    except (OSError, SafetensorError, MemoryError) as error:
+        raise UserError(f"{path} is missing or damaged ({first_line(error)}): {RESTORE}") from error
 
 
 def count_parameters(modules: Iterable[nn.Module]) -> int:

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Engines are imported by the command that runs, so --help is instant."""
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -10,14 +11,30 @@ from typing import Annotated
 
 import typer
 
-from vaebench import __version__
+from vaebench import __version__, recipe_files
 from vaebench.cli_studies import studies
 from vaebench.cli_training import train
+from vaebench.core import files
 from vaebench.core.errors import UserError
 from vaebench.core.processors import processes
 from vaebench.exits import outcome
+from vaebench.interrupts import raising
 from vaebench.progress import show_messages
-from vaebench.terminal import REPORTS, RUN_HELP, Dataset, Device, Out, err, out, say, write_reports
+from vaebench.terminal import (
+    REPORTS,
+    RUN_HELP,
+    Dataset,
+    Device,
+    Out,
+    RecipeFile,
+    complain,
+    err,
+    out,
+    say,
+    write_reports,
+)
+
+SIZE_OPTION = "--max-file-size"
 
 app = typer.Typer(
     add_completion=False,
@@ -37,11 +54,14 @@ def _version(asked: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    max_file_size: Annotated[
+        str, typer.Option(SIZE_OPTION, metavar="SIZE", help="read larger files than usual, e.g. 20GB")
+    ] = "",
     version: Annotated[
         bool, typer.Option("--version", help="show the version", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
-    """Options that every command takes; main() has taken --debug out of the arguments already."""
+    """Options that every command takes; main() has taken them out of the arguments already."""
 
 
 @app.command(epilog="Example: vaebench quickstart --faces")
@@ -114,6 +134,7 @@ def evaluate(
     reference: Annotated[str, typer.Option(help="DATASET[:SPLIT] or a folder they are measured against")] = "",
     paired: Annotated[bool, typer.Option(help="image i belongs to image i of the reference")] = False,
     kind: Annotated[str, typer.Option(help="reconstructions or samples")] = "",
+    recipe_file: RecipeFile = None,
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
@@ -243,16 +264,37 @@ def explain(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line, and exit as INTERFACE.md fixes it."""
+    """Run the command line, and exit with one of its codes: 0, 1, 2, 3, 70 or 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows only ASCII, a name that is no UTF-8
+            stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     show_messages(err)
     debug = "--debug" in given
-    rest = [argument for argument in given if argument != "--debug"]
-    code, problem = outcome(lambda: app(rest, standalone_mode=False), debug=debug)
+    name = next((word for word in given if not word.startswith("-")), "")
+    with raising():
+        code, problem = outcome(lambda: _run(given), debug=debug, name=name)
     if problem:
-        err.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
+        complain(problem)
     if processes() > 1:  # one ended run in eight aborted as torch 2.15's gloo was taken down with the interpreter
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _run(given: Sequence[str]) -> int | None:
+    """Take out what may stand anywhere (``--debug``, ``--max-file-size SIZE``), and run the command."""
+    recipe_files.allow(None)
+    os.environ.pop(files.BOUND, None)
+    rest = []
+    words = iter([word for word in given if word != "--debug"])
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != SIZE_OPTION:
+            rest.append(word)
+            continue
+        size = value if equals else next(words, "")
+        os.environ[files.BOUND] = str(files.parse_size(size))
+    answered: int | None = app(rest, standalone_mode=False)
+    return answered

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vaebench.core.errors import UserError
-from vaebench.terminal import REPORTS, Device, Out, say, write_reports
+from vaebench.terminal import REPORTS, Device, Out, RecipeFile, say, write_reports
 
 if TYPE_CHECKING:
     from vaebench.plates import Plate
@@ -25,7 +25,14 @@ Examples = Annotated[int, typer.Option(help="images with an attribute, and witho
 
 
 @studies.command(epilog="Example: vaebench sample vae-toyfaces dcgan-toyfaces --count 30")
-def sample(names: Runs, count: Count = 30, seed: Seed = 0, device: Device = "auto", out_dir: Out = REPORTS) -> None:
+def sample(
+    names: Runs,
+    count: Count = 30,
+    seed: Seed = 0,
+    device: Device = "auto",
+    recipe_file: RecipeFile = None,
+    out_dir: Out = REPORTS,
+) -> None:
     """Samples of models side by side, decoded from draws of the prior."""
     from vaebench.studies.bench import open_bench
     from vaebench.studies.gallery import sample as draw
@@ -36,7 +43,12 @@ def sample(names: Runs, count: Count = 30, seed: Seed = 0, device: Device = "aut
 
 @studies.command(epilog="Example: vaebench reconstruct vae-toyfaces dfcvae-toyfaces --image me.jpg")
 def reconstruct(
-    names: Runs, images: Images = None, count: Count = 10, device: Device = "auto", out_dir: Out = REPORTS
+    names: Runs,
+    images: Images = None,
+    count: Count = 10,
+    device: Device = "auto",
+    recipe_file: RecipeFile = None,
+    out_dir: Out = REPORTS,
 ) -> None:
     """Test images, or your own, and their reconstructions; says which are unlike the data."""
     from vaebench.studies.bench import open_bench, shown_pairs
@@ -62,6 +74,7 @@ def interpolate(
     images: Images = None,
     gif: Annotated[bool, typer.Option("--gif", help="an animation as well")] = False,
     seed: Chosen = None,
+    recipe_file: RecipeFile = None,
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
@@ -92,6 +105,7 @@ def attributes(
     rows: Annotated[int, typer.Option(min=1, max=20, help="test faces an attribute")] = 1,
     examples: Examples = 1_000,
     seed: Seed = 0,
+    recipe_file: RecipeFile = None,
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
@@ -123,6 +137,7 @@ def correlate(
     every: Annotated[bool, typer.Option("--all", help="all attributes")] = False,
     examples: Examples = 1_000,
     seed: Seed = 0,
+    recipe_file: RecipeFile = None,
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
@@ -144,6 +159,7 @@ def embed(
     attribute: Annotated[str, typer.Option(help="frame the images by it")] = "",
     method: Annotated[Literal["tsne", "umap"], typer.Option(help="umap needs pip install 'vaebench[umap]'")] = "tsne",
     seed: Seed = 0,
+    recipe_file: RecipeFile = None,
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
@@ -163,6 +179,7 @@ def blend(
     pairs: Rows = 4,
     weights: Annotated[str, typer.Option(help="of the second image, comma-separated")] = "0,0.25,0.5,0.75,1",
     seed: Chosen = None,
+    recipe_file: RecipeFile = None,
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
@@ -190,6 +207,7 @@ def webcam(
     out: Annotated[Path | None, typer.Option(metavar="VIDEO", help="write .mp4 or .avi instead of a page")] = None,
     port: Annotated[int, typer.Option(help="of the page on this machine; 0 for any free one")] = 8765,
     detector: Annotated[Path | None, typer.Option(metavar="YUNET.onnx", help="instead of OpenCV's cascade")] = None,
+    recipe_file: RecipeFile = None,
     device: Device = "auto",
 ) -> None:
     """Attributes of faces before a camera or in a video, read by a run: on a page of this machine, or as a video."""

@@ -179,4 +179,4 @@ def measure_external(
         gallery["reconstructions"] = pictures.to_pixels(images[data.showcase_indices()])
     elif not reconstructions:
         gallery["samples"] = pictures.to_pixels(images[:GALLERY_SAMPLES])
-    pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), gallery)
+    pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), gallery, source.weights_sha256)

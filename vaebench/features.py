@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vaebench import __version__
@@ -24,7 +24,8 @@ from vaebench.core.context import PIXELS, FeatureSpace, Reference
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import cache_dir, exclusive, make_dir, write_atomic
+from vaebench.core.places import cache_dir, exclusive, is_sealed, make_dir, write_sealed
+from vaebench.core.weight_files import save_tensors
 from vaebench.extraction import Pace, pooled_features
 from vaebench.growing import GrowingRows, join_rows, read_rows
 
@@ -155,7 +156,7 @@ class KeptFeatures(Reference):
         with exclusive(self.folder, wait=True):
             if read_rows(self._path, len(self._data)) is None:
                 parts = self._chain()
-                write_atomic(self._path, lambda path: join_rows(parts, path))
+                write_sealed(self._path, lambda path: join_rows(parts, path))
             shutil.rmtree(self._parts, ignore_errors=True)
 
     def _chain(self) -> list[Tensor]:
@@ -174,11 +175,13 @@ class KeptFeatures(Reference):
     def statistic(self, name: str, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         if name not in self._statistics:
             path = self.folder / f"{name}.safetensors"
-            try:
-                self._statistics[name] = load_file(path)
-            except (OSError, SafetensorError):
+            if is_sealed(path):
+                with contextlib.suppress(OSError, SafetensorError):
+                    self._statistics[name] = load_file(path)
+            if name not in self._statistics:
                 fresh = {key: value.contiguous() for key, value in compute(self.features).items()}
-                write_atomic(path, lambda temporary: save_file(fresh, temporary))
+                with contextlib.suppress(UserError):  # a full disk costs time, not the answer
+                    write_sealed(path, lambda temporary: save_tensors(fresh, temporary))
                 self._statistics[name] = fresh
         return self._statistics[name]
 
@@ -230,7 +233,7 @@ def kept_latents(
         if found is None:
             found = latents(split, view)
             with contextlib.suppress(UserError):  # a full disk costs time, not the answer
-                write_atomic(path, lambda temporary: _save(temporary, found))
+                write_sealed(path, lambda temporary: _save(temporary, found))
         return found
 
     return kept

@@ -8,14 +8,15 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench.core import files, typed
 from vaebench.core.errors import UserError
-from vaebench.core.places import write_text
+from vaebench.core.places import is_sealed, seal, write_text
 
 SAVED_EVERY = 5.0  # seconds; what a kill may cost, and rarely enough that waiting for the disk costs nothing
 
@@ -28,7 +29,12 @@ def npy_header(rows: int, width: int) -> bytes:
 
 
 def read_rows(path: Path, n: int) -> Tensor | None:
-    """The float32 rows (n, d) in a file, mapped, or ``None`` where it is not there, damaged, or of another number."""
+    """The float32 rows (n, d) in a file, mapped, or ``None`` where it is not there, damaged, or of another number.
+
+    A file whose sha256 does not lie beside it, or is another, counts as damaged.
+    """
+    if not is_sealed(path):
+        return None
     try:
         mapped = np.load(path, mmap_mode="c", allow_pickle=False)  # copy on write: torch wants writable memory
     except (OSError, ValueError, EOFError):
@@ -68,7 +74,8 @@ class GrowingRows:
     def _recall(self) -> None:
         """Take over what an earlier process left, if it is whole."""
         try:
-            state = json.loads(self._state.read_text(encoding="utf-8"))
+            known = files.read_bytes(self._state, most=files.SMALL, remedy="delete it")
+            state = typed.from_json(known, dict[str, Any], str(self._state), "delete it")
             key, done, width, checksum = (state[name] for name in ("key", "done", "width", "checksum"))
             header = npy_header(self._rows, width)
             with self._data.open("rb") as file:
@@ -79,7 +86,7 @@ class GrowingRows:
                     found, left = zlib.crc32(part, found), left - len(part)
             if (left, found) == (0, checksum):
                 self.done, self._width, self._checksum = done, width, checksum
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, UserError):
             return
 
     def _opened(self) -> IO[bytes]:
@@ -130,6 +137,7 @@ class GrowingRows:
                 if self.done:
                     self._save()
             if self.done == self._rows:
+                seal(self._data, self._path)  # first: rows without their sha256 would be made again
                 self._data.replace(self._path)
                 self._state.unlink(missing_ok=True)
         except (OSError, UserError) as failed:

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaebench.core.errors import UserError
+from vaebench.core import files
+from vaebench.core.errors import UserError, first_line
+from vaebench.core.typed import plain_line
+
+REMEDY = "delete it; the training itself can still be resumed"
+LARGEST = 1e15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +42,36 @@ def to_text(log: Sequence[Progress]) -> str:
 
 
 def read(path: Path) -> list[Progress]:
-    """The rows of ``history.csv``, none where there is no file; :class:`UserError` where it is damaged."""
+    """The rows of ``history.csv``, none where there is no file; :class:`UserError` names the line that is damaged."""
     if not path.exists():
         return []
+    text = files.read_text(path, most=files.LOG, remedy=REMEDY, inside=path.parent)
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    rows: list[Progress] = []
     try:
-        return [_progress(fields) for fields in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))]
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it; the training itself can still be resumed") from error
+        for fields in reader:
+            rows.append(_progress(fields))
+            if len(rows) > 1 and rows[-1].step <= rows[-2].step:
+                raise ValueError("steps do not grow")
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise UserError(
+            f"{path}, line {reader.line_num} is damaged ({plain_line(first_line(error))}): {REMEDY}"
+        ) from error
+    return rows
 
 
-def _progress(fields: Mapping[str, str]) -> Progress:
+def _progress(fields: Mapping[str | None, str | None]) -> Progress:
+    if None in fields or None in fields.values():
+        raise ValueError("cells are missing, or too many")
+    known = {str(name): str(value) for name, value in fields.items()}
+    numbers = {name: float(value) for name, value in known.items() if value != ""}
+    if not all(0 <= numbers[name] < LARGEST for name in _COLUMNS):
+        raise ValueError("a number is out of range")
     return Progress(
-        step=int(fields["step"]),
-        steps=int(fields["steps"]),
-        epoch=float(fields["epoch"]),
-        seconds=float(fields["seconds"]),
-        images_per_second=float(fields["images_per_second"]),
-        terms={name: float(value) for name, value in fields.items() if name not in _COLUMNS and value != ""},
+        step=int(known["step"]),
+        steps=int(known["steps"]),
+        epoch=numbers["epoch"],
+        seconds=numbers["seconds"],
+        images_per_second=numbers["images_per_second"],
+        terms={name: value for name, value in numbers.items() if name not in _COLUMNS},
     )

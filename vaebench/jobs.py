@@ -12,10 +12,11 @@ from vaebench.compute import Compute, describe
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Busy, Interrupted, UserError
 from vaebench.core.model import trained_modules
-from vaebench.core.places import exclusive, make_dir, runs_dir
+from vaebench.core.places import exclusive, make_dir, remove_leftovers, runs_dir
 from vaebench.core.recipe import Recipe
 from vaebench.distribution import ALONE, Group
 from vaebench.history import Progress
+from vaebench.recipe_files import is_file_reference, trust
 from vaebench.record import RunFolder, RunRecord, package_versions
 from vaebench.runs import build_model, command_line, now
 from vaebench.training import Plan, check_optimisers, train
@@ -69,9 +70,12 @@ def train_run(
                 held.enter_context(exclusive(job.folder.path, wait=False))
             except Busy:
                 return ""
+            remove_leftovers(job.folder.path)
             return json.dumps([asdict(part) for part in _claim(job, data, compute, resume=resume)])
 
         claimed = group.led(claim)
+        if claimed and group.leads and is_file_reference(job.reference):
+            trust(job.reference, runs_dir())
         if not claimed:
             return "busy"
         record, compute = (make(**known) for make, known in zip((RunRecord, Compute), json.loads(claimed), strict=True))
@@ -127,15 +131,19 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
 
 
 def _gone_on(found: RunRecord, compute: Compute, folder: RunFolder) -> tuple[RunRecord, Compute]:
-    """The record and the compute of a run's next sitting; where it sits otherwise than before, the record says so."""
+    """The record and the compute of a run that is resumed; the record says when, and what differs from before."""
     unrecorded = {one.name: one.default for one in fields(Compute) if one.name in DECISIVE}  # by earlier versions
     begun = {name: found.compute.get(name, default) for name, default in unrecorded.items()}
     compute = replace(compute, **begun)
     now_is = describe(compute)
-    if found.status == "finished" or all(found.compute.get(name) in (now_is[name], None) for name in SITTING):
+    if found.status == "finished" or not folder.state.exists():
         return found, compute
-    earlier = [*found.compute.get("earlier", []), {name: found.compute.get(name) for name in SITTING}]
-    found = replace(found, compute={**now_is, "earlier": earlier})
+    sitting = now()
+    found = replace(found, resumed=[*found.resumed, sitting])
+    if any(found.compute.get(name) not in (now_is[name], None) for name in SITTING):
+        before = {name: found.compute.get(name) for name in SITTING}
+        earlier = [*found.compute.get("earlier", []), {**before, "resumed": sitting}]
+        found = replace(found, compute={**now_is, "earlier": earlier})
     folder.write_record(found)
     return found, compute
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,7 +21,8 @@ from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import cache_dir, exclusive, make_dir, sha256_of, write_atomic
+from vaebench.core.places import cache_dir, exclusive, is_sealed, make_dir, sha256_of, write_sealed
+from vaebench.core.weight_files import save_tensors
 
 SEED, BATCH, RATE = 0, 64, 1e-3
 BEGUN_ON = 300  # training images that the initial filters are shifted and scaled on
@@ -132,12 +133,14 @@ def judge_of(name: str, training: ImageDataset) -> Perceptual:
         if network is None:
             network = _trained(training, shape)
             weights = {part: value.contiguous() for part, value in network.state_dict().items()}
-            write_atomic(path, lambda temporary: save_file(weights, temporary))
+            write_sealed(path, lambda temporary: save_tensors(weights, temporary))
     return Perceptual(name, dict(network.named_children()), channels=channels, sha256=sha256_of(path))
 
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> nn.Sequential | None:
     """What is kept, or nothing where it is missing or damaged."""
+    if not is_sealed(path):
+        return None
     try:
         with torch.device("meta"):
             network = nn.Sequential(attribute_network(*shape))

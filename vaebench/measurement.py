@@ -30,6 +30,11 @@ from vaebench.surroundings import Surroundings
 
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
 GALLERY_SAMPLES = 60
+SAMPLES = "samples.png"
+RESUMED_WRONGLY = (
+    "warning: it was resumed by a version of vaebench that gave convolutional weights the moments of others, so its "
+    "training differs from an uninterrupted one: train it again where that matters"
+)
 
 
 def evaluate_runs(
@@ -61,6 +66,8 @@ def evaluate_runs(
             said = f"processes have different {record.dataset} images: give all the same VAEBENCH_DATA"
             group.agree(opened[key].data.fingerprint, said)
             measure_real(opened[key], protocol, group)
+        if record.resumed_by_faulty_version():
+            say(f"{record.recipe}/seed-{record.seed}: {RESUMED_WRONGLY}")
         began = time.monotonic()
         fresh = measure_run(folder, opened[key], protocol, group=group)
         measured.setdefault(opened[key].data.name, []).append(folder)
@@ -80,10 +87,10 @@ def _key(record: RunRecord) -> str:
 
 def _probed(folder: RunFolder, record: RunRecord) -> list[int]:
     """The run's latent size, where something was read off its latents that baselines can stand beside."""
-    lines = results.read(folder.results)
+    lines = results.read(folder.results) if folder.results.exists() else []
     size = record.hyperparameters.get("latent_dim")
     read = any(line.metric.startswith("svm_") and line.value is not None for line in lines)
-    return [int(size)] if read and size else []
+    return [size] if read and isinstance(size, int) and size > 0 else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +137,17 @@ def measure_run(
         raise UserError(f"{folder.path} makes {record.image_shape} images, {data.name} has {data.image_shape}")
     source = Source(record.recipe, record.seed, record.weights_sha256, device)
     metrics = _wanted_by_all(folder, source, surroundings, protocol, protocol.build(data), group)
-    if not metrics:
+    undrawn = bool(group.led(lambda: "undrawn" if _lacks_pictures(folder, record, data) else ""))
+    if not (metrics or undrawn):
         return False
     _prepare(metrics, surroundings, group)
     opened = opened or open_beside(folder, surroundings, device)
     record, model = opened.record, opened.model
+    if undrawn and group.leads:  # before the numbers: a stop between the two must not leave these beside older pictures
+        _draw(folder, record, model, data, device)
+    group.wait()
+    if not metrics:
+        return True
     needs = Need(0)
     for metric in metrics:
         needs |= metric.needs
@@ -149,10 +162,14 @@ def measure_run(
         group=group,
     )
     measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples, group=group)
-    if group.leads:
-        _draw(folder, record, model, data, device)
     group.wait()
     return True
+
+
+def _lacks_pictures(folder: RunFolder, record: RunRecord, data: ImageDataset) -> bool:
+    """Whether the run's folder lacks pictures of these very weights, beside these images."""
+    gallery = pictures.gallery_file(folder.path, data.fingerprint)
+    return not ((folder.path / SAMPLES).is_file() and pictures.is_gallery_of(gallery, record.weights_sha256))
 
 
 def _wanted_by_all(
@@ -231,7 +248,7 @@ def _measured_real(surroundings: Surroundings, protocol: Protocol) -> str:
         measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)
     if data.redistributable:
         shown = pictures.to_pixels(data.images[data.showcase_indices()])
-        pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown})
+        pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown}, "")
     return ""
 
 
@@ -261,11 +278,11 @@ def real_folder(data: ImageDataset) -> RunFolder:
 
 @torch.inference_mode()
 def _draw(folder: RunFolder, record: RunRecord, model: GenerativeModel, data: ImageDataset, device: str) -> None:
-    """``samples.png``, ``reconstructions.png`` (originals above) and the images themselves."""
+    """Draw ``samples.png``, ``reconstructions.png`` (originals above); last, which says all are there, the gallery."""
     latents = torch.randn(GALLERY_SAMPLES, model.latent_dim, generator=seeding.generator(SEED, "samples"))
     samples = pictures.to_pixels(model.decode(latents.to(device)))
     gallery = {"samples": samples}
-    pictures.save_png(folder.path / "samples.png", pictures.grid(samples, 10))
+    pictures.save_png(folder.path / SAMPLES, pictures.grid(samples, 10))
     if isinstance(model, Autoencoder):
         originals = data.images[data.showcase_indices()]
         mean, _ = model.posterior(to_float(originals.to(device)))
@@ -273,4 +290,4 @@ def _draw(folder: RunFolder, record: RunRecord, model: GenerativeModel, data: Im
         pair = torch.cat([originals, torch.from_numpy(gallery["reconstructions"]).permute(0, 3, 1, 2)])
         sheet = pictures.grid(pictures.to_pixels(pair), len(originals))
         pictures.save_png(folder.path / "reconstructions.png", sheet)
-    pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), gallery)
+    pictures.save_gallery(pictures.gallery_file(folder.path, data.fingerprint), gallery, record.weights_sha256)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vaebench.distribution import ALONE, Group
 from vaebench.history import Progress
+from vaebench.state import OpenRow, RowTerms
 
 REMEDY = "lower learning_rate with --set, or try --precision fp32"
 SHOW_EVERY = 1.0  # seconds between signs of life, for those who watch
@@ -39,6 +40,31 @@ class Meter:
         self._steps, self._batch_size, self._per_epoch, self._spent = steps, batch_size, per_epoch, spent
         self._began = time.monotonic()
         self.begin(start)
+
+    def resume(self, row: OpenRow | None, tensors: Mapping[str, Tensor]) -> None:
+        """Go on with a row that a checkpoint fell into, as :meth:`open_row` gave it; ``None``: a new one begins."""
+        if row is None:
+            return
+        self._since = (row.begun, row.seconds)
+        for part in row.terms:
+            values = tensors.get(part.tensor)
+            if values is None or values.shape != (len(part.steps), len(part.names)):
+                raise self._group.error(f"loss terms of {part.phase} are damaged in the training state: train it anew")
+            for step, line in zip(part.steps, values.float(), strict=True):
+                self.add(Terms(step, part.phase, part.names, line))
+
+    def open_row(self) -> tuple[OpenRow, dict[str, Tensor]]:
+        """The row that has begun: where, and its terms so far with tensors (steps, names) by name, for a checkpoint."""
+        terms: list[RowTerms] = []
+        tensors: dict[str, Tensor] = {}
+        for (phase, names), kept in self._kept.items():
+            if names:
+                name = f"row.{len(terms)}"
+                tensors[name] = torch.stack([part.values.cpu() for part in kept])
+                steps = tuple(part.step for part in kept)
+                terms.append(RowTerms(phase=phase, names=names, steps=steps, tensor=name))
+        begun, seconds = self._since
+        return OpenRow(begun=begun, seconds=seconds, terms=tuple(terms)), tensors
 
     @property
     def seconds(self) -> float:
@@ -86,7 +112,10 @@ class Meter:
         counts: dict[str, int] = {}
         wrong: list[tuple[int, str]] = []
         for (phase, names), kept in self._kept.items():
-            table = torch.stack([terms.values for terms in kept]).cpu().double()  # waits for the device, once
+            # waits for the device, once; after a resume, the first ones come from a file
+            values = [terms.values for terms in kept]
+            alike = len({value.device for value in values}) == 1
+            table = torch.stack(values if alike else [value.cpu() for value in values]).cpu().double()
             wrong += [(terms.step, _not_finite(terms, row.tolist())) for terms, row in _broken(kept, table)]
             for name, total in zip(names, table.sum(0).tolist(), strict=True):
                 key = f"{phase}/{name}"

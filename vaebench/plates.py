@@ -5,15 +5,21 @@ it, and ``NAME.json``, which says what it shows and of which weights it was made
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from msgspec import Meta
+
+from vaebench.core import files, typed
 from vaebench.core.errors import UserError
 from vaebench.core.places import runs_dir, write_text
+from vaebench.core.typed import Name, Text, Token
 
 FORMAT = 1
+# a picture, or what lies beside one: nothing that a desktop would run when it is opened
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(png|gif|csv)\Z", max_length=typed.LONGEST)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +37,15 @@ class Plate:
         own: whether a user's own images are shown, which evidence leaves out.
     """
 
-    name: str
-    caption: str
-    files: Sequence[str]
-    runs: Mapping[str, str]
-    data_fingerprint: str
-    versions: Mapping[str, str]
-    device: str
-    command: str
-    created: str
+    name: Name
+    caption: Text
+    files: Annotated[tuple[FileName, ...], Meta(min_length=1, max_length=100)]
+    runs: Mapping[str, Token]
+    data_fingerprint: Token
+    versions: Mapping[str, Text]
+    device: Text
+    command: Text
+    created: Text
     order: int = 0
     own: bool = False
     format: int = FORMAT
@@ -55,20 +61,22 @@ def save_plate(folder: Path, plate: Plate) -> None:
     write_text(folder / f"{plate.name}.json", json.dumps(asdict(plate), indent=2, sort_keys=True) + "\n")
 
 
-def read_plates(folder: Path) -> list[Plate]:
-    """Every plate of a folder in the order of the report; :class:`UserError` for a record that cannot be read."""
-    found = [_read(path) for path in sorted(folder.glob("*.json"))]
-    return sorted(found, key=lambda plate: (plate.order, plate.name))
+def read_plates(folder: Path) -> tuple[list[Plate], list[str]]:
+    """Every plate of a folder in the order of the report; and what is wrong with records that cannot be read."""
+    found, refused = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(_read(path))
+        except UserError as error:
+            refused.append(str(error))
+    return sorted(found, key=lambda plate: (plate.order, plate.name)), refused
 
 
 def _read(path: Path) -> Plate:
-    try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        plate = Plate(**fields)
-        inside = all(Path(name).name == name for name in plate.files)
-    except (OSError, ValueError, TypeError) as error:
-        reason = f"{path} cannot be read ({str(error).splitlines()[0]})"
-        raise UserError(f"{reason}: move it away, and draw it again with 'vaebench {path.stem}'") from error
-    if plate.format != FORMAT or plate.name != path.stem or not inside or not plate.files:
-        raise UserError(f"{path} is of another version: move it away, and draw it again with 'vaebench {path.stem}'")
+    again = f" with 'vaebench {path.stem}'" if typed.is_name(path.stem) else ""
+    remedy = f"move it away, and draw it again{again}"
+    content = files.read_bytes(path, most=files.SMALL, remedy=remedy, inside=path.parent)
+    plate = typed.from_json(content, Plate, str(path), remedy)
+    if plate.format != FORMAT or plate.name != path.stem:
+        raise UserError(f"{path} is of another version: {remedy}")
     return plate

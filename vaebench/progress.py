@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vaebench.core.typed import plain_line
+
 if TYPE_CHECKING:
     from vaebench.history import Progress as TrainingProgress
 
@@ -76,10 +78,14 @@ class _Messages(logging.Handler):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
+        self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         warns = record.levelno >= logging.WARNING
-        text = f"warning: {record.getMessage()}" if warns else record.getMessage()
+        text = plain_line(f"warning: {record.getMessage()}" if warns else record.getMessage())
+        if warns and text in self._shown:  # several datasets' reports meet the same damaged file
+            return
+        self._shown.add(text)
         self._console.print(text, style="yellow" if warns else "", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -3,38 +3,75 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from msgspec import Meta
+
+from vaebench.core import files, typed
 from vaebench.core.errors import UserError
 from vaebench.core.facts import TrainingFacts
 from vaebench.core.places import write_text
+from vaebench.core.typed import Count, Name, Positive, Text, Token
 
 FORMAT = 1
+REMEDY = "move the folder away, then train again"
+Side = Annotated[int, Meta(ge=1, le=65_536)]
+Shape = Annotated[list[Side], Meta(min_length=3, max_length=3)]
+Threads = Annotated[int, Meta(ge=1, le=4_096)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedCompute:
+    """What ``run.json`` keeps of how a run was trained; later fields have what earlier versions did."""
+
+    device: Text
+    precision: Literal["fp32", "bf16"]
+    threads: Threads
+    channels_last: bool = True
+    compile: bool = False
+    fused: bool = False
+    cuda_graphs: bool = False
+    stream: bool = False
+    processes: Positive = 1
+    sync_batch_norm: bool = True
+    machine: Text = ""
+    earlier: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """``run.json``: everything that it takes to build the model again and to repeat the training."""
 
-    recipe: str
-    reference: str  # a registered name, or path.py:function
-    seed: int
-    dataset: str
+    recipe: Name
+    reference: Text  # a registered name, or path.py:function
+    seed: Count
+    dataset: Name
     dataset_options: dict[str, Any]
-    data_fingerprint: str
-    images: int
-    image_shape: list[int]
+    data_fingerprint: Token
+    images: Positive
+    image_shape: Shape
     hyperparameters: dict[str, Any]
-    batch_size: int
-    steps: int
-    compute: dict[str, Any]
-    versions: dict[str, str]
-    command: str
-    created: str
+    batch_size: Positive
+    steps: Positive
+    compute: dict[str, Any]  # as RecordedCompute
+    versions: dict[str, Text]
+    command: Text
+    created: Text
     status: Literal["training", "finished"] = "training"
-    weights_sha256: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: Token = ""
+    facts: dict[str, Any] = field(default_factory=dict)  # as TrainingFacts, of a finished run
     format: int = FORMAT
+    resumed: list[Text] = field(default_factory=list)  # when, UTC, ISO 8601
+
+    def resumed_by_faulty_version(self) -> bool:
+        """Whether it was resumed by a version that gave optimisers their moments in another order than the weights'.
+
+        That befell channels_last weights under fused optimisers; what was resumed since is noted in ``resumed``, and
+        a change of machine since then with its time.
+        """
+        compute = self.compute
+        known = [each for each in compute.get("earlier", []) if "resumed" not in each]
+        return bool(known and compute.get("channels_last", True) and compute.get("fused", False))
 
     def conflicts(self, other: "RunRecord") -> list[str]:
         """Names of the fields in which two records describe different trainings."""
@@ -92,20 +129,36 @@ class RunFolder:
         return self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir())
 
     def read_record(self) -> RunRecord:
-        """The run's record; :class:`UserError` where it is missing or cannot be read."""
+        """The run's record, every field checked; :class:`UserError` where it is missing or is none."""
+        where = str(self.record_file)
         try:
-            fields = json.loads(self.record_file.read_text(encoding="utf-8"))
-            if fields.get("format") != FORMAT:
-                raise UserError(f"{self.record_file} has format {fields.get('format')}: train with this version anew")
-            return RunRecord(**fields)
+            content = files.read_bytes(self.record_file, most=files.SMALL, remedy=REMEDY, inside=self.path)
         except FileNotFoundError:
             reason = f"{self.path} holds no run.json (an interrupted write, or no run at all)"
-            raise UserError(f"{reason}: move the folder away, then train again") from None
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            reason = f"{self.record_file} cannot be read ({str(error).splitlines()[0]})"
-            raise UserError(f"{reason}: move the folder away, then train again") from error
+            raise UserError(f"{reason}: {REMEDY}") from None
+        found = typed.from_json(content, dict[str, Any], where, REMEDY)
+        if found.get("format") != FORMAT:
+            raise UserError(f"{where} has format {found.get('format')!r:.20}: train with this version anew")
+        record: RunRecord = typed.converted(found, RunRecord, where, REMEDY)
+        typed.converted(record.compute, RecordedCompute, f"{where}, compute", REMEDY)
+        if record.recipe in typed.RESERVED:
+            raise UserError(f"{where} cannot be read (no recipe is named '{record.recipe}'): {REMEDY}")
+        if record.status == "finished":
+            typed.converted(record.facts, TrainingFacts, f"{where}, facts", REMEDY)
+            if not record.weights_sha256:
+                raise UserError(f"{where} cannot be read (weights_sha256 is empty): {REMEDY}")
+        return record
+
+    def read_warnings(self) -> list[str]:
+        """Lines of ``warnings.log``, none where there is no file."""
+        try:
+            text = files.read_text(self.warnings, most=files.SMALL, remedy="delete it", inside=self.path)
+        except FileNotFoundError:
+            return []
+        return [typed.plain_line(line) for line in text.splitlines()]
 
     def write_record(self, record: RunRecord) -> None:
+        """Write ``run.json`` atomically."""
         write_text(self.record_file, json.dumps(asdict(record), indent=2, sort_keys=True) + "\n")
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,25 +10,44 @@ from pathlib import Path
 import torch
 
 from vaebench.builtins import DATASETS, RECIPES
-from vaebench.checkpoints import load_weights
-from vaebench.core import seeding
+from vaebench.checkpoints import RESTORE, load_weights
+from vaebench.core import files, seeding
 from vaebench.core.dataset import DatasetSource, ImageDataset
-from vaebench.core.errors import UserError
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.model import GenerativeModel, trained_modules
 from vaebench.core.places import runs_dir, sha256_of
 from vaebench.core.recipe import Recipe, configure, hyperparameters_of
 from vaebench.core.registry import did_you_mean, load_file_attribute
+from vaebench.core.typed import LONGEST, RESERVED, is_name, keywords, plain_line
+from vaebench.recipe_files import is_file_reference, recipe_function, split_reference
 from vaebench.record import RunFolder, RunRecord
+
+TOO_LARGE = ("allocate memory", "out of memory", "Storage size calculation overflowed", "storage size", "too large")
 
 
 def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
-    """A recipe by name or as ``./file.py:function``, configured; and the reference to store with its runs."""
-    if ".py:" in reference:
+    """A recipe that the user names, as ``./file.py:function`` or by name, configured; and the reference to store.
+
+    A file is imported, which runs it: for what a record names there is :func:`recipe_of`.
+    """
+    if is_file_reference(reference):
         function = load_file_attribute(reference)
-        path, _, attribute = reference.rpartition(":")
-        reference = f"{Path(path).resolve()}:{attribute}"
+        path, attribute = split_reference(reference)
+        reference = f"{Path(path).expanduser().resolve()}:{attribute}"
     else:
         function = RECIPES.get(reference)
+    recipe = _made(function, reference)
+    return configure(recipe, settings, DATASETS.get(recipe.dataset)), reference
+
+
+def recipe_of(record: RunRecord, folder: RunFolder) -> Recipe:
+    """The recipe of a run; :class:`UserError` where it is in a file that the user has not named."""
+    if is_file_reference(record.reference):
+        return _made(recipe_function(record.reference, folder.path), record.reference)
+    return _made(RECIPES.get(record.reference), record.reference)
+
+
+def _made(function: Callable[[], Recipe], reference: str) -> Recipe:
     try:
         recipe = function()
     except Exception as error:
@@ -36,11 +55,15 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
         raise UserError(f"{reference} fails ({reason}): mend it; --debug shows the traceback") from error
     if not isinstance(recipe, Recipe):
         raise UserError(f"{reference} returns {type(recipe).__name__}, no Recipe: return vaebench.core.recipe.Recipe")
-    if ".py:" in reference and recipe.name in RECIPES.names():
+    if not is_name(recipe.name) or recipe.name in RESERVED:
+        reason = f"{reference} calls its recipe '{recipe.name}', which cannot be a folder of runs"
+        rule = f"a name has letters, digits, '.', '_' and '-', {LONGEST} at most, and is none of {', '.join(RESERVED)}"
+        raise UserError(f"{reason}: {rule}")
+    if is_file_reference(reference) and recipe.name in RECIPES.names():
         raise UserError(
             f"{reference} calls itself '{recipe.name}', which vaebench or a plugin has: give it another name"
         )
-    return configure(recipe, settings, DATASETS.get(recipe.dataset)), reference
+    return recipe
 
 
 def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tuple[Recipe, str]]:
@@ -56,9 +79,11 @@ def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tu
     return found
 
 
-def open_dataset(name: str, options: dict[str, object] | None = None) -> DatasetSource:
-    """A dataset by name with its options."""
-    return DATASETS.get(name)(**(options or {}))
+def open_dataset(name: str, options: Mapping[str, object] | None = None) -> DatasetSource:
+    """A dataset by name with its options; :class:`UserError` where it has no such option, or not of that type."""
+    dataset = DATASETS.get(name)
+    known = keywords(options or {}, hyperparameters_of(dataset), f"options of dataset '{name}'", "give others")
+    return dataset(**known)
 
 
 def load_split(source: DatasetSource, split: str) -> ImageDataset:
@@ -69,9 +94,19 @@ def load_split(source: DatasetSource, split: str) -> ImageDataset:
 
 
 def build_model(recipe: Recipe, image_shape: tuple[int, int, int], seed: int) -> GenerativeModel:
-    """The untrained model; its initial weights are a function of the seed alone."""
-    with seeding.isolated(seed, "initialisation"):
-        return recipe.model(image_shape=image_shape, **recipe.hyperparameters)
+    """The untrained model; its initial weights are a function of the seed alone.
+
+    Raises:
+        UserError: it is larger than this machine's memory.
+    """
+    try:
+        with seeding.isolated(seed, "initialisation"):
+            return recipe.model(image_shape=image_shape, **recipe.hyperparameters)
+    except (MemoryError, RuntimeError, OverflowError) as error:
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in TOO_LARGE):
+            raise
+        reason = f"{recipe.name} does not fit into memory ({first_line(error)[:120]})"
+        raise UserError(f"{reason}: choose a smaller model with --set, such as latent_dim") from error
 
 
 def now() -> str:
@@ -80,8 +115,8 @@ def now() -> str:
 
 
 def command_line() -> str:
-    """The command that is running, as typed."""
-    return shlex.join(["vaebench", *sys.argv[1:]])
+    """The command that is running, as typed, on one line."""
+    return plain_line(shlex.join(["vaebench", *sys.argv[1:]]))
 
 
 def find_runs(names: Sequence[str]) -> list[RunFolder]:
@@ -118,23 +153,17 @@ def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel
     record = folder.read_record()
     if record.status != "finished":
         raise UserError(unfinished(folder, record))
+    if folder.weights.exists():
+        files.checked(folder.weights, most=files.LARGE, remedy=RESTORE, inside=folder.path)
     if folder.weights.exists() and sha256_of(folder.weights) != record.weights_sha256:
         raise UserError(f"{folder.weights} is not the file that run.json describes (sha256): restore it or train again")
-    recipe, _ = find_recipe(record.reference)
+    recipe = recipe_of(record, folder)
     shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
-    parameters = {name: _from_json(value) for name, value in record.hyperparameters.items()}
-    unknown = sorted(set(parameters) - set(hyperparameters_of(recipe.model)))
-    if unknown:
-        raise UserError(
-            f"{folder.record_file} has {', '.join(unknown)}, which {recipe.name} does not know: train again"
-        )
+    parameters = keywords(
+        record.hyperparameters, hyperparameters_of(recipe.model), str(folder.record_file), "train it again"
+    )
     model = build_model(replace(recipe, hyperparameters=parameters), shape, record.seed)
     load_weights(folder.weights, trained_modules(model, model.phases()))
     # channels_last: up to twice the rate of decoders on a CPU, and what a GPU's convolutions want
     model.to(device).to(memory_format=torch.channels_last)
     return record, model.eval().requires_grad_(False)
-
-
-def _from_json(value: object) -> object:
-    """JSON has lists where constructors have tuples."""
-    return tuple(value) if isinstance(value, list) else value

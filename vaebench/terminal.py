@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 
 from vaebench.core.processors import leads
+from vaebench.core.typed import plain_line
+from vaebench.recipe_files import allow
 
 if TYPE_CHECKING:
     from vaebench.record import RunFolder
@@ -20,12 +22,21 @@ RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
 Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
+RECIPE_FILE_HELP = "your own file that a run's recipe is in: it is run only if you name it"
+# a command that takes it needs do nothing more
+RecipeFile = Annotated[str | None, typer.Option(metavar="FILE", help=RECIPE_FILE_HELP, callback=allow)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 
 
 def say(text: str) -> None:
-    """One line to standard output, as it is."""
-    out.print(text, highlight=False, markup=False, soft_wrap=True)
+    """Lines to standard output, as they are but for control characters: texts may come from files of others."""
+    shown = "\n".join(map(plain_line, text.split("\n")))
+    out.print(shown, highlight=False, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One line to standard error, whatever is in it."""
+    err.print(plain_line(text), style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> None:

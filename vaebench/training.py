@@ -12,6 +12,7 @@ optimisers; neither depends on how many processes share the batches.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ from vaebench.history import Progress
 from vaebench.memory import forget_peak_memory, keep_freed_memory, peak_memory
 from vaebench.meter import Meter, Terms
 from vaebench.record import RunFolder
-from vaebench.state import Saver, load_state
+from vaebench.state import Position, Saver, check_schedule, load_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ def train(
     modules = trained_modules(model, [worker.phase for worker in workers])
     adversaries = {worker.phase.name: worker.phase.adversary for worker in workers if worker.phase.adversary}
     observe = _Observer(model, feed) if adversaries else None
-    start, spent, log = _restore(folder, modules, workers)
+    found, row, log = _restore(folder, modules, workers, plan)
     warned = vitals.log_text(log, adversaries)
     if plan.compute.sync_batch_norm:
         synchronise_batch_norm(model, group)
@@ -92,14 +93,15 @@ def train(
         steps=plan.steps,
         batch_size=plan.batch_size,
         per_epoch=feed.per_epoch,
-        spent=spent,
-        start=start,
+        spent=found.seconds,
+        start=found.step,
         group=group,
     )
+    meter.resume(found.row, row)
     optimizers = [worker.optimizer for worker in workers]
 
     with Saver(folder.state, modules, optimizers, every=plan.save_every) as saver:
-        for done in range(start + 1, plan.steps + 1):
+        for done in range(found.step + 1, plan.steps + 1):
             step = feed.step(done - 1, plan.steps)
             for worker in workers:
                 for repeat in range(worker.phase.repeats):
@@ -109,7 +111,8 @@ def train(
             stop, show, save = group.any(should_stop(), meter.is_due(), group.leads and saver.is_due())
             if done % plan.log_every == 0 or done == plan.steps:
                 log.append(meter.read(done, observe))
-                meter.begin(done)
+                if done % plan.log_every == 0:  # a last row that is shorter goes on where the training is extended
+                    meter.begin(done)
                 new = vitals.warnings(log, adversaries)
                 warned += "".join(f"{text}\n" for text in new)
                 on_progress(replace(log[-1], warnings=tuple(new)))
@@ -119,7 +122,8 @@ def train(
                 meter.check(done, modules)
                 if group.leads:
                     texts = {folder.history: history.to_text(log), **({folder.warnings: warned} if adversaries else {})}
-                    saver.save(_position(done, meter.seconds, workers), texts)
+                    position, row = _position(done, meter, workers)
+                    saver.save(position, texts, row)
             if stop and done < plan.steps:
                 raise Interrupted(f"stopped at step {done} of {plan.steps}" if group.leads else "")
     return _facts(plan, modules, meter.seconds, feed.device)
@@ -198,8 +202,12 @@ class _PhaseRunner:
     def schedule_state(self) -> dict[str, object] | None:
         return self._schedule.state_dict() if self._schedule else None
 
-    def load_schedule(self, state: dict[str, object] | None) -> None:
-        if self._schedule and state:
+    def load_schedule(self, state: object, path: Path) -> None:
+        """As it was saved; :class:`UserError` where it is of another kind of schedule."""
+        own = self.schedule_state()
+        if self._schedule is not None and own is not None and state is not None:
+            check_schedule(self._schedule, own, state, path)
+            assert isinstance(state, dict)
             self._schedule.load_state_dict(state)
 
 
@@ -208,18 +216,29 @@ def _gradients(phase: Phase) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def _position(step: int, seconds: float, workers: Sequence[_PhaseRunner]) -> dict[str, object]:
-    return {"step": step, "seconds": seconds, "schedules": [worker.schedule_state() for worker in workers]}
+def _position(step: int, meter: Meter, workers: Sequence[_PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
+    """Where training stands, and the tensors of the history's unfinished row."""
+    row, tensors = meter.open_row()
+    schedules = [worker.schedule_state() for worker in workers]
+    return Position(step=step, seconds=meter.seconds, schedules=schedules, row=row), tensors
 
 
 def _restore(
-    folder: RunFolder, modules: Mapping[str, nn.Module], workers: Sequence[_PhaseRunner]
-) -> tuple[int, float, list[Progress]]:
-    """Step, seconds spent and history so far; weights, optimisers and schedules are filled."""
+    folder: RunFolder, modules: Mapping[str, nn.Module], workers: Sequence[_PhaseRunner], plan: Plan
+) -> tuple[Position, dict[str, Tensor], list[Progress]]:
+    """Position, terms of the unfinished row, and the history so far; weights, optimisers and schedules are filled.
+
+    A training that is extended goes on as if it had been this long from the beginning: the row that its end cut short
+    is taken up again.
+    """
     if not folder.state.exists():
-        return 0, 0.0, []
-    position = load_state(folder.state, modules, [worker.optimizer for worker in workers])
-    for worker, state in zip(workers, position["schedules"], strict=True):  # as many as optimisers, checked above
-        worker.load_schedule(state)
-    step = int(position["step"])
-    return step, float(position["seconds"]), [row for row in history.read(folder.history) if row.step <= step]
+        return Position(step=0, seconds=0.0), {}, []
+    found, row = load_state(folder.state, modules, [worker.optimizer for worker in workers], plan.steps)
+    if len(found.schedules) != len(workers):
+        raise UserError(f"{folder.state} is of a recipe with {len(found.schedules)} schedules: train it anew")
+    for worker, state in zip(workers, found.schedules, strict=True):
+        worker.load_schedule(state, folder.state)
+    log = [replace(line, steps=plan.steps) for line in history.read(folder.history) if line.step <= found.step]
+    if log and found.row is not None and found.row.begun < log[-1].step < plan.steps:
+        log.pop()
+    return found, row, log

@@ -2,15 +2,27 @@
 
 import hashlib
 import os
+import re
+import secrets
+import stat
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO
 
 from vaebench.core.errors import Busy, UserError
 
+try:
+    import fcntl
+except ImportError:  # Windows: no locks, and leftovers stay
+    fcntl = None  # type: ignore[assignment]
+
 LOCK = ".lock"  # stays when it is no longer held: another process may wait for it
+TEMPORARY = ".tmp"
+JUST_BEGUN, ABANDONED = 5.0, 3600.0  # seconds since a temporary file was last written: with a lock, and without
+SEAL = ".sha256"
+_OF_SAFETENSORS = re.compile(r"\.tmp[A-Za-z0-9]{6}")  # what earlier versions' killed writes of tensors left
 _ELSEWHERE = "choose another place (--out, VAEBENCH_RUNS, VAEBENCH_DATA, VAEBENCH_WEIGHTS or VAEBENCH_CACHE)"
 
 
@@ -68,9 +80,7 @@ def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
     Without ``wait``, a folder in use is :class:`Busy`. Where the system has no flock (Windows), no lock; where the
     file system has none, :class:`UserError`.
     """
-    try:
-        import fcntl  # noqa: PLC0415
-    except ImportError:
+    if fcntl is None:
         yield
         return
     with _opened_lock(folder) as handle:
@@ -86,7 +96,8 @@ def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
 
 def _opened_lock(folder: Path) -> IO[str]:
     try:
-        return (folder / LOCK).open("a", encoding="utf-8")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return os.fdopen(os.open(folder / LOCK, flags, 0o666), "r+", encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror or error}): {_ELSEWHERE}") from error
 
@@ -94,31 +105,108 @@ def _opened_lock(folder: Path) -> IO[str]:
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it into place.
 
-    A reader sees the old file or the new one, never a part; a failed write leaves the old one.
+    A reader sees the old file or the new one, never a part; a failed write leaves the old one. What killed writes of
+    this file have left behind is removed. Permissions are what the user's umask leaves of 0666.
     """
     make_dir(path.parent)
     try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as handle:
-            temporary = Path(handle.name)
-        try:
+        with _temporary_beside(path) as temporary:
             write(temporary)
-            temporary.chmod(0o644)
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        remove_leftovers(path.parent, path.name)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write {path} ({reason}): free some space or choose another place") from error
 
 
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """A new file ``.NAME.xxxxxxxx.tmp``, locked while it is being written: one without a lock is a leftover."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks: leftovers stay there
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield temporary
+    finally:
+        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, name: str = "") -> int:
+    """Remove temporary files of killed writes in a folder, of one file or of all; their bytes together.
+
+    A file that another process is writing is locked, and stays. So does what is younger than a few seconds: between
+    its making and its lock lies a moment.
+    """
+    if fcntl is None:
+        return 0
+    if not folder.is_dir():
+        return 0
+    freed = 0
+    beginning, now = f".{name}." if name else ".", time.time()
+    for path in folder.iterdir():
+        ours = path.name.startswith(beginning) and path.name.endswith(TEMPORARY)
+        if not (ours or _OF_SAFETENSORS.fullmatch(path.name)):
+            continue
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                state = os.fstat(descriptor)
+                if stat.S_ISREG(state.st_mode) and now - state.st_mtime > (JUST_BEGUN if ours else ABANDONED):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                    freed += state.st_size
+            finally:
+                os.close(descriptor)
+    return freed
+
+
+def inside(folder: Path, name: str) -> Path:
+    """``folder/name``, once it is known that it lies there: ``name`` may come from a file of somebody else's.
+
+    Raises:
+        UserError: it leads out of the folder, by its parts or by a link.
+    """
+    target = folder / name
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{target} leads out of {folder}: take the link away, or give another --out")
+    return target
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically, with newlines as given."""
-    write_atomic(path, lambda temporary: temporary.write_bytes(text.encode()))
+    # a file name that is no UTF-8 comes as lone surrogates: they are written as escapes
+    write_atomic(path, lambda temporary: temporary.write_bytes(text.encode(errors="backslashreplace")))
 
 
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_sealed(path: Path, write: Callable[[Path], object]) -> None:
+    """:func:`write_atomic`, and the content's sha256 beside it, by which :func:`is_sealed` sees later damage."""
+    write_atomic(path, write)
+    seal(path)
+
+
+def seal(path: Path, final: Path | None = None) -> None:
+    """Write the sha256 of a file that was just made beside it, or beside the name that it will have."""
+    final = final or path
+    write_text(final.with_name(final.name + SEAL), sha256_of(path) + "\n")
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the file is there and as it was written; one without a sha256 beside it is not known to be."""
+    beside = path.with_name(path.name + SEAL)
+    try:
+        if not (stat.S_ISREG(path.stat().st_mode) and stat.S_ISREG(beside.stat().st_mode)):
+            return False
+        return beside.stat().st_size < 100 and beside.read_text(encoding="ascii").strip() == sha256_of(path)
+    except (OSError, ValueError):
+        return False

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from vaebench.core.errors import UserError
@@ -97,21 +98,31 @@ class Registry(Generic[T]):
 
 
 def load_file_attribute(reference: str) -> Any:
-    """What ``./file.py:function`` names; :class:`UserError` where the file or the function is missing or broken."""
+    """What ``./file.py:function`` names; :class:`UserError` where the file or the function is missing or broken.
+
+    This runs the file: call it only for a file that the user has named.
+    """
     path_text, _, attribute = reference.rpartition(":")
-    path = Path(path_text).resolve()
+    module = load_module(Path(path_text))
+    if not hasattr(module, attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise UserError(f"{path_text} has no '{attribute}': {did_you_mean(attribute, public)}")
+    return getattr(module, attribute)
+
+
+def load_module(given: Path) -> ModuleType:
+    """Import a Python file that the user has named; :class:`UserError` where it is missing or broken."""
+    path = given.expanduser().resolve()
     if not path.is_file():
-        raise UserError(f"{path_text} does not exist: give ./file.py:function")
+        raise UserError(f"{given} does not exist: give ./file.py:function")
     spec = importlib.util.spec_from_file_location(f"vaebench_user_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise UserError(f"{given} is no Python file: give ./file.py:function")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{path_text} fails to load ({reason}): mend it; --debug shows the traceback") from error
-    if not hasattr(module, attribute):
-        public = [name for name in vars(module) if not name.startswith("_")]
-        raise UserError(f"{path_text} has no '{attribute}': {did_you_mean(attribute, public)}")
-    return getattr(module, attribute)
+        raise UserError(f"{given} fails to load ({reason}): mend it; --debug shows the traceback") from error
+    return module

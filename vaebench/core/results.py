@@ -1,13 +1,18 @@
-"""Results: one JSON line a value; lines are added, never changed, each with its provenance."""
+"""Results: one JSON line a value, with its provenance and a digest; a new measurement replaces the one before."""
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, Literal
 
+from vaebench.core import files, typed
 from vaebench.core.errors import UserError
 from vaebench.core.places import write_atomic
+from vaebench.core.typed import Count, Name, NotNegative, RunName, Text, Token, plain_line
 
 # strata that are parts of a value and no subsets of the images: an attribute each, or a condition it was taken under
 PARTS = ("attribute=", "condition=")
@@ -17,38 +22,38 @@ PARTS = ("attribute=", "condition=")
 class Provenance:
     """Where a number came from."""
 
-    data_fingerprint: str
-    weights_sha256: str
-    extractor_sha256: str
-    vaebench_version: str
-    versions: dict[str, str]
-    device: str
-    command: str
-    created: str  # ISO 8601, UTC
-    seconds: float  # of the evaluation pass that made it
-    asked: str = ""  # the protocol before measuring, and how many samples: what need not be measured twice
-    data_note: str = ""  # what a reader must know of the images, e.g. that they are synthetic, or a subset
+    data_fingerprint: Token
+    weights_sha256: Token
+    extractor_sha256: Text
+    vaebench_version: Text
+    versions: dict[str, Text]
+    device: Text
+    command: Text
+    created: Text  # ISO 8601, UTC
+    seconds: NotNegative  # of the evaluation pass that made it
+    asked: Text = ""  # the protocol before measuring, and how many samples: what need not be measured twice
+    data_note: Text = ""  # what a reader must know of the images, e.g. that they are synthetic, or a subset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One value: of a run, on a split and stratum, by a metric and protocol. ``value`` None means n/a."""
 
-    recipe: str
-    seed: int | None
-    dataset: str
-    split: str
-    stratum: str
-    metric: str
-    protocol: str
-    unit: str
-    direction: str
+    recipe: RunName
+    seed: Count | None
+    dataset: Name
+    split: Name
+    stratum: Text
+    metric: Name
+    protocol: Text
+    unit: Text
+    direction: Literal["higher", "lower", "target"]
     value: float | None
-    std_error: float | None
-    n: int
-    note: str
+    std_error: NotNegative | None
+    n: Count
+    note: Text
     provenance: Provenance
-    margin: str = ""  # what difference matters, as the metric declares it
+    margin: Text = ""  # what difference matters, as the metric declares it
 
     @property
     def key(self) -> tuple[str | int | None, ...]:
@@ -59,27 +64,73 @@ class Result:
         )
 
 
+REMEDY = "delete that line, then evaluate the run again"
+_DIGEST = re.compile(rb', "digest": "([0-9a-f]{32})"\}$')
+_FIELDS = {field.name for field in fields(Result)} | {"digest"}
+_ORIGIN = {field.name for field in fields(Provenance)}
+
+
 def append(path: Path, results: Iterable[Result]) -> None:
-    """Add lines to ``results.jsonl``, all or none; what stood there stays."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
+    """Add lines to ``results.jsonl``, all or none; a line that is measured anew takes the place of the one before.
+
+    Lines are not trusted to be as they were written: :class:`UserError` names the first that is not.
+    """
+    fresh = []
     for result in results:
         if result.value is not None and not math.isfinite(result.value):
             raise ValueError(f"{result.metric} of {result.recipe} is {result.value}: not a result")
-        lines.append(json.dumps(asdict(result), allow_nan=False).encode())
-    write_atomic(path, lambda temporary: temporary.write_bytes(b"".join(line + b"\n" for line in lines)))
+        fresh.append(result)
+    replaced = {result.key for result in fresh}
+    kept = [line for line, known in _lines(path) if known.key not in replaced] if path.exists() else []
+    content = b"".join(line + b"\n" for line in [*kept, *map(_written, fresh)])
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _written(result: Result) -> bytes:
+    """A result as a line, with the digest of all before it as its last field."""
+    values = asdict(result) | {"note": plain_line(" ".join(result.note.split()))}
+    content = json.dumps(values, allow_nan=False).encode()
+    return content[:-1] + f', "digest": "{_digest(content)}"}}'.encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def read(path: Path) -> list[Result]:
-    """All lines, oldest first; :class:`UserError` names the first that cannot be read."""
-    results = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            fields = json.loads(line.decode())
-            results.append(Result(**{**fields, "provenance": Provenance(**fields["provenance"])}))
-        except (ValueError, TypeError, KeyError) as error:
-            reason = f"{path} line {number} is no result ({type(error).__name__})"
-            raise UserError(f"{reason}: delete that line, or evaluate the run again") from error
-    return results
+    """All lines, oldest first; :class:`UserError` names the first that cannot be read or is not as it was written."""
+    return [result for _, result in _lines(path)]
+
+
+def count_without_digest(path: Path) -> int:
+    """How many lines an earlier version wrote, without a digest: damage to them goes unnoticed."""
+    content = _content(path)
+    return sum(_DIGEST.search(line) is None for line in content.splitlines())
+
+
+def _content(path: Path) -> bytes:
+    return files.read_bytes(
+        path, most=files.LOG, remedy="move it away, then evaluate the run again", inside=path.parent
+    )
+
+
+def _lines(path: Path) -> list[tuple[bytes, Result]]:
+    return [(line, _read(line, f"{path} line {number}")) for number, line in enumerate(_content(path).splitlines(), 1)]
+
+
+def _read(line: bytes, where: str) -> Result:
+    known = typed.from_json(line, dict[str, Any], where, REMEDY)
+    signed = _DIGEST.search(line)
+    if signed is None and "digest" in known:
+        raise UserError(f"{where} is damaged (its digest is none): {REMEDY}")
+    if signed is not None and _digest(line[: signed.start()] + b"}") != signed[1].decode():
+        raise UserError(f"{where} is damaged (its digest is not that of its content): {REMEDY}")
+    origin = known.get("provenance")
+    odd = (set(known) - _FIELDS) | (set(origin) - _ORIGIN if isinstance(origin, dict) else set())
+    if odd:
+        raise UserError(f"{where} cannot be read (unknown field {plain_line(sorted(odd)[0])}): {REMEDY}")
+    result: Result = typed.converted(known, Result, where, REMEDY)
+    return result
 
 
 def latest(results: Sequence[Result]) -> list[Result]:

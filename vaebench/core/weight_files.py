@@ -1,4 +1,4 @@
-"""Files of pretrained weights: where they are looked for, and how they are read without running anything."""
+"""Files of tensors: where pretrained weights are looked for, and how files are read, without running anything."""
 
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
@@ -7,9 +7,10 @@ from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from vaebench.core import files
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import hub_dir, sha256_of, weights_dir
 
@@ -26,6 +27,7 @@ def read_tensors(path: Path, published: str = "") -> dict[str, Tensor]:
     A ``.pth`` is read by torch's restricted loader, which makes tensors and runs nothing. Where the file bears the
     ``published`` name, whose end is the first digits of its sha256, its content must be what the name says.
     """
+    files.checked(path, most=files.LARGE, remedy="replace it")
     try:
         if path.name == published and not sha256_of(path).startswith(path.stem.rpartition("-")[2]):
             raise UserError(f"{path} is not the published file (its sha256 is not that of its name): replace it")
@@ -34,11 +36,20 @@ def read_tensors(path: Path, published: str = "") -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:  # its own message advises to trust the file
         raise UserError(f"{path} cannot be read as weights (it holds more than tensors): replace it") from error
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, MemoryError) as error:
         raise UserError(f"{path} cannot be read as weights ({first_line(error)}): replace it") from error
     if not isinstance(loaded, Mapping):
         raise UserError(f"{path} cannot be read as weights (it holds a {type(loaded).__name__}): replace it")
     return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, note: Mapping[str, str] | None = None) -> None:
+    """Write contiguous tensors as safetensors, ``note`` into its header; OSError where that fails, such as a full disk.
+
+    For :func:`vaebench.core.places.write_atomic`: safetensors' own writing to a path makes another temporary file,
+    readable by its owner alone, which a kill leaves behind.
+    """
+    path.write_bytes(save(dict(tensors), metadata=None if note is None else dict(note)))
 
 
 def downloaded(get: Callable[[], object], what: str, published: str, name: str) -> Path:

@@ -50,6 +50,7 @@ def _with_results(folders: Sequence[RunFolder]) -> list[RunFolder]:
     for folder in folders:
         if not folder.results.exists():
             raise UserError(f"{folder.path} was never measured: run 'vaebench evaluate {folder.path}' first")
+        results.read(folder.results)  # of a run that was named, damage is an error
     return list(folders)
 
 

@@ -1,14 +1,16 @@
 """Read what lies in the runs folder about one dataset: results, per-image values, records and pictures."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaebench import per_image
+from vaebench import history, per_image
 from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.places import runs_dir
@@ -17,6 +19,8 @@ from vaebench.core.strata import strata
 from vaebench.per_image import PerImageValues, Series
 from vaebench.pictures import Pixels, gallery_file, load_gallery
 from vaebench.record import RunFolder, RunRecord
+
+log = logging.getLogger(__name__)
 
 REAL = "real"
 BASELINE = "baseline/"
@@ -75,9 +79,13 @@ class Measured:
         folders: dict[Subject, Path] = dict(self.folders)
         if fingerprint in self.originals:
             folders[REAL, None] = self.originals[fingerprint]
+        weights = {(line.recipe, line.seed): line.provenance.weights_sha256 for line in self.results}
         return replace(
             self,
-            galleries={subject: load_gallery(gallery_file(path, fingerprint)) for subject, path in folders.items()},
+            galleries={
+                subject: _gallery(gallery_file(path, fingerprint), weights.get(subject, ""))
+                for subject, path in folders.items()
+            },
         )
 
     def models(self) -> list[str]:
@@ -90,6 +98,15 @@ class Measured:
         return sorted(names, key=lambda name: (name != REAL, name))
 
 
+def _gallery(path: Path, weights_sha256: str) -> Mapping[str, Pixels]:
+    """The pictures that belong beside these weights' numbers; what is damaged is left out, and said."""
+    try:
+        return load_gallery(path, weights_sha256)
+    except UserError as error:
+        log.warning("left out: %s", error)
+        return {}
+
+
 def all_folders() -> list[RunFolder]:
     """Every folder with results where runs, external sets and real images lie; copies kept elsewhere do not count."""
     found = {
@@ -99,65 +116,118 @@ def all_folders() -> list[RunFolder]:
 
 
 def datasets_measured(folders: Iterable[RunFolder]) -> list[str]:
-    """Names of the datasets that something was measured on."""
-    return sorted({result.dataset for folder in folders for result in results.read(folder.results)})
+    """Names of the datasets that something was measured on; a folder whose results cannot be read is said."""
+    found = set()
+    for folder in folders:
+        try:
+            found |= {result.dataset for result in results.read(folder.results)}
+        except UserError as error:
+            log.warning("left out: %s", error)
+    return sorted(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What one folder holds about the dataset."""
+
+    subject: Subject
+    path: Path
+    results: Sequence[Result]
+    values: Mapping[Series, PerImageValues]
+    record: RunRecord | None
+    warnings: Sequence[str]
+    unsigned: int  # files or lines that an earlier version wrote without a digest
 
 
 def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
     """Read the folders' results on ``dataset``; those of weights that have been replaced since are left out.
 
-    Raises :class:`UserError` where nothing was measured on it.
+    A folder that is damaged is left out, and said.
+
+    Raises:
+        UserError: nothing was measured on the dataset, or two folders hold the same run.
     """
-    kept: list[Result] = []
-    values: dict[Subject, dict[Series, PerImageValues]] = {}
-    cuts: dict[str, dict[str, Mask]] = {}
-    labels: dict[str, dict[str, list[int]]] = {}
-    people: dict[str, dict[str, int]] = {}
-    real: dict[str, Path] = {}
-    records: dict[Subject, RunRecord] = {}
-    warned: dict[Subject, list[str]] = {}
-    places: dict[Subject, Path] = {}
-    originals: list[Path] = []
+    folders = list(folders)
+    runs: list[_Run] = []
     for folder in folders:
-        if (folder.path / LABELS).exists():
-            originals.append(folder.path)
-        record = folder.read_record() if folder.record_file.exists() else None
-        found = [line for line in current(folder, record) if line.dataset == dataset]
-        if not found:
-            continue
-        subject = (found[0].recipe, found[0].seed)
-        kept.extend(found)
-        values.setdefault(subject, {}).update(values_of(folder, found))
-        if subject in places and subject[0] != REAL and not subject[0].startswith(BASELINE):
-            raise UserError(f"{places[subject]} and {folder.path} hold the same run: move one out of {runs_dir()}")
-        places[subject] = folder.path
-        if record is not None:
-            records[subject] = record
-        if folder.warnings.exists():
-            warned[subject] = folder.warnings.read_text(encoding="utf-8").splitlines()
-    for fingerprint in sorted({line.provenance.data_fingerprint for line in kept}):
-        # by name: where no metric asked was one of the real images, their folder has labels but no results
-        for path in [path for path in originals if path.name.endswith(fingerprint[:12])]:
-            ids, columns = per_image.read_labels(path / LABELS)
-            if per_image.PERSON in columns:
-                people[fingerprint] = dict(zip(ids, columns.pop(per_image.PERSON), strict=True))
-            cuts[fingerprint] = {name: np.array(rows) for name, rows in strata(columns).items()}
-            labels[fingerprint] = columns
-            real[fingerprint] = path
-    if not kept:
+        try:
+            found = _read_run(folder, dataset)
+        except UserError as error:
+            log.warning("left out: %s", error)
+        else:
+            runs += [] if found is None else [found]
+    if not runs:
         raise UserError(f"nothing was measured on '{dataset}' in {runs_dir()}: run 'vaebench evaluate --all' first")
+    unsigned = [run for run in runs if run.unsigned]
+    if unsigned:
+        told = "%s: results of %d of %d runs have no digests (an earlier version wrote them): damage goes unnoticed"
+        log.info(told, dataset, len(unsigned), len(runs))
+    values: dict[Subject, dict[Series, PerImageValues]] = {}
+    places: dict[Subject, Path] = {}
+    for run in runs:
+        values.setdefault(run.subject, {}).update(run.values)
+        if run.subject in places and run.subject[0] != REAL and not run.subject[0].startswith(BASELINE):
+            raise UserError(f"{places[run.subject]} and {run.path} hold the same run: move one out of {runs_dir()}")
+        places[run.subject] = run.path
+    kept = [line for run in runs for line in run.results]
+    labelled = _labelled({line.provenance.data_fingerprint for line in kept}, folders)
     return Measured(
         dataset=dataset,
         results=kept,
         values=values,
-        strata=cuts,
-        labels=labels,
-        people=people,
-        records=records,
-        warnings=warned,
+        records={run.subject: run.record for run in runs if run.record is not None},
+        warnings={run.subject: run.warnings for run in runs if run.warnings},
         folders=places,
-        originals=real,
+        **labelled,
     )
+
+
+def _read_run(folder: RunFolder, dataset: str) -> _Run | None:
+    """One folder, all of it checked; ``None`` where nothing in it is of the dataset."""
+    record = folder.read_record() if folder.record_file.exists() else None
+    found = [line for line in current(folder, record) if line.dataset == dataset]
+    if not found:
+        return None
+    history.read(folder.history)  # drawn later; a damaged one is said now, with the run's name
+    signed = not folder.per_image.exists() or per_image.has_digest(folder.per_image)
+    return _Run(
+        subject=(found[0].recipe, found[0].seed),
+        path=folder.path,
+        results=found,
+        values=values_of(folder, found),
+        record=record,
+        warnings=folder.read_warnings(),
+        unsigned=results.count_without_digest(folder.results) + (not signed),
+    )
+
+
+class _Labelled(TypedDict):
+    """Strata, labels, people and folders of real images, each by data fingerprint, as :class:`Measured` has them."""
+
+    strata: dict[str, dict[str, Mask]]
+    labels: dict[str, dict[str, list[int]]]
+    people: dict[str, dict[str, int]]
+    originals: dict[str, Path]
+
+
+def _labelled(fingerprints: Iterable[str], folders: Sequence[RunFolder]) -> _Labelled:
+    """What is known of the real images; labels that are damaged are left out, and said."""
+    known = _Labelled(strata={}, labels={}, people={}, originals={})
+    originals = [folder.path for folder in folders if (folder.path / LABELS).exists()]
+    for fingerprint in sorted(fingerprints):
+        # by name: where no metric asked was one of the real images, their folder has labels but no results
+        for path in [path for path in originals if path.name.endswith(fingerprint[:12])]:
+            known["originals"][fingerprint] = path
+            try:
+                ids, columns = per_image.read_labels(path / LABELS)
+            except UserError as error:
+                log.warning("left out: %s", error)
+                continue
+            if per_image.PERSON in columns:
+                known["people"][fingerprint] = dict(zip(ids, columns.pop(per_image.PERSON), strict=True))
+            known["strata"][fingerprint] = {name: np.array(rows) for name, rows in strata(columns).items()}
+            known["labels"][fingerprint] = columns
+    return known
 
 
 def current(folder: RunFolder, record: RunRecord | None) -> list[Result]:

@@ -46,7 +46,7 @@ def read_histories(measured: Measured) -> dict[str, dict[int, list[Progress]]]:
     present = {(line.recipe, line.seed) for line in measured.results}
     for recipe, seed in sorted((name, number) for name, number in present if number is not None):
         path = measured.folders.get((recipe, seed))
-        rows = read(RunFolder(path).history) if path is not None else []
+        rows = read(RunFolder(path).history) if path is not None else []  # whole: collect has read it before
         if rows:
             found.setdefault(recipe, {})[seed] = rows
     return found

@@ -3,39 +3,34 @@
 ``VAEBENCH_RUNS=reports/mnist/evidence vaebench report --out elsewhere`` writes the same tables.
 """
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from vaebench import per_image
-from vaebench.core import results
+from vaebench.core import files, results
+from vaebench.core.errors import UserError
 from vaebench.core.places import make_dir, write_atomic
 from vaebench.core.results import Result
-from vaebench.pictures import gallery_file
+from vaebench.pictures import gallery_file, load_gallery
 from vaebench.plates import folder_of, read_plates
 from vaebench.record import RunFolder, RunRecord
 from vaebench.report.collect import LABELS, Subject, current, values_of
-from vaebench.report.plates import stale_runs
+from vaebench.report.plates import copy_files, stale_runs
 
 FOLDER = "evidence"
-
-
-def _counting(dataset: str, source: RunFolder) -> list[Result]:
-    record = source.read_record() if source.record_file.exists() else None
-    return [line for line in current(source, record) if line.dataset == dataset]
 
 
 def _write_plates(found: Sequence[Result], records: Mapping[Subject, RunRecord], folder: Path) -> None:
     """Studies' figures of the measured weights as they lie beside the runs, but for those of a user's own images."""
     places = {f"{line.dataset}-{line.split}-{line.provenance.data_fingerprint[:12]}" for line in found}
     for source in map(folder_of, sorted(places)):
-        for plate in read_plates(source):
+        for plate in read_plates(source)[0]:
             if plate.own or stale_runs(plate, records):
                 continue
-            for name in (f"{plate.name}.json", *plate.files):
-                if (source / name).exists():
-                    write_atomic(folder / "studies" / source.name / name, partial(shutil.copyfile, source / name))
+            with suppress(UserError):  # the report has said so
+                copy_files(plate, (*plate.files, f"{plate.name}.json"), source, folder / "studies" / source.name)
 
 
 def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> None:
@@ -45,12 +40,16 @@ def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> 
     and intervals over persons become intervals over images.
     What stands in ``folder`` already and is not of these runs is left alone.
     """
-    known = [(source, _counting(dataset, source)) for source in sources]
-    records = {
-        (found[0].recipe, found[0].seed): source.read_record()
-        for source, found in known
-        if found and source.record_file.exists()
-    }
+    known: list[tuple[RunFolder, list[Result]]] = []
+    records: dict[Subject, RunRecord] = {}
+    for source in sources:
+        with suppress(UserError):  # a damaged run stays behind, as in the report, which has said so
+            record = source.read_record() if source.record_file.exists() else None
+            found = [line for line in current(source, record) if line.dataset == dataset]
+            values_of(source, found)
+            known.append((source, found))
+            if found and record is not None:
+                records[found[0].recipe, found[0].seed] = record
     _write_plates([line for _, found in known for line in found], records, folder)
     fingerprints = {line.provenance.data_fingerprint for _, found in known for line in found}
     for source, found in known:
@@ -65,9 +64,19 @@ def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> 
         target.per_image.unlink(missing_ok=True)
         per_image.write(target.per_image, values_of(source, found))
         shows |= {line.provenance.data_fingerprint for line in found}
-        galleries = sorted(gallery_file(source.path, fingerprint) for fingerprint in shows)
+        weights = found[0].provenance.weights_sha256 if found else ""
+        galleries = _galleries(source.path, shows, weights)
         # where the images may not be shown, and so have no gallery, their labels may not be handed on either
-        labels = [source.path / LABELS] if any(gallery.exists() for gallery in galleries) else []
+        labels = [source.path / LABELS] if galleries else []
         for path in (source.record_file, source.history, source.warnings, *galleries, *labels):
             if path.exists():
-                write_atomic(target.path / path.name, partial(shutil.copyfile, path))
+                write_atomic(target.path / path.name, partial(files.copy, path, inside=source.path))
+
+
+def _galleries(folder: Path, fingerprints: Iterable[str], weights_sha256: str) -> list[Path]:
+    """Whole galleries of these very weights."""
+    found = []
+    for path in sorted(gallery_file(folder, fingerprint) for fingerprint in fingerprints):
+        with suppress(UserError):
+            found += [path] if load_gallery(path, weights_sha256) else []
+    return found

@@ -1,11 +1,14 @@
 """Figures that studies drew, taken up into the report: copied beside the others, with their captions."""
 
 import logging
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
+from vaebench.core import files
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import write_atomic
 from vaebench.plates import Plate, folder_of, read_plates
 from vaebench.record import RunRecord
@@ -17,22 +20,51 @@ log = logging.getLogger(__name__)
 def take_up(measured: Measured, folder: Path) -> Mapping[str, str]:
     """Copy the plates of a part into the report's figures; file name -> caption.
 
-    One that shows weights which have been replaced since is left out, and said.
+    One that shows weights which have been replaced since, or that is damaged, is left out, and said.
     """
     captions = {}
     source = _source(measured)
-    for plate in read_plates(source):
+    plates, refused = read_plates(source)
+    for said in refused:
+        log.warning("left out: %s", said)
+    for plate in plates:
         stale = stale_runs(plate, measured.records)
         if stale:
             told = "%s shows weights of %s replaced since, or never measured: draw it again"
             log.warning(told, plate.name, ", ".join(stale))
             continue
-        for name in plate.files:
-            if (source / name).exists():
-                write_atomic(folder / name, partial(shutil.copyfile, source / name))
+        try:
+            copy_files(plate, plate.files, source, folder)
+        except UserError as error:
+            log.warning("left out: %s", error)
+            continue
         if (folder / plate.files[0]).exists():
             captions[plate.files[0]] = plate.caption + _beside(plate)
     return captions
+
+
+def copy_files(plate: Plate, names: Iterable[str], source: Path, target: Path) -> None:
+    """Copy files of a plate, all or none.
+
+    Raises:
+        UserError: one is no regular file of that folder, or a picture that is none.
+    """
+    there = [name for name in names if (source / name).exists()]
+    for name in there:
+        if name.endswith((".png", ".gif")):
+            _check_picture(source / name, plate)
+    for name in there:
+        write_atomic(target / name, partial(files.copy, source / name, inside=source))
+
+
+def _check_picture(path: Path, plate: Plate) -> None:
+    remedy = f"draw it again with 'vaebench {plate.name}'"
+    with files.opened(path, most=files.IMAGE, remedy=remedy, inside=path.parent) as handle:
+        try:
+            with Image.open(handle, formats=["PNG", "GIF"]) as picture:
+                picture.verify()
+        except Exception as error:  # damaged files raise whatever Pillow's readers stumble over
+            raise UserError(f"{path} is no picture ({first_line(error)}): {remedy}") from error
 
 
 def _source(measured: Measured) -> Path:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SMALLEST_P = 1e-300
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "target": "nearer to the originals is better"}
 
 
@@ -25,12 +27,20 @@ def or_none(number: float) -> float | None:
 
 
 def cell(name: str, value: object) -> str:
-    """One CSV cell: floats to 10 digits, p-values by :func:`p_text`, nothing for None and NaN."""
+    """One CSV cell: floats to 10 digits, p-values by :func:`p_text`, nothing for None and NaN.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float):
         return p_text(value) if name in ("p_value", "p_holm", "p_equivalent") else f"{value:.10g}"
-    return str(value)
+    return text_cell(value) if isinstance(value, str) else str(value)
+
+
+def text_cell(text: str) -> str:
+    """A text for a CSV: names come from files of others, and a spreadsheet computes what begins with = + - or @."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def to_csv(kind: "type[DataclassInstance]", rows: Iterable["DataclassInstance"]) -> str:
@@ -48,6 +58,18 @@ def to_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A pipe table; text columns left, the rest right as numbers read."""
     head, *body = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in [header, *rows]]
     return "\n".join([head, "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|", *body]) + "\n"
+
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])(?!/?(?:details|summary)>)")
+_ELSEWHERE = re.compile(r"\]\((?=\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//))")  # links and pictures from out of the report
+
+
+def without_markup(page: str) -> str:
+    """A page of Markdown in which no text of a file becomes HTML, a link or a picture from elsewhere.
+
+    The page's own ``<details>`` and its figures beside it stay.
+    """
+    return _ELSEWHERE.sub("]&#40;", _TAG.sub("&lt;", page))
 
 
 _LATEX = str.maketrans({

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vaebench.core.places import write_text
+from vaebench.core.places import inside, write_text
 from vaebench.record import RunFolder
 from vaebench.report import attributes, comparisons, latent_space, leaderboard, shift, variance
 from vaebench.report.collect import Measured, all_folders, collect
@@ -22,7 +22,7 @@ from vaebench.report.remarks import Remarks, read_remarks
 from vaebench.report.shift import shift_figure
 from vaebench.report.standing import Standing, standing
 from vaebench.report.svg import critical_difference_svg
-from vaebench.report.tables import to_csv, to_latex, to_text
+from vaebench.report.tables import to_csv, to_latex, to_text, without_markup
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     """
     wanted = wanted or Report()
     known = {folder.path.resolve(): folder for folder in (*all_folders(), *wanted.extra)}
-    measured, folder = collect(dataset, known.values()), out / dataset
+    measured, folder = collect(dataset, known.values()), inside(out, dataset)
     remarks = read_remarks(folder)
     printed = wanted.published or default_folder()
     parts = [_part(part, folder, remarks, printed, first=not place) for place, part in enumerate(measured.parts())]
@@ -64,7 +64,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     studied = [row for part in parts for row in part.studied]
     if studied:
         write_text(folder / "latent_space.csv", to_csv(latent_space.Row, studied))
-    write_text(folder / "leaderboard.md", "\n".join(page(part) for part in parts))
+    write_text(folder / "leaderboard.md", without_markup("\n".join(page(part) for part in parts)))
     write_text(folder / "index.html", html_report(parts))
     tables = [main_table(part.measured, part.ranked) for part in parts]
     if wanted.latex:

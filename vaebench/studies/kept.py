@@ -13,6 +13,7 @@ from vaebench.core.places import make_dir, write_atomic, write_text
 from vaebench.pictures import Pixels
 from vaebench.plates import Plate, folder_of, save_plate
 from vaebench.record import package_versions
+from vaebench.report.tables import text_cell
 from vaebench.runs import command_line, now
 from vaebench.storage import place_of
 from vaebench.studies.bench import Bench
@@ -58,7 +59,7 @@ def keep(
     plate = Plate(
         name=name,
         caption=caption,
-        files=files,
+        files=tuple(files),
         runs={run.name: run.record.weights_sha256 for run in bench.runs},
         data_fingerprint=bench.data.fingerprint,
         versions=package_versions(),
@@ -76,8 +77,10 @@ def matrix_csv(names: Sequence[str], rows: Mapping[str, Sequence[Sequence[float]
     """Square matrices under each other, a line a cell's row: ``matrix, attribute`` and a column an attribute."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["matrix", "attribute", *names])
+    writer.writerow(["matrix", "attribute", *map(text_cell, names)])
     for title, matrix in rows.items():
         for name, row in zip(names, matrix, strict=True):
-            writer.writerow([title, name, *("" if math.isnan(cell) else f"{cell:.6g}" for cell in row)])
+            writer.writerow(
+                [text_cell(title), text_cell(name), *("" if math.isnan(cell) else f"{cell:.6g}" for cell in row)]
+            )
     return out.getvalue()

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from vaebench.core import files, typed
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import sha256_of, write_atomic, write_text
+from vaebench.core.weight_files import save_tensors
 from vaebench.framing import Framing
 from vaebench.latents import AttributeVector, Familiar
 from vaebench.record import RunFolder, RunRecord, package_versions
@@ -22,6 +24,7 @@ from vaebench.webcam.detected import Detected
 from vaebench.webcam.fitting import Fitted, Trust
 
 FORMAT = 1
+REMEDY = "delete it"
 log = logging.getLogger(__name__)
 
 
@@ -49,13 +52,8 @@ def write_kept(folder: RunFolder, record: RunRecord, kept: Kept) -> None:
     tensors = {"weights": fitted.svms.weights, "bias": fitted.svms.bias, **fitted.familiar.tensors()}
     tensors |= {f"direction.{name}": vector.direction for name, vector in fitted.directions.items()}
 
-    def write(temporary: Path) -> None:
-        try:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
-        except SafetensorError as error:  # a full disk, for one
-            raise OSError(str(error)) from error
-
-    write_atomic(tensors_file(folder), write)
+    numbers = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_atomic(tensors_file(folder), lambda temporary: save_tensors(numbers, temporary))
     words = {
         "format": FORMAT,
         "weights_sha256": record.weights_sha256,
@@ -76,7 +74,9 @@ def write_kept(folder: RunFolder, record: RunRecord, kept: Kept) -> None:
 def read_kept(folder: RunFolder, record: RunRecord) -> Kept | None:
     """What is kept of this run's weights and data; ``None``, said as information, where it is of others or damaged."""
     try:
-        words = json.loads(words_file(folder).read_text(encoding="utf-8"))
+        content = files.read_bytes(words_file(folder), most=files.SMALL, remedy=REMEDY, inside=folder.path)
+        words = typed.from_json(content, dict[str, Any], str(words_file(folder)), REMEDY)
+        files.checked(tensors_file(folder), most=files.LARGE, remedy=REMEDY, inside=folder.path)
         if words["format"] != FORMAT:
             raise ValueError(f"format {words['format']}")
         if (words["weights_sha256"], words["data_fingerprint"]) != (record.weights_sha256, record.data_fingerprint):

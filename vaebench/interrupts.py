@@ -1,0 +1,63 @@
+"""SIGINT and SIGTERM outside of a training: answered from the first moment on, once, without a traceback.
+
+Files are written whole or not at all, so a command may be stopped anywhere; what it leaves is said by
+:mod:`vaebench.exits`. Imports nothing large: a signal may come while the rest is being imported.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """Asked to stop by a signal. No KeyboardInterrupt, which command line libraries answer with lines of their own."""
+
+
+_asked: list[int] = []
+
+
+def answer_at_once() -> None:
+    """From now on a signal ends the process with a line: nothing was begun yet."""
+    for number in SIGNALS:
+        signal.signal(number, _leave)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.stderr.write("interrupted: nothing was begun\n")
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """While inside, a signal raises :class:`Stopped`; a second one ends the process at once."""
+    _asked.clear()
+    if threading.current_thread() is not threading.main_thread():  # only the main one is told of signals
+        yield
+        return
+    before = {number: signal.signal(number, _raise) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        ours = before[signal.SIGINT] is _leave  # a process of its own, which is about to end
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if ours else handler)
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    if _asked:
+        os._exit(INTERRUPTED)
+    _asked.append(number)
+    raise Stopped
+
+
+def asked() -> bool:
+    """Whether a signal came: an error may be but its echo, such as of an import that it broke off."""
+    return bool(_asked)
