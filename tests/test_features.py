@@ -105,7 +105,7 @@ def test_a_stopped_extraction_is_gone_on_with(stop_after, whole):
     found = kept(again)
     assert torch.equal(found.features, whole)
     assert sum(again.batches) == N - done
-    assert {path.name for path in found.folder.glob("[!.]*")} == {"features.npy"}
+    assert {path.name for path in found.folder.glob("[!.]*")} == {"features.npy", "features.npy.sha256"}
 
 
 def test_a_file_half_done_with_other_weights_is_not_gone_on_with():
@@ -133,7 +133,8 @@ def test_shares_joined_are_the_whole_to_the_bit(bounds, space, monkeypatch, tmp_
     found.join_rows()
     assert torch.equal(found.features, expected.features)
     assert (found.folder / "features.npy").read_bytes() == (expected.folder / "features.npy").read_bytes()
-    assert not stage.batches and {path.name for path in found.folder.glob("[!.]*")} == {"features.npy"}
+    assert not stage.batches
+    assert {path.name for path in found.folder.glob("[!.]*")} == {"features.npy", "features.npy.sha256"}
 
 
 def test_shares_are_extracted_side_by_side(whole):

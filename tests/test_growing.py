@@ -50,7 +50,7 @@ def test_the_header_is_numpy_s(n, width, tmp_path):
 
 def test_a_file_made_in_one_go_is_numpy_s(tmp_path):
     assert finished(tmp_path / "rows.npy") == 0
-    assert names(tmp_path) == ["rows.npy"]
+    assert names(tmp_path) == ["rows.npy", "rows.npy.sha256"]
     assert np.array_equal(np.load(tmp_path / "rows.npy"), ROWS.numpy())
     assert torch.equal(read_rows(tmp_path / "rows.npy", 20), ROWS)
     np.save(tmp_path / "theirs.npy", ROWS.numpy())
@@ -66,7 +66,7 @@ def test_what_was_done_before_a_stop_is_not_done_again(at, tmp_path):
         assert names(tmp_path) == ["rows.npy.unfinished", "rows.npy.unfinished.json"]
         assert read_rows(path, 20) is None
         assert finished(path) == at
-    assert names(tmp_path) == ["rows.npy"]
+    assert names(tmp_path) == ["rows.npy", "rows.npy.sha256"]
     assert torch.equal(read_rows(path, 20), ROWS)
 
 
@@ -140,7 +140,7 @@ def test_what_is_damaged_or_foreign_is_made_anew(name, damage, tmp_path):
     stopped(tmp_path / "rows.npy")
     damage(tmp_path / name)
     assert finished(tmp_path / "rows.npy") == 0
-    assert names(tmp_path) == ["rows.npy"]
+    assert names(tmp_path) == ["rows.npy", "rows.npy.sha256"]
     assert torch.equal(read_rows(tmp_path / "rows.npy", 20), ROWS)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from vaebench import state
 from vaebench.core.errors import UserError
-from vaebench.state import Saver, load_state
+from vaebench.state import Position, Saver, load_state
 
 
 def parts(fused: bool = False):
@@ -41,14 +41,14 @@ def test_what_is_saved_is_the_state_at_that_moment(tmp_path, monkeypatch):
     module, optimizer = parts()
     with Saver(tmp_path / "state", {"m": module}, [optimizer], every=9) as saver:
         then = stepped(module, optimizer)
-        saver.save({"step": 1}, {tmp_path / "history.csv": "a\n"})
+        saver.save(Position(step=1, seconds=0.0), {tmp_path / "history.csv": "a\n"})
         now = stepped(module, optimizer)
         go.set()
     assert not torch.equal(then, now)
     assert torch.equal(load_file(tmp_path / "state")["model.m.weight"], then)
     assert (tmp_path / "history.csv").read_text() == "a\n"
     fresh, other = parts()
-    assert load_state(tmp_path / "state", {"m": fresh}, [other]) == {"step": 1}
+    assert load_state(tmp_path / "state", {"m": fresh}, [other], 9) == (Position(step=1, seconds=0.0), {})
     assert torch.equal(fresh.weight, then)
     assert torch.equal(stepped(fresh, other), now)  # the optimiser's state is there, too
 
@@ -61,7 +61,7 @@ def test_a_failed_write_is_told_at_the_next_save_or_at_the_end(tmp_path):
         saver = Saver(tmp_path / "file" / "state", {"m": module}, [optimizer], every=9)
         with pytest.raises(UserError, match="cannot write to"), saver:
             for _ in range(times):
-                saver.save({}, {})
+                saver.save(Position(step=0, seconds=0.0), {})
             reached.append(times)
     assert reached == [1]  # the second save tells of the first
 
@@ -70,10 +70,10 @@ def test_how_an_optimiser_computes_is_this_machine_s_not_the_file_s(tmp_path):
     module, optimizer = parts(fused=True)
     stepped(module, optimizer)
     with Saver(tmp_path / "state", {"m": module}, [optimizer], every=9) as saver:
-        saver.save({}, {})
+        saver.save(Position(step=0, seconds=0.0), {})
     plain, other = parts(fused=False)
     other.param_groups[0]["lr"] = 0.7
-    load_state(tmp_path / "state", {"m": plain}, [other])
+    load_state(tmp_path / "state", {"m": plain}, [other], 9)
     assert not other.param_groups[0]["fused"]
     assert other.param_groups[0]["lr"] == 0.1
     assert torch.allclose(stepped(module, optimizer), stepped(plain, other), atol=1e-6)
@@ -92,7 +92,7 @@ def test_a_learning_rate_that_is_a_tensor_is_kept_as_a_number(tmp_path):
     module, optimizer = parts()
     optimizer.param_groups[0]["lr"] = torch.tensor(0.25)
     with Saver(tmp_path / "state", {"m": module}, [optimizer], every=9) as saver:
-        saver.save({}, {})
+        saver.save(Position(step=0, seconds=0.0), {})
     fresh, other = parts()
-    load_state(tmp_path / "state", {"m": fresh}, [other])
+    load_state(tmp_path / "state", {"m": fresh}, [other], 9)
     assert other.param_groups[0]["lr"] == 0.25

@@ -1,7 +1,7 @@
 """A run's folder and its record: what it takes to build the model again, to read without an engine."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,6 +139,9 @@ class RunFolder:
         found = typed.from_json(content, dict[str, Any], where, REMEDY)
         if found.get("format") != FORMAT:
             raise UserError(f"{where} has format {found.get('format')!r:.20}: train with this version anew")
+        unknown = sorted(set(found) - {each.name for each in fields(RunRecord)})
+        if unknown:
+            raise UserError(f"{where} cannot be read (unknown field {typed.plain_line(unknown[0])}): {REMEDY}")
         record: RunRecord = typed.converted(found, RunRecord, where, REMEDY)
         typed.converted(record.compute, RecordedCompute, f"{where}, compute", REMEDY)
         if record.recipe in typed.RESERVED:

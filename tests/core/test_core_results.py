@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.core.results import Provenance, Result, append, latest, read
+from vaebench.core.results import Provenance, Result, append, count_without_digest, latest, read
 
 PROVENANCE = Provenance(
     data_fingerprint="d" * 64,
@@ -91,7 +91,7 @@ def test_a_malformed_line_is_named(tmp_path, broken):
     append(file, [BLUR, UNTAKEN])
     first, second = file.read_bytes().splitlines()
     file.write_bytes(b"\n".join([first, broken, second]) + b"\n")
-    with pytest.raises(UserError, match=r"results.jsonl line 2 is no result") as raised:
+    with pytest.raises(UserError, match=r"results.jsonl line 2 (cannot be read|is damaged)") as raised:
         read(file)
     assert "\n" not in str(raised.value)
 
@@ -100,7 +100,7 @@ def test_an_unknown_field_is_named(tmp_path):
     file = tmp_path / "results.jsonl"
     append(file, [BLUR])
     file.write_text(file.read_text().replace('"recipe"', '"recipee"'))
-    with pytest.raises(UserError, match="line 1 is no result"):
+    with pytest.raises(UserError, match=r"line 1 (cannot be read|is damaged)"):
         read(file)
 
 
@@ -108,7 +108,7 @@ def test_a_truncated_last_line_is_named(tmp_path):
     file = tmp_path / "results.jsonl"
     append(file, [BLUR, UNTAKEN])
     file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(UserError, match="line 2 is no result"):
+    with pytest.raises(UserError, match=r"line 2 (cannot be read|is damaged)"):
         read(file)
 
 
@@ -120,6 +120,40 @@ def test_a_truncated_last_line_does_not_spoil_what_is_appended(tmp_path):
     _, last = file.read_text().splitlines()
     file.write_text(last + "\n")
     assert read(file) == [UNTAKEN]
+
+
+def test_a_note_is_kept_on_one_line_without_control_characters(tmp_path):
+    append(tmp_path / "results.jsonl", [replace(UNTAKEN, note="first\nsecond\x1b[2J")])
+    assert read(tmp_path / "results.jsonl")[0].note == "first second\\x1b[2J"
+
+
+def test_what_is_measured_anew_takes_the_place_of_what_was(tmp_path):
+    for value in (1.0, 2.0, 3.0):
+        append(tmp_path / "results.jsonl", [replace(BLUR, value=value), UNTAKEN])
+    assert read(tmp_path / "results.jsonl") == [replace(BLUR, value=3.0), UNTAKEN]
+
+
+def test_every_flipped_bit_of_a_line_is_noticed(tmp_path):
+    file = tmp_path / "results.jsonl"
+    append(file, [BLUR])
+    content = file.read_bytes()
+    for position in range(len(content) - 1):  # the last byte is the line's end
+        for bit in (0, 3, 6):
+            file.write_bytes(content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :])
+            with pytest.raises(UserError):
+                read(file)
+
+
+CUT = ', "digest"'
+
+
+def test_lines_of_earlier_versions_have_no_digest_and_are_counted(tmp_path):
+    file = tmp_path / "results.jsonl"
+    append(file, [BLUR, UNTAKEN])
+    first, second = file.read_text().splitlines()
+    file.write_text(f"{first[: first.index(CUT)]}}}\n{second}\n")
+    assert read(file) == [BLUR, UNTAKEN]
+    assert count_without_digest(file) == 1
 
 
 def test_the_latest_of_each_key_counts():

@@ -90,7 +90,7 @@ def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
             raise Busy(f"another process is at work in {folder}: wait for it, or stop it") from busy
         except OSError as error:
             reason = error.strerror or str(error)
-            raise UserError(f"cannot lock {handle.name} ({reason}): {_ELSEWHERE}") from error
+            raise UserError(f"cannot lock {folder / LOCK} ({reason}): {_ELSEWHERE}") from error
         yield
 
 

@@ -73,7 +73,7 @@ _ORIGIN = {field.name for field in fields(Provenance)}
 def append(path: Path, results: Iterable[Result]) -> None:
     """Add lines to ``results.jsonl``, all or none; a line that is measured anew takes the place of the one before.
 
-    Lines are not trusted to be as they were written: :class:`UserError` names the first that is not.
+    A line that cannot be read stays where it is, for :func:`read` to name.
     """
     fresh = []
     for result in results:
@@ -81,14 +81,21 @@ def append(path: Path, results: Iterable[Result]) -> None:
             raise ValueError(f"{result.metric} of {result.recipe} is {result.value}: not a result")
         fresh.append(result)
     replaced = {result.key for result in fresh}
-    kept = [line for line, known in _lines(path) if known.key not in replaced] if path.exists() else []
+    kept = [line for line in _content(path).splitlines() if _key(line) not in replaced] if path.exists() else []
     content = b"".join(line + b"\n" for line in [*kept, *map(_written, fresh)])
     write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
+def _key(line: bytes) -> tuple[str | int | None, ...] | None:
+    try:
+        return _read(line, "").key
+    except UserError:
+        return None
+
+
 def _written(result: Result) -> bytes:
     """A result as a line, with the digest of all before it as its last field."""
-    values = asdict(result) | {"note": plain_line(" ".join(result.note.split()))}
+    values = asdict(result) | {"note": plain_line(" ".join(result.note.splitlines()))}
     content = json.dumps(values, allow_nan=False).encode()
     return content[:-1] + f', "digest": "{_digest(content)}"}}'.encode()
 

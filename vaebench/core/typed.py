@@ -4,6 +4,7 @@ Names become parts of paths, so one pattern bounds what a name is; texts are sin
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -35,7 +36,13 @@ def is_name(text: str) -> bool:
 
 def plain_line(text: str) -> str:
     """The text as one line: what a terminal would act on or cannot show becomes an escape such as ``\\x1b``."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+    if text.isprintable():
+        return text
+    return "".join(sign if _is_shown(sign) else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def _is_shown(sign: str) -> bool:
+    return sign.isprintable() or unicodedata.category(sign) == "Zs"  # a no-break space, for one
 
 
 def from_json(content: bytes | str, kind: type[T], where: str, remedy: str) -> T:
