@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -100,6 +101,28 @@ def doctor() -> None:
 
     for finding in diagnose():
         say(f"{finding.topic:10} {finding.what}" + (f": {finding.mend}" if finding.mend else ""))
+
+
+@app.command(epilog="Example: vaebench cache clear --older-than 30d")
+def cache(
+    action: Annotated[str, typer.Argument(metavar="[clear]", help="remove it")] = "",
+    older_than: Annotated[str, typer.Option(metavar="30d|12h", help="only what was not written for so long")] = "",
+) -> None:
+    """What is kept because it takes long to make, and how to be rid of it."""
+    from vaebench.core.places import cache_dir
+    from vaebench.kept import clear, held_parts, readable
+
+    if action not in ("", "clear") or (older_than and not action):
+        raise UserError("vaebench cache shows what is kept, vaebench cache clear [--older-than 30d] removes it")
+    if action:
+        size, count = clear(older_than)
+        say(f"removed {readable(size)} in {count:,} files from {cache_dir()}")
+        return
+    parts = held_parts()
+    for part in parts:
+        day = datetime.fromtimestamp(part.used).astimezone().date().isoformat()
+        say(f"{part.name:22} {readable(part.size):>10}  {part.files:6,} files  last written {day}  {part.what}")
+    say(f"{readable(sum(part.size for part in parts))} in {cache_dir()}; to be rid of it: vaebench cache clear")
 
 
 @app.command(epilog="Example: vaebench fetch mnist --from ~/Downloads/mnist")

@@ -89,7 +89,7 @@ def train(
 
 def _numbers(text: str) -> list[int]:
     parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts) or len(set(map(int, parts))) < len(parts):
+    if not all(part.strip().isdigit() and len(part) < 16 for part in parts) or len(set(map(int, parts))) < len(parts):
         raise UserError(f"--seeds {text!r} is no list of different whole numbers: write e.g. --seeds 0,1,2")
     return [int(part) for part in parts]
 

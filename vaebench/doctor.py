@@ -15,6 +15,7 @@ from vaebench.compute import choose, jobs_at_once
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, data_dir, runs_dir, weights_dir
 from vaebench.core.processors import cores
+from vaebench.kept import held_parts, readable
 from vaebench.listing import Line, listing
 from vaebench.trials import processor
 
@@ -96,7 +97,10 @@ def _place(variable: str, place: Callable[[], Path]) -> Finding:
     if not (standing.is_dir() and os.access(standing, os.W_OK)):
         return Finding(topic="place", what=f"{variable}: {path} cannot be written to", mend=f"export {variable}=DIR")
     free = shutil.disk_usage(standing).free / 1e9
-    return Finding(topic="place", what=f"{variable}: {path} ({free:.0f} GB free)")
+    held = ""
+    if variable == "VAEBENCH_CACHE":
+        held = f"{readable(sum(part.size for part in held_parts()))} kept, 'vaebench cache' shows of what; "
+    return Finding(topic="place", what=f"{variable}: {path} ({held}{free:.0f} GB free)")
 
 
 def _stock(line: Line, lines: list[Line]) -> Finding:

@@ -1,12 +1,11 @@
 """Images that vaebench did not make: an npz file or a folder, checked before anything is measured."""
 
 import hashlib
+import os
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -16,11 +15,14 @@ from torch import Tensor
 from vaebench import pictures, subjects
 from vaebench.builtins import DATASETS
 from vaebench.compute import pick_device
+from vaebench.core import files
+from vaebench.core.arrays import opened_npz
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.places import runs_dir
 from vaebench.core.registry import did_you_mean
+from vaebench.core.typed import LONGEST, is_name
 from vaebench.features import Networks
 from vaebench.measurement import GALLERY_SAMPLES, measure_into, measure_real, wanted
 from vaebench.protocol import Protocol
@@ -29,6 +31,8 @@ from vaebench.runs import open_dataset
 from vaebench.storage import Source
 from vaebench.surroundings import Surroundings
 
+MOST = 8_000 * files.MB  # of an array of images; they are all in memory
+REPAIR = "repair it or take it out of the folder"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
@@ -39,17 +43,15 @@ def load_images(path: Path) -> Tensor:
     """
     if path.is_dir():
         return _folder(path)[0]
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: give an npz file or a folder of images")
+    remedy = "save with np.savez(FILE, images=...)"
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+        with opened_npz(path, most=MOST, remedy=remedy) as archive:
             if "images" not in archive:
-                held = ", ".join(archive.files) or "nothing"
-                raise UserError(f"{path} holds {held}, no array 'images': save with np.savez(FILE, images=...)")
-            array = archive["images"]
-    except (OSError, ValueError, TypeError, RuntimeError, BadZipFile, EOFError, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is no readable npz ({reason}): save with np.savez(FILE, images=...)") from error
+                held = ", ".join(archive.names) or "nothing"
+                raise UserError(f"{path} holds {held}, no array 'images': {remedy}")
+            array = archive.read("images")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: give an npz file or a folder of images") from None
     return _checked(array, path)
 
 
@@ -76,23 +78,23 @@ def _checked(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", path: P
 
 
 def _folder(path: Path) -> tuple[Tensor, list[str]]:
-    files = sorted((file for file in path.iterdir() if file.suffix.lower() in SUFFIXES), key=_natural)
-    if not files:
+    paths = sorted((file for file in path.iterdir() if file.suffix.lower() in SUFFIXES), key=_natural)
+    if not paths:
         raise UserError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}): give another folder")
     arrays = []
-    for file in files:
+    for file in paths:
         try:
-            with Image.open(file) as opened:
+            with files.opened(file, most=files.IMAGE, remedy=REPAIR) as handle, Image.open(handle) as opened:
                 if opened.mode.startswith(("I", "F")):  # Pillow would clip them to 255
                     raise UserError(f"{file} has more than 8 bits a channel ({opened.mode}): save it with 8")
                 arrays.append(np.asarray(opened.convert("L" if opened.mode in ("1", "L") else "RGB")))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"{file} is no readable image: repair it or take it out of the folder") from error
+            raise UserError(f"{file} is no readable image: {REPAIR}") from error
         if arrays[-1].shape != arrays[0].shape:
             sizes = f"{arrays[0].shape} and {arrays[-1].shape}"
-            raise UserError(f"{file} has another size or mode than {files[0].name} ({sizes}): make them alike")
+            raise UserError(f"{file} has another size or mode than {paths[0].name} ({sizes}): make them alike")
     stacked = np.stack(arrays)
-    return _checked(stacked, path), [file.name for file in files]
+    return _checked(stacked, path), [file.name for file in paths]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -107,7 +109,15 @@ def folder_dataset(path: Path) -> ImageDataset:
     Its name in the tables is ``folder-NAME``, which no registered dataset's can be mistaken for.
     """
     images, names = _folder(path)
-    return ImageDataset(name=f"folder-{path.resolve().name}", split="all", images=images, ids=names)
+    return ImageDataset(name=f"folder-{_plain(path.resolve().name)}", split="all", images=images, ids=names)
+
+
+def _plain(name: str) -> str:
+    """A folder's name as a part of other paths may be: what it may not hold gives way to a hash of the whole name."""
+    if is_name(name) and len(name) < LONGEST - 20:
+        return name
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:40].lstrip("._-")
+    return f"{kept or 'images'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +134,9 @@ def evaluate_external(
     path: Path, given: External, protocol: Protocol, say: Callable[[str], None]
 ) -> dict[str, list[RunFolder]]:
     """Check and measure the images at ``path`` and the real ones they stand against; the dataset touched."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given.name):
-        raise UserError(f"--name {given.name!r} names no run: give letters, digits, '.', '_' or '-'")
+    if not is_name(given.name) or len(given.name) > LONGEST - 20:
+        rule = f"give letters, digits, '.', '_' or '-', {LONGEST - 20} at most"
+        raise UserError(f"--name {given.name[:40]!r} names no run: {rule}")
     kind = given.kind or ("reconstructions" if given.paired else "samples")
     if kind not in ("reconstructions", "samples"):
         raise UserError(f"--kind '{kind}' is unknown: {did_you_mean(kind, ['reconstructions', 'samples'])}")
@@ -144,7 +155,9 @@ def evaluate_external(
 
 def reference(text: str, networks: Networks) -> Surroundings:
     """``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
-    name, _, split = text.partition(":")
+    name, colon, split = text.partition(":")
+    if colon and not split:
+        raise UserError(f"--reference {text} names no split after the colon: write {name}:test, or {name} alone")
     if name not in DATASETS.names() and Path(text).is_dir():
         return Surroundings(folder_dataset(Path(text)), None, networks)
     return Surroundings.of_split(open_dataset(name), split or "test", networks)

@@ -8,14 +8,18 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 
 from vaebench.blocks import digit_encoder
+from vaebench.core import files, typed
 from vaebench.core.errors import UserError
-from vaebench.core.places import cache_dir, write_text
+from vaebench.core.places import cache_dir, exclusive, make_dir, write_text
 from vaebench.core.processors import cores
 
+Rates = dict[str, Annotated[dict[str, Annotated[float, Meta(gt=0)]], Meta(min_length=1)]]
 BATCH, STEPS, UNCOUNTED = 32, 7, 2
 
 
@@ -62,17 +66,32 @@ def processor() -> str:
 def measured(device: str) -> dict[str, float]:
     """Training images per second by :class:`Trial`, from the cache or measured now (some seconds)."""
     path, key = cache_dir() / "compute.json", machine(device)
-    try:
-        known: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
+    known = _known(path)
     if key not in known:
-        known[key] = measure(device)
         try:
-            write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+            # processes that start at once measure one after the other, and all but the first find what it wrote
+            with exclusive(make_dir(cache_dir()), wait=True):
+                known = _known(path)
+                if key not in known:
+                    fresh = {**known, key: measure(device)}
+                    write_text(path, json.dumps(fresh, indent=2, sort_keys=True) + "\n")
+                    known = _known(path)
         except UserError:
-            return {f"fp32/{cores()}": 1.0}  # what cannot be kept would differ from start to start
-    return known[key]
+            pass
+    return known.get(key) or {f"fp32/{cores()}": 1.0}  # what cannot be kept would differ from start to start
+
+
+def _known(path: Path) -> dict[str, dict[str, float]]:
+    """Machine -> trial -> images per second; nothing where the file is missing or is not what was written."""
+    try:
+        content = files.read_bytes(path, most=files.SMALL, remedy="delete it")
+        rates = typed.from_json(content, Rates, str(path), "delete it")
+        for trials in rates.values():
+            for name in trials:
+                Trial.parse(name)
+    except (FileNotFoundError, UserError, ValueError):
+        return {}
+    return rates
 
 
 def measure(device: str) -> dict[str, float]:

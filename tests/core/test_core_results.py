@@ -34,7 +34,7 @@ BLUR = Result(
     note="",
     provenance=PROVENANCE,
 )
-UNTAKEN = replace(BLUR, recipe="real", seed=None, value=None, std_error=None, note="needs a posterior, “none”\nhere")
+UNTAKEN = replace(BLUR, recipe="real", seed=None, value=None, std_error=None, note="needs a posterior, “none” here")
 
 
 def test_round_trip(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 from vaebench.core.errors import UserError
 from vaebench.core.model import GenerativeModel
 from vaebench.core.registry import did_you_mean
+from vaebench.core.typed import plain_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,8 @@ def _parsed(key: str, text: str, annotation: Any) -> Any:
             return tuple(_parsed(key, part, inner) for part in text.split(","))
         if annotation is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if annotation is str and not plain_line(text) == text:
+            raise ValueError
         if annotation in (int, float, str):
             return annotation(text)
     except (ValueError, KeyError):

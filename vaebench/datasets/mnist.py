@@ -11,6 +11,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import torch
 
+from vaebench.core import files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.places import data_dir, write_atomic
@@ -22,6 +23,7 @@ FILES = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+MOST = 100 * files.MB  # the largest of the four has 47 MB
 STEMS = {"train": "train", "test": "t10k"}
 # the test images, one a class, that the MNIST article shows (source 001, "Analyze blur of generated images")
 ARTICLE_SELECTION = (5531, 2553, 1432, 4526, 9960, 6860, 6987, 3720, 5003, 9472)
@@ -35,12 +37,13 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _read_verified(path: Path, md5: str) -> bytes:
+    remedy = "replace it with 'vaebench fetch mnist --from FOLDER'"
     try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        with files.opened(path, most=MOST, remedy=remedy) as handle:
+            unpacked = gzip.GzipFile(fileobj=handle) if path.suffix == ".gz" else handle
+            content = unpacked.read(MOST + 1)  # a small file may hold gigabytes of the same byte
     except (OSError, EOFError, zlib.error) as error:
-        reason = f"{path} is damaged ({error})"
-        raise UserError(f"{reason}: replace it with 'vaebench fetch mnist --from FOLDER'") from error
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from error
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         reason = f"{path} is not the published MNIST file (md5 of its content differs)"
         raise UserError(f"{reason}: replace it with 'vaebench fetch mnist --from FOLDER'")
@@ -110,6 +113,8 @@ def _opened(source: Path, scratch: Path) -> Path:
             with ZipFile(source) as archive:
                 for member in archive.namelist():
                     if Path(member).name.removesuffix(".gz") in FILES and not member.endswith("/"):
+                        remedy = "give the folder with the idx files"
+                        files.check_size(f"{source}: {member} holds", archive.getinfo(member).file_size, MOST, remedy)
                         with archive.open(member) as packed, (scratch / Path(member).name).open("wb") as out:
                             shutil.copyfileobj(packed, out)
         except (OSError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:  # RuntimeError: encrypted

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vaebench.core import files
 from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin, read_margin
 from vaebench.core.registry import did_you_mean
@@ -114,14 +115,12 @@ def read_table(path: Path) -> Table:
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Line numbers and cells of all lines that are not blank."""
     remedy = "give a leaderboard.csv of 'vaebench report'"
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: {remedy}, such as {path / 'leaderboard.csv'}")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = files.read_bytes(path, most=files.SMALL, remedy=remedy).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: {remedy}") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder: {remedy}, such as {path / 'leaderboard.csv'}") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}): {remedy}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text: {remedy}") from error
     if "\0" in text:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaebench import statistics
+from vaebench.core import files
 from vaebench.core.errors import UserError
 from vaebench.report.collect import Measured
 from vaebench.report.comparisons import ALPHA, Row
@@ -38,8 +39,9 @@ def claims(folder: Path, measured: Measured, tested: Sequence[Row]) -> list[Clai
     found = []
     for path in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            remedy = "mend it, or leave --published away"
+            table = tomllib.loads(files.read_text(path, most=files.SMALL, remedy=remedy))
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read ({error}): mend it, or leave --published away") from error
         try:
             if table["dataset"] != measured.dataset:

@@ -1,11 +1,13 @@
 """Accuracies of CelebA's 40 attributes as papers print them: ``baselines/published/celeba_attributes.csv``."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vaebench.core import files
 from vaebench.core.errors import UserError, first_line
 
 TABLE: Final = "celeba_attributes.csv"
@@ -41,9 +43,9 @@ def read_published(path: Path) -> list[PublishedRow]:
     others, or a row has not 40 numbers in [0, 100].
     """
     try:
-        with path.open(encoding="utf-8", newline="") as handle:
-            reader = csv.reader(handle, strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if cells]
+        text = files.read_text(path, most=files.SMALL, remedy="mend or replace it")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        lines = [(reader.line_num, cells) for cells in reader if cells]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({first_line(error)}): mend or replace it") from error
     header = lines[0][1] if lines else []

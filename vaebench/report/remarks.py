@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vaebench.core import files
 from vaebench.core.errors import UserError
 
 
@@ -27,9 +28,9 @@ def read_remarks(folder: Path) -> Remarks:
     if not path.exists():
         return Remarks()
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(files.read_text(path, most=files.SMALL, remedy="write it anew"))
         figures = {str(name): str(text) for name, text in found["figures"].items()}
         return Remarks(date=str(found["date"]), figures=figures)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{path} cannot be read ({type(error).__name__}: {error})"
         raise UserError(f'{reason}: write date = "…" and a table [figures] of figure = "text"') from error

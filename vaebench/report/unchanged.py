@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vaebench import __version__
+from vaebench.core import files, typed
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, runs_dir, write_text
 
@@ -23,7 +24,9 @@ def datasets_unchanged(request: Mapping[str, Any], out: Path) -> list[str]:
     known = _memory().get(_key(request, out))
     if not isinstance(known, dict) or not {"datasets", "made_from", "made"} <= set(known):
         return []
-    datasets: list[str] = known["datasets"]
+    datasets: Any = known["datasets"]
+    if not isinstance(datasets, list) or not all(isinstance(name, str) and typed.is_name(name) for name in datasets):
+        return []
     made = _digest(out / name for name in datasets)
     return datasets if (known["made_from"], known["made"]) == (sources(request), made) else []
 
@@ -40,10 +43,10 @@ def remember(request: Mapping[str, Any], out: Path, datasets: Sequence[str], mad
 
 def _memory() -> dict[str, Any]:
     try:
-        found = json.loads((cache_dir() / "reports.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = files.read_bytes(cache_dir() / "reports.json", most=files.LOG, remedy="delete it")
+        return typed.from_json(content, dict[str, Any], "reports.json", "delete it")
+    except (FileNotFoundError, UserError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _key(request: Mapping[str, Any], out: Path) -> str:

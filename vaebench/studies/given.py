@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vaebench.core import files
 from vaebench.core.errors import UserError
 from vaebench.image_files import centre_square, decode, files_under
 from vaebench.studies.bench import Say
@@ -22,7 +23,7 @@ def load_given(paths: Sequence[Path], image_shape: tuple[int, int, int], say: Sa
     found, names, resized = [], [], []
     for path in _files(paths):
         try:
-            picture = decode(path.read_bytes())
+            picture = decode(files.read_bytes(path, most=files.IMAGE, remedy="give an image file"))
         except OSError as error:
             raise UserError(f"{path} cannot be read ({error.strerror or error}): give an image file") from error
         if picture.size != (width, height):

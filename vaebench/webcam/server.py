@@ -1,7 +1,9 @@
 """The page and its stream on this machine's loopback: two routes, one viewer, no file."""
 
+import contextlib
 import errno
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +20,7 @@ HOST, PORT = "127.0.0.1", 8765
 _BOUNDARY = "frame"
 _QUALITY = 85
 _STALLED = 5.0  # seconds that a client may keep its line busy with nothing
+_REQUEST = 10.0  # seconds that a client may take to say what it wants
 _LEAVING = 2.0  # seconds that a page which is loaded again waits for its former stream to be let go
 _MOVED = 0.25  # seconds between looks at whether to stop
 log = logging.getLogger(__name__)
@@ -72,7 +75,24 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "vaebench", ""
     timeout = _STALLED
 
+    def setup(self) -> None:
+        """A client that drips its request, a byte before each time-out, has so long altogether."""
+        super().setup()
+        self._deadline = threading.Timer(_REQUEST, self._cut_off)
+        self._deadline.daemon = True
+        self._deadline.start()
+
+    def _cut_off(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def finish(self) -> None:
+        """Whatever became of the request, its deadline is over."""
+        self._deadline.cancel()
+        super().finish()
+
     def do_GET(self) -> None:
+        self._deadline.cancel()  # the request is here; how long an answer takes is another matter
         port = self.server.server_port
         if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
             # a name of somebody else's that leads here would let their page read ours (DNS rebinding)
