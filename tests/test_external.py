@@ -207,7 +207,7 @@ def empty_image(folder):
 
 def folder_as_image(folder):
     (folder / "d.png").mkdir()
-    return r"d.png is no readable image"
+    return r"d.png is a folder, no regular file"
 
 
 def oversized_image(folder):

@@ -45,7 +45,7 @@ class Npz:
             with self._archive.open(info) as member:
                 return _array(member, info.file_size, f"{self._path}: '{name}' holds", self._most, self._remedy)
         except FAULTS as error:
-            reason = f"{self._path}: '{name}' cannot be read ({first_line(error)})"
+            reason = f"{self._path} is no readable npz ('{name}': {first_line(error)})"
             raise UserError(f"{reason}: {self._remedy}") from error
 
 
