@@ -37,7 +37,8 @@ from vaebench.record import RunFolder
 from vaebench.runs import build_model
 from vaebench.training import Plan, train
 
-_COMPUTE = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
+# as trainings run by default on a CPU; contiguous weights under plain optimisers hide what a resume may mix up
+_COMPUTE = Compute(device="cpu", precision="fp32", channels_last=True, compile=False, threads=1, fused=True)
 FEATURES = 6  # dimensions of made-up features
 
 
