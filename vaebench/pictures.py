@@ -58,15 +58,16 @@ def gallery_file(folder: Path, fingerprint: str) -> Path:
     return folder / f"gallery-{fingerprint[:12]}.npz"
 
 
-def save_gallery(path: Path, arrays: Mapping[str, Pixels], weights_sha256: str) -> None:
+def save_gallery(path: Path, arrays: Mapping[str, Pixels], weights_sha256: str | None = None) -> None:
     """Keep the images themselves, so that a report can set runs side by side without their models.
 
     Args:
         path: the file.
         arrays: name -> uint8 (n, h, w, c).
-        weights_sha256: of the weights that made them, or of external images themselves; empty for real images.
+        weights_sha256: of the weights that made them, or of external images themselves; empty for real images, ``None`` where
+            it is not known.
     """
-    about = {"weights_sha256": weights_sha256, "sha256": _digest(arrays)}
+    about = {"sha256": _digest(arrays)} | ({} if weights_sha256 is None else {"weights_sha256": weights_sha256})
     noted = np.frombuffer(json.dumps(about).encode(), np.uint8)
 
     def write(temporary: Path) -> None:
@@ -112,7 +113,7 @@ def _read_gallery(path: Path) -> tuple[dict[str, Pixels], str | None]:
     about = from_json(noted.tobytes(), dict[str, Token], str(path), REMEDY)
     if about.get("sha256") != _digest(arrays):
         raise UserError(f"{path} cannot be read (its sha256 is not that of its content): {REMEDY}")
-    return arrays, about.get("weights_sha256", "")
+    return arrays, about.get("weights_sha256")
 
 
 def _digest(arrays: Mapping[str, Pixels]) -> str:

@@ -184,7 +184,7 @@ def test_explain_says_what_is_stale(runs):
     from vaebench.record import RunFolder
 
     assert "stale" not in "\n".join(origins("vae/seed-0", "mse"))
-    with_record(RunFolder(runs_dir() / "vae" / "seed-0"), "trained on since")
+    with_record(RunFolder(runs_dir() / "vae" / "seed-0"), "trained-on-since")
     assert "stale: the run was trained on since" in "\n".join(origins("vae/seed-0", "mse"))
 
 

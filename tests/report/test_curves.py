@@ -93,5 +93,5 @@ def test_terms_that_are_no_numbers_do_not_break_the_axis(found):
 
 def test_a_damaged_history_says_so(found, tmp_path):
     (found.folders["vae", 0] / "history.csv").write_text("step,steps\nx,y\n")
-    with pytest.raises(UserError, match=r"history\.csv is damaged"):
+    with pytest.raises(UserError, match=r"history\.csv, line 2 is damaged"):
         draw_curves(found, tmp_path)

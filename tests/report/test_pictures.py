@@ -84,5 +84,5 @@ def test_no_gallery_is_an_empty_one(tmp_path):
 
 def test_a_damaged_gallery_is_named(tmp_path):
     (tmp_path / "gallery.npz").write_bytes(b"no zip")
-    with pytest.raises(UserError, match=r"gallery\.npz cannot be read"):
+    with pytest.raises(UserError, match=r"gallery\.npz is no readable npz"):
         load_gallery(tmp_path / "gallery.npz")

@@ -125,7 +125,7 @@ def read_text(path: Path, *, most: int, remedy: str, inside: Path | None = None)
     try:
         return read_bytes(path, most=most, remedy=remedy, inside=inside).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text (byte {error.start}): {remedy}") from error
+        raise UserError(f"{path} cannot be read (byte {error.start} is no UTF-8 text): {remedy}") from error
 
 
 def checked(path: Path, *, most: int, remedy: str, inside: Path | None = None) -> Path:
