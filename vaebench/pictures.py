@@ -64,8 +64,8 @@ def save_gallery(path: Path, arrays: Mapping[str, Pixels], weights_sha256: str |
     Args:
         path: the file.
         arrays: name -> uint8 (n, h, w, c).
-        weights_sha256: of the weights that made them, or of external images themselves; empty for real images, ``None`` where
-            it is not known.
+        weights_sha256: of the weights that made them, or of external images themselves; empty for real images,
+            ``None`` where it is not known.
     """
     about = {"sha256": _digest(arrays)} | ({} if weights_sha256 is None else {"weights_sha256": weights_sha256})
     noted = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -106,7 +106,7 @@ def _read_gallery(path: Path) -> tuple[dict[str, Pixels], str | None]:
         return {}, None
     noted = arrays.pop(ABOUT, None)
     for name, pixels in arrays.items():
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3) or 0 in pixels.shape:
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
             raise UserError(f"{path} cannot be read ('{plain_line(name)}' is no set of images): {REMEDY}")
     if noted is None:
         return arrays, None

@@ -171,7 +171,7 @@ def test_a_malformed_published_table_is_exit_code_2(tmp_path, cli):
     runs_on_disk()
     (tmp_path / "paper.toml").write_text("dataset = ")
     answer = cli(["report", "--out", tmp_path / "reports", "--published", tmp_path])
-    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1), answer.err
     assert "paper.toml cannot be read" in answer.err
 
 
@@ -201,7 +201,7 @@ def test_a_latex_table_is_written_where_it_is_asked_for(report, tmp_path):
     write_report("toy", tmp_path / "reports", Report(published=Path("none"), latex=True))
     text = (report / "leaderboard.tex").read_text()
     assert text.startswith("\\begin{tabular}{lrrr}\n\\toprule\nmetric & originals & ")
-    assert "gan\\textbar{}wide" in text and "gan-wide" not in text
+    assert "gan-wide" in text
     assert text.count("\\\\\n") == text.count(" & ") / 3
 
 
