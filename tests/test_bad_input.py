@@ -232,10 +232,27 @@ def test_evaluating_weights_that_are_not_those_of_the_record(refused, trained):
 
 @pytest.mark.parametrize("name", ["results.jsonl", "per_image.parquet"])
 def test_corrupt_measurements(refused, cli, trained, name):
+    """A report leaves the run out and says so; what it advises mends the run."""
     assert cli(EVALUATE).code == 0
     cut(name, 0.9)(trained)
-    assert name in refused(["report"])
-    assert name in refused(["explain", "vae-digits", "mse"] if name == "results.jsonl" else EVALUATE)
+    answer = cli(["report"])
+    left_out, problem = answer.err.splitlines()  # nothing else was measured
+    assert (answer.code, problem[:27]) == (
+        2,
+        "error: nothing has been mea" if "jsonl" in name else "error: nothing was measured",
+    )
+    assert left_out.startswith("warning: left out: ") and name in left_out
+    if name == "results.jsonl":
+        assert name in refused(["explain", "vae-digits", "mse"])
+        assert "delete that line, then evaluate the run again" in left_out
+        whole = (trained / name).read_bytes().splitlines(keepends=True)[:-1]
+        (trained / name).write_bytes(b"".join(whole))
+        assert cli(EVALUATE).code == 0
+    else:
+        assert "move it away, then evaluate the run again with --again" in left_out
+        (trained / name).unlink()
+        assert cli([*EVALUATE, "--again"]).code == 0
+    assert (cli(["report"]).err, cli(["explain", "vae-digits", "mse"]).code) == ("", 0)
 
 
 def test_measured_but_not_by_that_metric(refused, cli, trained):

@@ -180,16 +180,16 @@ def test_pictures_lie_beside_the_numbers(measured):
         assert opened.size == (2 * (10 * 30 + 2), 2 * (2 * 30 + 2))
 
 
-def test_measuring_again_appends_and_the_latest_counts(mine):
-    before = run_of(mine).results.read_bytes()
+def test_measuring_again_replaces_what_is_measured_anew_and_nothing_else(mine):
+    before = results.read(run_of(mine).results)
     kept = per_image.read(run_of(mine).per_image)
     vaebench(mine, ["evaluate", "vae-digits", "--metrics", "blur", "--samples", "360", "--device", "cpu"])
-    after = run_of(mine).results.read_bytes()
-    assert after.startswith(before) and len(after) > len(before)
-    everything = results.read(run_of(mine).results)
-    latest = results.latest(everything)
-    assert len(latest) == len({line.key for line in everything}) < len(everything)
-    (samples,) = [line for line in latest if (line.metric, line.protocol) == ("blur", "samples")]
+    after = results.read(run_of(mine).results)
+    assert {line.key for line in after} == {line.key for line in before}
+    assert len(after) == len(before)
+    gone = [line for line in before if line not in after]
+    assert {(line.metric, line.protocol) for line in gone} == {("blur", "samples")}
+    (samples,) = [line for line in after if (line.metric, line.protocol) == ("blur", "samples")]
     assert samples.n == 360
     (row,) = [
         row
@@ -311,3 +311,22 @@ def test_images_that_may_not_be_republished_stay_out_of_the_report(tmp_path, cli
     page = (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
     assert "may not be republished" in page and "Test images (first row)" not in page
     assert (tmp_path / "runs" / "vae-digits" / "seed-0" / "reconstructions.png").exists()
+
+
+def test_damaged_runs_are_passed_over_by_all_and_named(mine, cli, monkeypatch):
+    monkeypatch.setenv("VAEBENCH_RUNS", str(mine / "runs"))
+    whole = run_of(mine).path
+    for name, spoilt in (("seed-1", "run.json"), ("seed-2", "weights.safetensors"), ("seed-3", "results.jsonl")):
+        shutil.copytree(whole, whole.with_name(name))
+        file = whole.with_name(name) / "run.json"
+        file.write_text(file.read_text().replace('"seed": 0', f'"seed": {name[-1]}'))
+        (whole.with_name(name) / "results.jsonl").unlink()  # of seed 0
+        (whole.with_name(name) / spoilt).write_bytes(b"damaged")
+    answer = cli(["evaluate", "--all", "--metrics", "blur", "--samples", "40", "--again", "--out", mine / "out"])
+    assert answer.code == 0, answer
+    assert "vae-digits/seed-0: measured in" in answer.out
+    for spoilt in ("seed-1/run.json", "seed-2/weights.safetensors", "seed-3/results.jsonl"):
+        assert any(spoilt in line for line in answer.err.splitlines() if line.startswith("warning: passed over: "))
+    assert cli(["evaluate", "vae-digits/seed-2", "--again", "--metrics", "blur"]).code == 2  # by name
+    shutil.rmtree(whole)
+    assert cli(["evaluate", "--all", "--again"]).code == 2  # nothing could be measured

@@ -2,6 +2,7 @@
 
 import json
 import os
+import py_compile
 import shutil
 from pathlib import Path
 
@@ -108,6 +109,25 @@ def test_naming_the_file_runs_it_and_only_what_it_defines(home, cli):
     assert "there is no such file" in cli([*again, home / "nowhere.py"]).err
     (home / "another.py").write_text("")
     assert "which is not run unless you name it" in cli([*again, home / "another.py"]).err
+
+
+def test_a_recipe_file_is_run_as_it_reads(home, cli, monkeypatch):
+    """Compiled code beside it, which may have come with it, is neither run nor written."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    marker = home / "marker"
+    file = home / "mine.py"
+    file.write_text(f"from pathlib import Path\nPath({str(marker)!r}).write_text('run')\n")
+    compiled = Path(py_compile.compile(str(file), doraise=True))
+    file.write_text(file.read_text().replace("'run'", "'xxx'"))  # as long, and as old
+    os.utime(file, (0, 0))
+    content = bytearray(compiled.read_bytes())
+    content[8:12] = bytes(4)
+    compiled.write_bytes(bytes(content))
+    assert "has no 'mine'" in cli(["train", f"{file}:mine", "--steps", "2", *PLAIN]).err
+    assert marker.read_text() == "xxx"
+    compiled.unlink()
+    cli(["train", f"{file}:mine", "--steps", "2", *PLAIN])
+    assert not compiled.exists()
 
 
 def test_what_was_trained_here_from_a_file_is_evaluated_until_the_file_changes(home, cli):

@@ -165,7 +165,7 @@ def test_a_state_of_other_phases_is_refused(tmp_path):
 
 def test_damaged_history_is_named(tmp_path):
     (tmp_path / "history.csv").write_text("step,steps\n4,x\n")
-    with pytest.raises(UserError, match=r"history\.csv is damaged"):
+    with pytest.raises(UserError, match=r"history\.csv, line 2 is damaged"):
         read_history(tmp_path / "history.csv")
 
 

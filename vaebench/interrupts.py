@@ -1,14 +1,15 @@
-"""SIGINT and SIGTERM outside of a training: answered from the first moment on, once, without a traceback.
+"""SIGINT and SIGTERM: answered from the first moment on, once, without a traceback.
 
 Files are written whole or not at all, so a command may be stopped anywhere; what it leaves is said by
-:mod:`vaebench.exits`. Imports nothing large: a signal may come while the rest is being imported.
+:mod:`vaebench.exits`. What has something to save, as a training has, is told of a signal instead. Imports nothing
+large: a signal may come while the rest is being imported.
 """
 
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -56,6 +57,33 @@ def _raise(number: int, _frame: FrameType | None) -> None:
         os._exit(INTERRUPTED)
     _asked.append(number)
     raise Stopped
+
+
+@contextmanager
+def noted(tell: Callable[[int], object] = lambda number: None) -> Iterator[Callable[[], bool]]:
+    """While inside, a signal stops nothing: it is noted, and ``tell`` is called with it. A second SIGINT raises.
+
+    What is yielded says whether one came. So it does from the start where :class:`Stopped` was raised before and got
+    lost, as an exception does in a destructor or in a callback from C.
+    """
+    came = list(_asked)
+    for number in came:
+        tell(number)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        tell(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main one is told of signals
+        yield lambda: bool(came)
+        return
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def asked() -> bool:

@@ -1,10 +1,10 @@
 """How a run is made: claimed by one worker, trained, finished; whatever of it exists is gone on with, or left."""
 
 import json
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Literal
 
 from vaebench.checkpoints import finish
@@ -16,6 +16,7 @@ from vaebench.core.places import exclusive, make_dir, remove_leftovers, runs_dir
 from vaebench.core.recipe import Recipe
 from vaebench.distribution import ALONE, Group
 from vaebench.history import Progress
+from vaebench.interrupts import noted
 from vaebench.recipe_files import is_file_reference, trust
 from vaebench.record import RunFolder, RunRecord, package_versions
 from vaebench.runs import build_model, command_line, now
@@ -89,8 +90,17 @@ def train_run(
             compute=compute,
             save_every=save_every,
         )
-        with stop_signals() as should_stop:
-            facts = train(model, data, plan, job.folder, on_progress=on_progress, should_stop=should_stop, group=group)
+        with noted() as should_stop:
+            facts = train(
+                model,
+                data,
+                plan,
+                job.folder,
+                on_progress=on_progress,
+                should_stop=should_stop,
+                on_resumed=partial(job.folder.write_record, record) if group.leads else lambda: None,
+                group=group,
+            )
             if group.leads:
                 finish(job.folder, record, trained_modules(model, model.phases()), facts)
             (stop,) = group.any(should_stop())
@@ -117,7 +127,6 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
         resume = True
     if resume and conflicts == ["steps"] and found.steps < wanted.steps and folder.state.exists():
         found = replace(found, steps=wanted.steps, status="training", weights_sha256="", facts={})
-        folder.write_record(found)
     elif conflicts:
         raise UserError(
             f"{folder.path} holds a run with other {', '.join(conflicts)}: "
@@ -131,7 +140,10 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
 
 
 def _gone_on(found: RunRecord, compute: Compute, folder: RunFolder) -> tuple[RunRecord, Compute]:
-    """The record and the compute of a run that is resumed; the record says when, and what differs from before."""
+    """The record and the compute of a run that is resumed; the record says when, and what differs from before.
+
+    It is written by the training, once the state is known to fit.
+    """
     unrecorded = {one.name: one.default for one in fields(Compute) if one.name in DECISIVE}  # by earlier versions
     begun = {name: found.compute.get(name, default) for name, default in unrecorded.items()}
     compute = replace(compute, **begun)
@@ -144,7 +156,6 @@ def _gone_on(found: RunRecord, compute: Compute, folder: RunFolder) -> tuple[Run
         before = {name: found.compute.get(name) for name in SITTING}
         earlier = [*found.compute.get("earlier", []), {**before, "resumed": sitting}]
         found = replace(found, compute={**now_is, "earlier": earlier})
-    folder.write_record(found)
     return found, compute
 
 
@@ -174,24 +185,3 @@ def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:
         command=command_line(),
         created=now(),
     )
-
-
-@contextmanager
-def stop_signals(tell: Callable[[int], object] = lambda number: None) -> Iterator[Callable[[], bool]]:
-    """While inside, SIGINT and SIGTERM are noted, and told; a second SIGINT is Python's own.
-
-    What is yielded says whether one came: a training stops after its step.
-    """
-    asked: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        asked.append(number)
-        tell(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,6 +1,7 @@
 """Measure runs, images made elsewhere and the real images; lay the numbers beside them."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from vaebench.selection import runs_to_measure
 from vaebench.storage import Source, image_columns, pending, place_of, store
 from vaebench.surroundings import Surroundings
 
+log = logging.getLogger(__name__)
+
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
 GALLERY_SAMPLES = 60
 SAMPLES = "samples.png"
@@ -48,8 +51,8 @@ def evaluate_runs(
 ) -> dict[str, list[RunFolder]]:
     """Measure the named runs on the test split of their data, and the real images; dataset -> folders measured.
 
-    With ``every``, all finished runs; unfinished ones are named and passed over. Processes of ``group`` share the
-    images that models and networks work on; the first one takes the scores and writes.
+    With ``every``, all finished runs; unfinished ones and damaged ones are named and passed over. Processes of
+    ``group`` share the images that models and networks work on; the first one takes the scores and writes.
     """
     work = runs_to_measure(names, every=every, dataset=dataset, say=say, group=group)
     for message in protocol.passed_over():
@@ -58,27 +61,57 @@ def evaluate_runs(
     networks = Networks(pick_device(protocol.device))
     opened: dict[str, Surroundings] = {}
     measured: dict[str, list[RunFolder]] = {}
+    broken: list[UserError] = []
     for folder, record in work:
-        key = _key(record)
-        if key not in opened:
-            source = open_dataset(record.dataset, record.dataset_options)
-            opened[key] = Surroundings.of_split(source, "test", networks)
-            said = f"processes have different {record.dataset} images: give all the same VAEBENCH_DATA"
-            group.agree(opened[key].data.fingerprint, said)
-            measure_real(opened[key], protocol, group)
-        if record.resumed_by_faulty_version():
-            say(f"{record.recipe}/seed-{record.seed}: {RESUMED_WRONGLY}")
-        began = time.monotonic()
-        fresh = measure_run(folder, opened[key], protocol, group=group)
-        measured.setdefault(opened[key].data.name, []).append(folder)
-        done = f"measured in {time.monotonic() - began:.0f} s" if fresh else "nothing new to measure"
-        say(f"{record.recipe}/seed-{record.seed}: {done}")
+        try:
+            measured_now = _measure_one(folder, record, opened, networks, protocol, say, group)
+        except UserError as error:
+            if not every or group.size > 1:  # processes that go on must all do so
+                raise
+            log.warning("passed over: %s", error)
+            broken.append(error)
+        else:
+            measured.setdefault(measured_now, []).append(folder)
+    if broken and not measured:
+        raise broken[0]
     for key, surroundings in opened.items():
-        sizes = {size for folder, record in work if _key(record) == key for size in _probed(folder, record)}
+        sizes = {
+            size
+            for folder, record in work
+            if folder in measured.get(surroundings.data.name, ()) and _key(record) == key
+            for size in _probed(folder, record)
+        }
         done = group.led(partial(_measured_baselines, surroundings, protocol, sizes))
         for name in done.split():
             say(f"{name}: measured")
     return measured
+
+
+def _measure_one(
+    folder: RunFolder,
+    record: RunRecord,
+    opened: dict[str, Surroundings],
+    networks: Networks,
+    protocol: Protocol,
+    say: Callable[[str], None],
+    group: Group,
+) -> str:
+    """Measure a run beside the real images of its data, which are opened and measured once; the dataset's name."""
+    key = _key(record)
+    if key not in opened:
+        source = open_dataset(record.dataset, record.dataset_options)
+        surroundings = Surroundings.of_split(source, "test", networks)
+        said = f"processes have different {record.dataset} images: give all the same VAEBENCH_DATA"
+        group.agree(surroundings.data.fingerprint, said)
+        measure_real(surroundings, protocol, group)
+        opened[key] = surroundings
+    if record.resumed_by_faulty_version():
+        say(f"{record.recipe}/seed-{record.seed}: {RESUMED_WRONGLY}")
+    began = time.monotonic()
+    fresh = measure_run(folder, opened[key], protocol, group=group)
+    done = f"measured in {time.monotonic() - began:.0f} s" if fresh else "nothing new to measure"
+    say(f"{record.recipe}/seed-{record.seed}: {done}")
+    return opened[key].data.name
 
 
 def _key(record: RunRecord) -> str:
@@ -201,9 +234,13 @@ def _prepare(metrics: Sequence[Metric], surroundings: Surroundings, group: Group
 def wanted(
     folder: RunFolder, source: Source, surroundings: Surroundings, protocol: Protocol, metrics: Sequence[Metric]
 ) -> list[Metric]:
-    """Those of the metrics that have no answer yet, with their extractor's hash; all with ``protocol.again``."""
+    """Those of the metrics that have no answer yet, with their extractor's hash; all with ``protocol.again``.
+
+    Results that are damaged are a :class:`UserError`, also where all are to be measured again: before the work.
+    """
     evaluation.name_extractors(metrics, surroundings.networks)
-    return list(metrics) if protocol.again else pending(folder, source, surroundings.data, metrics, protocol.samples)
+    unanswered = pending(folder, source, surroundings.data, metrics, protocol.samples)
+    return list(metrics) if protocol.again else unanswered
 
 
 def measure_into(

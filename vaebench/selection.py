@@ -1,6 +1,7 @@
 """Which runs an evaluation measures: found by one process for all, so that all measure the same ones."""
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,13 +14,15 @@ from vaebench.distribution import Group
 from vaebench.record import RunFolder, RunRecord
 from vaebench.runs import find_runs, unfinished
 
+log = logging.getLogger(__name__)
+
 Work = list[tuple[RunFolder, RunRecord]]
 
 
 def runs_to_measure(
     names: Sequence[str], *, every: bool, dataset: str | None, say: Callable[[str], None], group: Group
 ) -> Work:
-    """The named runs of the dataset, or with ``every`` all finished ones; unfinished ones are said and passed over.
+    """The named runs of the dataset, or with ``every`` all finished ones; others are said and passed over.
 
     Raises :class:`UserError` where there is none, where a named one is not finished or was not trained here, and
     where a process of ``group`` does not see what the first one found.
@@ -40,7 +43,7 @@ def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable
     untrained = [folder.path for folder in chosen if folder.results.exists() and not folder.record_file.exists()]
     if untrained:
         raise UserError(f"{untrained[0]} was not trained here: measure its images with --images and --name")
-    work = [(folder, folder.read_record()) for folder in chosen]
+    work = [(folder, record) for folder in chosen if (record := _record(folder, every=every)) is not None]
     work = [(folder, record) for folder, record in work if dataset in (None, record.dataset)]
     for folder, record in [pair for pair in work if pair[1].status != "finished"]:
         if names:
@@ -50,6 +53,17 @@ def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable
     if not work:
         raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
     return json.dumps([str(folder.path) for folder, _ in work])
+
+
+def _record(folder: RunFolder, *, every: bool) -> RunRecord | None:
+    """The run's record; where all runs are wanted, one that is damaged is said and passed over."""
+    try:
+        return folder.read_record()
+    except UserError as error:
+        if not every:
+            raise
+        log.warning("passed over: %s", error)
+        return None
 
 
 def _records() -> list[Path]:

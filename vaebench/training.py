@@ -65,11 +65,13 @@ def train(
     *,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
+    on_resumed: Callable[[], object] = lambda: None,
     group: Group = ALONE,
 ) -> TrainingFacts:
     """Train ``model`` in place to ``plan.steps``, from the state in ``folder`` where there is one.
 
-    Every process of ``group`` calls it alike; the first one writes. Raises :class:`UserError` where a loss is not
+    Every process of ``group`` calls it alike; the first one writes. ``on_resumed`` is called once a state has been read
+    and fits: until then nothing in the folder has changed. Raises :class:`UserError` where a loss is not
     finite or the data hold less than a batch, and :class:`Interrupted` once ``should_stop`` of any says so, after
     saving.
     """
@@ -83,7 +85,7 @@ def train(
     modules = trained_modules(model, [worker.phase for worker in workers])
     adversaries = {worker.phase.name: worker.phase.adversary for worker in workers if worker.phase.adversary}
     observe = _Observer(model, feed) if adversaries else None
-    found, row, log = _restore(folder, modules, workers, plan)
+    found, row, log = _restore(folder, modules, workers, plan, on_resumed)
     warned = vitals.log_text(log, adversaries)
     if plan.compute.sync_batch_norm:
         synchronise_batch_norm(model, group)
@@ -224,7 +226,11 @@ def _position(step: int, meter: Meter, workers: Sequence[_PhaseRunner]) -> tuple
 
 
 def _restore(
-    folder: RunFolder, modules: Mapping[str, nn.Module], workers: Sequence[_PhaseRunner], plan: Plan
+    folder: RunFolder,
+    modules: Mapping[str, nn.Module],
+    workers: Sequence[_PhaseRunner],
+    plan: Plan,
+    on_resumed: Callable[[], object],
 ) -> tuple[Position, dict[str, Tensor], list[Progress]]:
     """Position, terms of the unfinished row, and the history so far; weights, optimisers and schedules are filled.
 
@@ -241,4 +247,5 @@ def _restore(
     log = [replace(line, steps=plan.steps) for line in history.read(folder.history) if line.step <= found.step]
     if log and found.row is not None and found.row.begun < log[-1].step < plan.steps:
         log.pop()
+    on_resumed()
     return found, row, log

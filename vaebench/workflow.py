@@ -14,7 +14,8 @@ from vaebench import compute, runs
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted
 from vaebench.distribution import ALONE, Group
-from vaebench.jobs import Job, stop_signals, train_run
+from vaebench.interrupts import noted
+from vaebench.jobs import Job, train_run
 from vaebench.measurement import evaluate_runs
 from vaebench.progress import shown
 from vaebench.protocol import Protocol
@@ -130,7 +131,7 @@ def train_at_once(commands: Sequence[Sequence[str]], count: int, console: Consol
             for worker in workers:
                 worker.send_signal(number)
 
-    with stop_signals(tell) as stopped, ThreadPoolExecutor(count) as places:
+    with noted(tell) as stopped, ThreadPoolExecutor(count) as places:
         list(places.map(run, commands))
     if stopped():
         raise Interrupted("what was running is saved or finished, the rest not begun")

@@ -109,6 +109,8 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     this file have left behind is removed. Permissions are what the user's umask leaves of 0666.
     """
     make_dir(path.parent)
+    if path.is_dir():
+        raise UserError(f"cannot write {path} (it is a folder): choose another place")
     try:
         with _temporary_beside(path) as temporary:
             write(temporary)

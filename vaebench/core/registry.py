@@ -116,12 +116,13 @@ def load_module(given: Path) -> ModuleType:
     if not path.is_file():
         raise UserError(f"{given} does not exist: give ./file.py:function")
     spec = importlib.util.spec_from_file_location(f"vaebench_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise UserError(f"{given} is no Python file: give ./file.py:function")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        # what stands in that very file: a loader would write compiled code beside it, or run what lies there
+        exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"{given} fails to load ({reason}): mend it; --debug shows the traceback") from error

@@ -1,6 +1,5 @@
 """Faces from a camera or a video, read by a trained run: shown in a page on this machine, or written to a video."""
 
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import torch
 from vaebench.compute import pick_device
 from vaebench.core.errors import UserError
 from vaebench.faces import Cascade, Detector, Pixels, YuNet
+from vaebench.interrupts import noted
 from vaebench.runs import find_runs, open_run
 from vaebench.webcam.page import page
 from vaebench.webcam.reader import Reader, check_readable, one_run, open_kept, parsed_changes, run_name
@@ -80,7 +80,7 @@ def run_webcam(run: str, options: Options, say: Callable[[str], None]) -> None:
                 device=device,
             )
             shown = Show(reader, Tracker(detector, reader.framing)).frames(_until(source, stop))
-            with _signals_set(stop), _one_thread():
+            with noted(lambda number: stop.set()), _one_thread():
                 if server is not None:
                     _serve(server, run_name(folder.path), reader, source, shown, say)
                 elif options.out is not None:
@@ -117,22 +117,3 @@ def _until(source: Source, stop: threading.Event) -> Iterator[Pixels]:
         if stop.is_set():
             return
         yield frame
-
-
-@contextmanager
-def _signals_set(stop: threading.Event) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM set ``stop``; a second SIGINT is Python's own."""
-
-    def note(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main one is told of signals
-        yield
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
