@@ -101,7 +101,7 @@ def saved(folder: Path, group: Group) -> dict[str, float]:
     times: list[int] = []
     every, began, compute = 0.5, time.monotonic(), replace(COMPUTE, processes=2)
     plan = Plan(seed=0, batch_size=BATCH, steps=200, compute=compute, log_every=1000, save_every=every)
-    with patch.object(Saver, "save", lambda self, position, texts: times.append(save(self, position, texts))):
+    with patch.object(Saver, "save", lambda self, *given: times.append(save(self, *given))):
         train(
             build_model(recipe, data.image_shape, 0), data, plan, RunFolder(folder),
             on_progress=lambda row: None, should_stop=lambda: False, group=group,

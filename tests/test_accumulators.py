@@ -35,10 +35,10 @@ def halves():
 
 def test_every_metric_merges_after_a_journey_as_before(halves):
     data, (first, second) = halves
-    for position, metric in enumerate(built()):
+    for metric in built():
         scores = []
         for travels in (False, True):
-            ours, theirs = built()[position], built()[position]
+            ours, theirs, empty = (copy.deepcopy(metric) for _ in range(3))
             try:
                 ours.update(first)
                 theirs.update(second)
@@ -46,7 +46,7 @@ def test_every_metric_merges_after_a_journey_as_before(halves):
                 break
             other = theirs
             if travels:
-                (known,), notes = unpack(pack([accumulator(theirs)], ["a note"]), [accumulator(built()[position])])
+                (known,), notes = unpack(pack([accumulator(theirs)], ["a note"]), [accumulator(empty)])
                 assert notes == ["a note"]
                 other = copy.copy(theirs)
                 if isinstance(other, Facet):

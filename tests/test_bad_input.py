@@ -15,9 +15,10 @@ EXTERNAL = ["evaluate", "--name", "peer", "--reference", "digits", "--metrics", 
 
 
 @pytest.fixture(scope="module")
-def trained_once(tmp_path_factory):
+def trained_once(tmp_path_factory, measured_defaults):
     """Runs folder with one short training of ``vae-digits``, seed 0."""
     folder = tmp_path_factory.mktemp("trained")
+    measured_defaults(folder / "cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEBENCH_RUNS", str(folder / "runs"))
         patch.setenv("VAEBENCH_CACHE", str(folder / "cache"))

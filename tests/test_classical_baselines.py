@@ -19,9 +19,10 @@ STRATA = {"all", "condition=weight 0.25", "condition=weight 0.75"}
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(tmp_path_factory, measured_defaults):
     """Runs and reports that tests read only."""
     root = tmp_path_factory.mktemp("measured")
+    measured_defaults(root / "cache")
     threads = torch.get_num_threads()
     train = ["train", "vae-digits", "dcgan-digits", "--steps", "2", "--device", "cpu", "--threads", "1"]
     with pytest.MonkeyPatch.context() as patch:

@@ -32,9 +32,10 @@ TOLERANCE = {"vae": 1e-4, "dfcvae": 1e-2, "dcgan": 1e-2, "vaewgan": 0.2}
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
+def two(tmp_path_factory, measured_defaults):
     """The folder in which two processes left their answers."""
     folder = tmp_path_factory.mktemp("two")
+    measured_defaults(folder / "cache")
     places = {f"VAEBENCH_{name}": str(folder / name.lower()) for name in ("RUNS", "CACHE", "WEIGHTS", "DATA")}
     command = [*TORCHRUN, str(HERE / "distributed_worker.py"), str(folder)]
     answer = subprocess.run(command, env={**os.environ, **places}, capture_output=True, text=True, check=False)

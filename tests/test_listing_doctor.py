@@ -33,7 +33,7 @@ def plugins(monkeypatch):
             )
             for kind, name, package in claims
         ]
-        monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+        monkeypatch.setattr(registry, "installed", lambda group: [p for p in points if p.group == group])
 
     install()
     return install

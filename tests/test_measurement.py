@@ -60,16 +60,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def trained_and_measured(root: Path) -> Path:
+def trained_and_measured(root: Path, measured_defaults) -> Path:
+    measured_defaults(root / "cache")
     vaebench(root, [*TRAIN, "--steps", "3"])
     vaebench(root, EVALUATE, figures=True)
     return root
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Path:
+def measured(tmp_path_factory, measured_defaults) -> Path:
     """A root that tests read only."""
-    return trained_and_measured(tmp_path_factory.mktemp("measured"))
+    return trained_and_measured(tmp_path_factory.mktemp("measured"), measured_defaults)
 
 
 @pytest.fixture
@@ -207,8 +208,8 @@ def test_measuring_again_replaces_what_is_measured_anew_and_nothing_else(mine):
             np.testing.assert_array_equal(content.values, kept[series].values)
 
 
-def test_the_same_seed_gives_the_same_bytes(measured, tmp_path):
-    again = trained_and_measured(tmp_path / "again")
+def test_the_same_seed_gives_the_same_bytes(measured, tmp_path, measured_defaults):
+    again = trained_and_measured(tmp_path / "again", measured_defaults)
     assert run_of(again).weights.read_bytes() == run_of(measured).weights.read_bytes()
     boards = [
         [row for row in rows_of(root, "leaderboard.csv") if row["metric"] != "throughput"] for root in (measured, again)

@@ -18,7 +18,7 @@ NAME = "vaebench-striped"
 
 
 @pytest.fixture(scope="module")
-def vaebench(tmp_path_factory):
+def vaebench(tmp_path_factory, measured_defaults):
     """The command of a fresh environment with the package in it: ``vaebench(*arguments)`` -> stdout.
 
     The environment sees what this one holds through a path file, and the package is built with this one's
@@ -27,6 +27,7 @@ def vaebench(tmp_path_factory):
     pytest.importorskip("setuptools", reason="the package is built with setuptools")
     pytest.importorskip("pip", reason="the package is installed with pip")
     home = tmp_path_factory.mktemp("plugin")
+    measured_defaults(home / "cache")
     venv.create(home / "env", with_pip=False, symlinks=os.name != "nt")
     scheme = {"base": str(home / "env"), "platbase": str(home / "env")}
     ours = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}

@@ -29,9 +29,10 @@ def other():
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def made(tmp_path_factory, measured_defaults) -> Path:
     """Runs, data and caches with one evaluated run, and its report."""
     home = tmp_path_factory.mktemp("made")
+    measured_defaults(home / "cache")
     with pytest.MonkeyPatch.context() as patch:
         for place in ("RUNS", "DATA", "WEIGHTS", "CACHE"):
             patch.setenv(f"VAEBENCH_{place}", str(home / place.lower()))
@@ -49,7 +50,7 @@ def made(tmp_path_factory) -> Path:
 @pytest.fixture
 def home(places, made, monkeypatch):
     shutil.copytree(made / "runs", places / "runs")
-    shutil.copytree(made / "cache", places / "cache")
+    shutil.copytree(made / "cache", places / "cache", dirs_exist_ok=True)
     (places / "work").mkdir()
     monkeypatch.chdir(places / "work")
     return places

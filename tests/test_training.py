@@ -386,12 +386,13 @@ TRAIN = ("train", "vae-digits", "--steps", "40", "--precision", "fp32", "--threa
 
 
 def run_in(place: Path) -> dict[str, str]:
-    return {**os.environ, "VAEBENCH_RUNS": str(place)}
+    return {**os.environ, "VAEBENCH_RUNS": str(place), "VAEBENCH_CACHE": str(place / "cache")}
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> bytes:
+def uninterrupted(tmp_path_factory, measured_defaults) -> bytes:
     place = tmp_path_factory.mktemp("whole")
+    measured_defaults(place / "cache")
     subprocess.run(command(*TRAIN), env=run_in(place), check=True, capture_output=True)
     return (place / "vae-digits/seed-0/weights.safetensors").read_bytes()
 

@@ -1,6 +1,9 @@
 """Trial trainings: measured once a machine and kept, so that the choice does not change with its load."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -38,6 +41,38 @@ def test_every_setting_is_tried_and_threads_and_global_generator_are_left_alone(
     assert sum(not trial.channels_last for trial in tried) == 1
     assert [trial.at_once for trial in tried if trial.at_once > 1] == [cores()] * (cores() > 1)
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
+
+
+def test_a_setting_without_hope_is_not_tried_to_the_end(monkeypatch):
+    class Slow(torch.nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.network = torch.nn.Linear(28, 2 * size)
+
+        def forward(self, images):
+            taken.append(time.sleep(0.02))
+            return self.network(images).chunk(2, dim=-1)
+
+    taken: list[None] = []
+    monkeypatch.setattr(trials, "digit_encoder", Slow)
+    for best, steps in ((0.0, trials.STEPS), (1.0, trials.STEPS), (1e6, trials.UNCOUNTED)):
+        taken.clear()
+        rate = trials._rate("cpu", Trial("fp32", 1), best)
+        assert len(taken) == steps
+        assert 0 < rate < trials.BATCH / 0.02
+
+
+def test_processes_that_start_at_once_choose_alike(tmp_path):
+    """Each would measure other rates: all but one take those that the first one wrote."""
+    code = (
+        "import random; from vaebench import trials\n"
+        "trials.measure = lambda device: {'fp32/1': random.uniform(1, 100)}\n"
+        "print(trials.measured('cpu'))"
+    )
+    (cache_dir() / "compute.json").unlink(missing_ok=True)
+    started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert len({process.communicate(timeout=120)[0] for process in started}) == 1
+    assert all(process.returncode == 0 for process in started)
 
 
 @pytest.mark.parametrize("name", ["fp32/1", "bf16/16/contiguous", "bf16/1/x2", "fp32/2/contiguous/x8"])

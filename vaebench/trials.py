@@ -1,10 +1,10 @@
 """Trial trainings: how fast this machine trains in each precision, thread count and layout, measured once and kept."""
 
 import json
+import math
 import platform
 import statistics
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from vaebench.core.processors import cores
 
 Rates = dict[str, Annotated[dict[str, Annotated[float, Meta(gt=0)]], Meta(min_length=1)]]
 BATCH, STEPS, UNCOUNTED = 32, 7, 2
+HOPELESS = 4  # times the best setting's seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +104,35 @@ def measure(device: str) -> dict[str, float]:
     before = torch.get_num_threads()
     on_cpu = torch.device(device).type == "cpu"
     counts = sorted({1, cores()}) if on_cpu else [cores()]
-    rates = _rates(device, (Trial(precision, threads) for precision in ("fp32", "bf16") for threads in counts))
+    rates: dict[Trial, float] = {}
+
+    def take(trial: Trial) -> None:
+        rates[trial] = round(_rate(device, trial, max(rates.values(), default=0.0)), 1)
+
+    for precision in ("fp32", "bf16"):
+        for threads in counts:
+            take(Trial(precision, threads))
     best = max(rates, key=rates.__getitem__)
-    rates |= _rates(device, [replace(best, channels_last=False)])
+    take(replace(best, channels_last=False))
     if on_cpu and cores() > 1:
-        rates |= _rates(device, [replace(best, threads=1, at_once=cores())])
+        take(replace(best, threads=1, at_once=cores()))
     torch.set_num_threads(before)
     return {str(trial): rate for trial, rate in rates.items()}
 
 
-def _rates(device: str, trials: Iterable[Trial]) -> dict[Trial, float]:
-    return {trial: round(_rate(device, trial), 1) for trial in trials}
-
-
-def _rate(device: str, trial: Trial) -> float:
+def _rate(device: str, trial: Trial, best: float) -> float:
     torch.set_num_threads(trial.threads)
+    hopeless = HOPELESS * BATCH * trial.at_once / best if best else math.inf
     with ThreadPoolExecutor(trial.at_once) as trainings:
-        return sum(trainings.map(lambda number: _alone(device, trial, number), range(trial.at_once)))
+        return sum(trainings.map(lambda number: _alone(device, trial, number, hopeless), range(trial.at_once)))
 
 
-def _alone(device: str, trial: Trial, number: int) -> float:
-    """Images a second of one training; its weights and images are drawn from generators of their own."""
+def _alone(device: str, trial: Trial, number: int, hopeless: float) -> float:
+    """Images a second of one training; its weights and images are drawn from generators of their own.
+
+    A second step that takes more than ``hopeless`` seconds is the last: on a CPU that only emulates bf16, all of them
+    would take longer than everything else.
+    """
     layout = torch.channels_last if trial.channels_last else torch.contiguous_format
     draw = torch.Generator().manual_seed(number)
     with torch.device("meta"):  # real ones would be drawn from the global generator
@@ -142,4 +151,6 @@ def _alone(device: str, trial: Trial, number: int) -> float:
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
+        if len(seconds) == UNCOUNTED and seconds[-1] > hopeless:
+            return BATCH / seconds[-1]
     return BATCH / statistics.median(seconds[UNCOUNTED:])

@@ -23,7 +23,7 @@ def plugins(monkeypatch):
             SimpleNamespace(name=name, value=target, dist=dist, group="vaebench.things")
             for name, target in targets.items()
         ]
-        monkeypatch.setattr(registry, "entry_points", lambda group: [p for p in points if p.group == group])
+        monkeypatch.setattr(registry, "installed", lambda group: [p for p in points if p.group == group])
 
     install()
     return install

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def left(home: Path, recipe: str) -> tuple[bytes, list[dict[str, str]]]:
     return (folder / "weights.safetensors").read_bytes(), rows
 
 
-def check_kills(tmp_path: Path, recipe: str, kills: int, seed: int) -> None:
+def check_kills(tmp_path: Path, measured_defaults: Callable[[Path], None], recipe: str, kills: int, seed: int) -> None:
     """Kill a training at ``kills`` random moments, then let it end; held against one that nobody disturbed."""
     try:
         find_recipe(recipe)
@@ -43,11 +44,11 @@ def check_kills(tmp_path: Path, recipe: str, kills: int, seed: int) -> None:
         pytest.skip(str(error))
     steps, draw = STEPS.get(recipe, 120), random.Random(seed)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for home in (whole, broken):
+        measured_defaults(home / "cache")
     began = time.monotonic()
     assert started(whole, recipe, steps).wait(600) == 0
     took = time.monotonic() - began
-    (broken / "cache").mkdir(parents=True)  # the same measured defaults
-    (broken / "cache" / "compute.json").write_bytes((whole / "cache" / "compute.json").read_bytes())
     for _ in range(kills):
         process = started(broken, recipe, steps, "--resume")
         time.sleep(draw.uniform(0, took))
@@ -61,17 +62,17 @@ def check_kills(tmp_path: Path, recipe: str, kills: int, seed: int) -> None:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("recipe", DISTINCT)
-def test_killed_and_resumed_is_the_same_training(tmp_path, recipe):
-    check_kills(tmp_path, recipe, kills=7, seed=DISTINCT.index(recipe))
+def test_killed_and_resumed_is_the_same_training(tmp_path, measured_defaults, recipe):
+    check_kills(tmp_path, measured_defaults, recipe, kills=7, seed=DISTINCT.index(recipe))
 
 
 @pytest.mark.parametrize("recipe", ["dcgan-digits"])
-def test_an_extended_training_is_one_that_was_longer_from_the_beginning(tmp_path, recipe):
+def test_an_extended_training_is_one_that_was_longer_from_the_beginning(tmp_path, measured_defaults, recipe):
     """Under the measured defaults, through the command line; weights are channels_last and optimisers fused."""
     whole, extended = tmp_path / "whole", tmp_path / "extended"
+    for home in (whole, extended):
+        measured_defaults(home / "cache")
     assert started(whole, recipe, 10).wait(600) == 0
-    (extended / "cache").mkdir(parents=True)
-    (extended / "cache" / "compute.json").write_bytes((whole / "cache" / "compute.json").read_bytes())
     assert started(extended, recipe, 4).wait(600) == 0
     assert started(extended, recipe, 10, "--resume").wait(600) == 0
     assert left(extended, recipe) == left(whole, recipe)

@@ -1,6 +1,7 @@
 """Small trained runs that studies look into: toy faces and digits, a few steps each, trained once."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ TRAINED = (("vae-toyfaces", "vaewgan-toyfaces", "dcgan-toyfaces", "--steps", "4"
 
 
 @pytest.fixture(scope="session")
-def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_once(tmp_path_factory: pytest.TempPathFactory, measured_defaults: Callable[[Path], None]) -> Path:
     """A folder with ``runs`` and ``cache``."""
     root = tmp_path_factory.mktemp("studied")
+    measured_defaults(root / "cache")
     with pytest.MonkeyPatch.context() as patch:
         for place in ("RUNS", "DATA", "WEIGHTS", "CACHE"):
             patch.setenv(f"VAEBENCH_{place}", str(root / place.lower()))

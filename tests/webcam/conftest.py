@@ -21,9 +21,10 @@ PLACES = ("RUNS", "DATA", "WEIGHTS", "CACHE")
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def made(tmp_path_factory, measured_defaults):
     """A root with runs/vae-toyfaces/seed-0, a copy of it as seed-1, and dcgan-toyfaces/seed-0; tests take copies."""
     root, threads = tmp_path_factory.mktemp("made"), torch.get_num_threads()
+    measured_defaults(root / "cache")
     with pytest.MonkeyPatch.context() as patch:
         for place in PLACES:
             patch.setenv(f"VAEBENCH_{place}", str(root / place.lower()))

@@ -6,7 +6,8 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -49,6 +50,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names)}"
 
 
+@cache
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    """Entry points of all installed packages under ``group``; looked for once a process, since it takes a while."""
+    return tuple(entry_points(group=group))
+
+
 class Registry(Generic[T]):
     """Built-in entries and those of installed packages under one entry-point group."""
 
@@ -60,7 +67,7 @@ class Registry(Generic[T]):
     def entries(self) -> dict[str, list[Entry]]:
         """Every name with who claims it; more than one claim is a clash, refused when the name is asked for."""
         found = {name: [entry] for name, entry in self._builtins.items()}
-        for point in entry_points(group=self.group):
+        for point in installed(self.group):
             package = point.dist.name if point.dist else "an unknown package"
             summary = point.dist.metadata["Summary"] if point.dist and "Summary" in point.dist.metadata else ""
             found.setdefault(point.name, []).append(Entry(target=point.value, summary=summary, origin=package))
