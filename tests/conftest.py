@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
 @pytest.fixture(scope="session")
 def measured_defaults() -> Callable[[Path], None]:
-    """Put what is measured on this machine into a cache folder: measuring it for every test takes seconds each."""
+    """Put what is measured on this machine into a cache folder; measuring it for every test takes seconds each."""
     known = json.dumps({trials.machine("cpu"): trials.measure("cpu")})
 
     def put(cache: Path) -> None:
@@ -36,12 +36,17 @@ def measured_defaults() -> Callable[[Path], None]:
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured_defaults: Callable[[Path], None]) -> Path:
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's runs, data, weights and caches are out of reach: all lie under ``tmp_path``."""
     for place in PLACES:
         monkeypatch.setenv(f"VAEBENCH_{place}", str(tmp_path / place.lower()))
-    measured_defaults(tmp_path / "cache")
     return tmp_path
+
+
+@pytest.fixture
+def defaults_known(places: Path, measured_defaults: Callable[[Path], None]) -> None:
+    """This test's cache holds what is measured on this machine."""
+    measured_defaults(places / "cache")
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +66,7 @@ def global_rng_untouched() -> Iterator[None]:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], Answer]:
+def cli(defaults_known: None, capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], Answer]:
     """Call the command line in process: ``cli(["list"])`` -> exit code, stdout, stderr of that call alone."""
 
     def call(arguments: list[str]) -> Answer:

@@ -11,6 +11,8 @@ import pytest
 
 from vaebench.interrupts import SIGNALS, Stopped, asked, noted, raising
 
+pytestmark = pytest.mark.usefixtures("defaults_known")
+
 COMMANDS = {
     "train": ["train", "vae-digits", "--steps", "1000000", "--precision", "fp32", "--threads", "1"],
     "report": ["report"],

@@ -13,6 +13,8 @@ import pytest
 from vaebench.core.places import exclusive, runs_dir
 from vaebench.record import RunFolder
 
+pytestmark = pytest.mark.usefixtures("defaults_known")
+
 SHORT = ["--precision", "fp32", "--threads", "1", "--steps", "2"]
 RECIPES = ["vae-digits", "dfcvae-digits", "dcgan-digits"]
 

@@ -26,6 +26,8 @@ from vaebench.record import RunFolder
 from vaebench.runs import build_model, find_recipe
 from vaebench.training import Plan, check_optimisers, train
 
+pytestmark = pytest.mark.usefixtures("defaults_known")
+
 PLAIN = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
 
 
