@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from vaebench.core.errors import Elsewhere, Interrupted, UserError
+from vaebench.core.errors import Elsewhere, Interrupted, UserError, first_line
 from vaebench.interrupts import INTERRUPTED, Stopped, asked
 
 # typer's own usage errors, whichever click it builds on (newer ones carry their own)
@@ -62,6 +62,6 @@ def outcome(command: Callable[[], int | None], *, debug: bool, name: str = "") -
             traceback.print_exc()
         if asked():  # what a signal broke off raised this
             return INTERRUPTED, f"interrupted: {LEFT.get(name, STUDY)}"
-        reason = f"unexpected {type(error).__name__}: {error}"
+        reason = f"unexpected {type(error).__name__}: {first_line(error)}"
         code, problem = OWN_FAULT, f"{reason}: a fault of vaebench's; --debug shows where"
     return code, problem

@@ -22,7 +22,10 @@ from vaebench.core.typed import LONGEST, RESERVED, is_name, keywords, plain_line
 from vaebench.recipe_files import is_file_reference, recipe_function, split_reference
 from vaebench.record import RunFolder, RunRecord
 
-TOO_LARGE = ("allocate memory", "out of memory", "Storage size calculation overflowed", "storage size", "too large")
+TOO_LARGE = (
+    *("allocate memory", "out of memory", "Storage size calculation overflowed", "storage size", "too large"),
+    "failed to unpack",  # a size of more than 64 bits
+)
 
 
 def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
@@ -102,8 +105,8 @@ def build_model(recipe: Recipe, image_shape: tuple[int, int, int], seed: int) ->
     try:
         with seeding.isolated(seed, "initialisation"):
             return recipe.model(image_shape=image_shape, **recipe.hyperparameters)
-    except (MemoryError, RuntimeError, OverflowError) as error:
-        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in TOO_LARGE):
+    except (MemoryError, RuntimeError, OverflowError, TypeError) as error:
+        if isinstance(error, RuntimeError | TypeError) and not any(sign in str(error) for sign in TOO_LARGE):
             raise
         reason = f"{recipe.name} does not fit into memory ({first_line(error)[:120]})"
         raise UserError(f"{reason}: choose a smaller model with --set, such as latent_dim") from error

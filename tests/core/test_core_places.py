@@ -1,8 +1,10 @@
 """Where things lie, and writes that are whole or absent."""
 
 import errno
+import fcntl
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,53 @@ def test_a_file_system_without_locks_is_bad_input(tmp_path, monkeypatch):
 def test_a_folder_that_is_gone_cannot_be_locked(tmp_path):
     with pytest.raises(UserError, match="cannot write to"), places.exclusive(tmp_path / "gone", wait=True):
         pass
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_permissions_that_the_user_wants(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        places.write_sealed(tmp_path / "features.npy", lambda temporary: temporary.write_bytes(b"x"))
+        with places.exclusive(tmp_path, wait=False):
+            pass
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("features.npy", "features.npy.sha256", places.LOCK), mode)
+
+
+def test_what_killed_writes_left_is_removed_and_nothing_else(tmp_path):
+    old = time.time() - 60
+    for name in (".run.json.0123abcd.tmp", ".weights.0123abcd.tmp", ".tmpAbC123", "notes.tmp", ".hidden", "run.json"):
+        (tmp_path / name).write_bytes(b"12345")
+        os.utime(tmp_path / name, (old, old))
+    os.utime(tmp_path / ".tmpAbC123", (old - 7200, old - 7200))  # by an earlier version, which took no lock
+    (tmp_path / ".run.json.456789ab.tmp").write_bytes(b"just begun by another process")
+    being_written = tmp_path / ".run.json.fedcba98.tmp"
+    with being_written.open("wb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        os.utime(being_written, (old, old))
+        places.write_text(tmp_path / "run.json", "{}")  # of this file only
+        assert ".run.json.0123abcd.tmp" not in names_in(tmp_path)
+        assert ".weights.0123abcd.tmp" in names_in(tmp_path)
+        assert places.remove_leftovers(tmp_path) == 5  # that of weights; whose the old one was, no name says
+    left = {".hidden", "notes.tmp", "run.json", ".run.json.456789ab.tmp", being_written.name}
+    assert set(names_in(tmp_path)) == left
+
+
+def test_a_folder_is_no_file_to_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path, Path(), Path("..")):
+        with pytest.raises(UserError, match="it is a folder"):
+            places.write_text(path, "{}")
+    assert names_in(tmp_path) == []
+
+
+def test_a_seal_tells_of_damage(tmp_path):
+    file = tmp_path / "features.npy"
+    places.write_sealed(file, lambda temporary: temporary.write_bytes(b"12345678"))
+    assert places.is_sealed(file)
+    file.write_bytes(b"12345679")
+    assert not places.is_sealed(file)
+    (tmp_path / "features.npy.sha256").unlink()
+    assert not places.is_sealed(file)
