@@ -147,6 +147,24 @@ def test_a_run_that_goes_on_elsewhere_says_so(cli):
     assert RunFolder(record_of("vae-digits").parent).read_record().training_facts().setting.endswith("begun elsewhere")
 
 
+def test_a_run_that_a_faulty_version_resumed_is_named_when_it_is_measured(cli, tmp_path):
+    """Its moments were laid on other weights; that shows only where the record tells of a resume."""
+    assert cli(["train", "vae-digits", *SHORT]).code == 0
+    measure = ["evaluate", "vae-digits", "--metrics", "blur", "--samples", "16", "--again", "--out", tmp_path / "out"]
+    assert "resumed" not in cli(measure).out
+    record = json.loads(record_of("vae-digits").read_text())
+    elsewhere = {"device": "cpu", "machine": "a faster one", "processes": 1}
+    for changes, said in (
+        ({"channels_last": True, "fused": True, "earlier": [elsewhere]}, True),
+        ({"channels_last": False, "fused": True, "earlier": [elsewhere]}, False),
+        ({"channels_last": True, "fused": False, "earlier": [elsewhere]}, False),
+        ({"channels_last": True, "fused": True, "earlier": [elsewhere | {"resumed": "2026-11-26T10:00:00"}]}, False),
+    ):
+        record_of("vae-digits").write_text(json.dumps(record | {"compute": record["compute"] | changes}))
+        answer = cli(measure)
+        assert (answer.code, "was resumed by a version of vaebench that" in answer.out) == (0, said), answer
+
+
 @pytest.mark.parametrize("jobs", ["0", "some", "-1"])
 def test_numbers_of_jobs_that_cannot_be(cli, jobs):
     answer = cli(["train", "vae-digits", f"--jobs={jobs}", *SHORT])

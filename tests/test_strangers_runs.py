@@ -97,6 +97,19 @@ def test_a_record_runs_no_file(home, cli, command):
     assert not marker.exists()
 
 
+def test_the_webcam_runs_no_file_of_a_record(home, cli):
+    marker = home / "runs" / "marker"
+    (home / "runs" / "evil.py").write_text(RECIPE.format(marker=str(marker)))
+    rewrite(home / "runs" / "vae-digits" / "seed-0" / "run.json", reference=f"{home / 'runs' / 'evil.py'}:mine")
+    (home / "clip.mp4").write_bytes(b"looked into after the run")
+    answer = cli(["webcam", "vae-digits", "--source", home / "clip.mp4", "--out", home / "out.mp4"])
+    assert answer.code == 2 and "which is not run unless you name it" in answer.err, answer
+    assert not marker.exists()
+    named = ["--recipe-file", home / "runs" / "evil.py"]
+    assert cli(["webcam", "vae-digits", "--source", home / "clip.mp4", "--out", home / "out.mp4", *named]).code == 2
+    assert marker.exists()
+
+
 def test_naming_the_file_runs_it_and_only_what_it_defines(home, cli):
     marker = home / "runs" / "marker"
     (home / "mine.py").write_text(RECIPE.format(marker=str(marker)))

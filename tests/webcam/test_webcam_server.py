@@ -1,9 +1,11 @@
 """The page's server: two routes on loopback, one viewer, nobody else's name, an end when the frames end."""
 
+import contextlib
 import http.client
 import itertools
 import socket
 import threading
+import time
 from contextlib import closing, contextmanager
 
 import cv2
@@ -165,6 +167,24 @@ def test_a_second_viewer_is_told_to_wait_and_gets_it_when_the_first_leaves(runni
     monkeypatch.setattr("vaebench.webcam.server._LEAVING", WAIT)
     with one.get("/stream") as answer:
         assert answer.status == 200 and next(pictures(answer)) is not None
+
+
+def test_who_drips_a_request_is_cut_off(running, monkeypatch):
+    """A byte before each time-out would hold a thread for ever."""
+    monkeypatch.setattr("vaebench.webcam.server._REQUEST", 0.3)
+    one = running(frames())
+    began = time.monotonic()
+    with closing(socket.create_connection(("127.0.0.1", one.server.server_port), timeout=WAIT)) as client:
+        with contextlib.suppress(OSError):  # a reset, once it is cut off
+            while time.monotonic() - began < WAIT:
+                client.sendall(b"G")
+                time.sleep(0.05)
+        assert time.monotonic() - began < WAIT
+    assert one.said("/")[0] == 200  # others are served
+    with one.get("/stream") as answer:  # and an answer may take longer
+        shown = pictures(answer)
+        while time.monotonic() - began < 1.5:
+            assert next(shown) is not None
 
 
 def test_nothing_is_taken_while_nobody_watches(running):
