@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
-from vaebench.core.places import cache_dir, write_atomic
+from vaebench.core.places import cache_dir, is_sealed, write_sealed
 from vaebench.faces import aligned, measure_framing
 
 UNTOUCHED = "untouched"
@@ -107,11 +107,13 @@ def _keep(path: Path, faces: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         with temporary.open("wb") as handle:
             np.savez(handle, **arrays)  # type: ignore[arg-type]  # numpy types **kwds as bool
 
-    write_atomic(path, write)
+    write_sealed(path, write)
 
 
 def _kept(path: Path, shape: torch.Size) -> dict[str, tuple[Tensor, Tensor]] | None:
     """What is kept, or nothing where it is missing or damaged."""
+    if not is_sealed(path):
+        return None
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             found = {

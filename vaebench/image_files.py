@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vaebench.core import files
 from vaebench.core.errors import UserError, first_line
 
 
@@ -39,6 +40,11 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return picture.convert("RGB")
+
+
+def read_image(path: Path) -> bytes:
+    """Read an image file's bytes; :class:`UserError` where it is no regular file or larger than images are."""
+    return files.read_bytes(path, most=files.IMAGE, remedy="take it away")
 
 
 def centre_square(picture: Image.Image, size: int) -> Image.Image:

@@ -165,6 +165,13 @@ def test_prepared_once_and_anew_when_the_archive_changes(whole, monkeypatch):
 module_decode = prepared.decode
 
 
+def test_an_archive_of_images_that_are_too_large_is_refused(home, monkeypatch):
+    lists(as_zip(home))
+    monkeypatch.setattr("vaebench.core.files.IMAGE", 100)
+    with pytest.raises(UserError, match=r"000\d\d\d\.jpg holds .* bytes, more than the 100 bytes that are read"):
+        celeba().load("train")
+
+
 def damaged_archive(folder, name, damage):
     """The archive with one image damaged: its content as it is stored, or its checksum."""
     as_zip(folder, CONTENTS | ({name: damage(CONTENTS[name])} if damage else {}))
@@ -476,14 +483,14 @@ def test_a_full_disk_leaves_the_old_data(whole, tmp_path, monkeypatch, form):
 
 
 def test_import_of_an_image_without_permission(home, tmp_path, monkeypatch):
-    source, read = from_folder_with_folder(tmp_path), Path.read_bytes
+    source, opened = from_folder_with_folder(tmp_path), os.open
 
-    def refused(path):
-        if path.name == "000003.jpg":
+    def refused(path, *given):
+        if str(path).endswith("000003.jpg"):
             raise PermissionError(13, "Permission denied")
-        return read(path)
+        return opened(path, *given)
 
-    monkeypatch.setattr(Path, "read_bytes", refused)
+    monkeypatch.setattr("vaebench.core.files.os.open", refused)
     with pytest.raises(UserError, match=r"000003\.jpg cannot be read \(Permission denied\)"):
         celeba().fetch(source)
     assert snapshot(home) == {}

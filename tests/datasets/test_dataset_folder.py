@@ -215,6 +215,28 @@ def test_corrupt_files_are_named_and_left_out(home, caplog):
     assert "0x" not in caplog.text
 
 
+def test_a_file_larger_than_images_are_is_refused(home, monkeypatch):
+    monkeypatch.setattr("vaebench.core.files.IMAGE", 100_000)
+    (home / "large.png").write_bytes(b"x" * 100_001)
+    with pytest.raises(UserError, match=r"large\.png holds 100,001 bytes, more than the 100,000 bytes that are read"):
+        everything(home)
+
+
+def test_what_is_no_regular_file_is_no_image(home):
+    """A fifo or a device would never end."""
+    before = everything(home)
+    os.mkfifo(home / "fifo.png")
+    (home / "device.png").symlink_to("/dev/zero")
+    assert everything(home).keys() == before.keys()
+
+
+def test_a_table_that_is_no_regular_file(home):
+    os.mkfifo(home / "fifo.csv")
+    for name in (home / "fifo.csv", "/dev/zero"):
+        with pytest.raises(UserError, match="no regular file: give a CSV"):
+            everything(home, attributes=str(name))
+
+
 def test_a_name_that_is_no_utf8(home, caplog):
     before = everything(home).keys()
     with open(os.fsencode(home) + b"/caf\xe9.png", "wb") as out:  # noqa: PTH123  (pathlib takes no bytes)
@@ -418,7 +440,7 @@ def test_table_that_cannot_be_read(home, tmp_path, content):
     path = tmp_path / "list.csv"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"cannot be read as a CSV .*dataset\.attributes=CSV") as raised:
+    with pytest.raises(UserError, match=r"cannot be read .*dataset\.attributes=CSV") as raised:
         Folder(path=str(home), attributes=str(path)).load("train")
     assert str(path) in str(raised.value)
 

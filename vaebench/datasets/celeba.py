@@ -19,6 +19,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from PIL import Image
 
+from vaebench.core import files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.places import data_dir, make_dir, write_atomic
@@ -34,7 +35,7 @@ from vaebench.datasets.celeba_lists import (
 )
 from vaebench.datasets.prepared import Pictures, prepare
 from vaebench.framing import Box, cropped
-from vaebench.image_files import digest_of, files_under
+from vaebench.image_files import digest_of, files_under, read_image
 
 PUBLISHED = {"train": 162_770, "valid": 19_867, "test": 19_962}
 FOLDER = "img_align_celeba"
@@ -170,10 +171,10 @@ def _find(folder: Path) -> Files | None:
         return _in_archive(archive)
     if not unpacked.is_dir():
         return None
-    files = {path.rpartition("/")[2]: (path, state) for path, state in files_under(unpacked).items()}
-    files = {name: file for name, file in files.items() if _IMAGE.fullmatch(name)}
-    states: dict[str, object] = {name: (state.st_size, state.st_mtime_ns) for name, (_, state) in files.items()}
-    return lambda name: (unpacked / files[name][0]).read_bytes(), states
+    pictures = {path.rpartition("/")[2]: (path, state) for path, state in files_under(unpacked).items()}
+    pictures = {name: file for name, file in pictures.items() if _IMAGE.fullmatch(name)}
+    states: dict[str, object] = {name: (state.st_size, state.st_mtime_ns) for name, (_, state) in pictures.items()}
+    return lambda name: read_image(unpacked / pictures[name][0]), states
 
 
 def _in_archive(archive: Path) -> Files:
@@ -183,6 +184,8 @@ def _in_archive(archive: Path) -> Files:
         raise UserError(f"{archive} is no readable zip ({first_line(error)}): replace it; {ADVICE}") from error
     members = {info.filename.rpartition("/")[2]: info for info in opened.infolist()}
     members = {name: info for name, info in members.items() if _IMAGE.fullmatch(name)}
+    for name, info in members.items():
+        files.check_size(f"{archive}: {name} holds", info.file_size, files.IMAGE, ADVICE)
     lock = threading.Lock()  # reading holds the interpreter anyway; decoding, which does not, lies outside
 
     def read(name: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import logging
 import os
@@ -16,12 +17,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vaebench.core import files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.places import cache_dir, sha256_of, write_text
 from vaebench.core.processors import cores
 from vaebench.datasets.prepared import Pictures, prepare
-from vaebench.image_files import centre_square, digest_of, files_under, split_of
+from vaebench.image_files import centre_square, digest_of, files_under, read_image, split_of
 
 SMALLEST = 16
 ENOUGH = 60  # distinct images, of which some fall into each split almost surely: 0.9**60 = 0.2%
@@ -72,7 +74,7 @@ class Folder(DatasetSource):
                 names=wanted,
                 identity=f"folder centre square bicubic {digest_of(wanted, hashes)}",
                 size=(self.size, self.size),
-                read=lambda name: (folder / name).read_bytes(),
+                read=lambda name: read_image(folder / name),
                 fit=partial(centre_square, size=self.size),
             )
         )
@@ -107,30 +109,30 @@ def _image_files(folder: Path) -> dict[str, os.stat_result]:
     """The files whose suffix Pillow reads, by POSIX path; a name that is not UTF-8 cannot be an id."""
     formats = Image.registered_extensions()
     readable = {suffix for suffix, name in formats.items() if name in Image.OPEN and name not in _IDENTIFIED_ONLY}
-    files = {name: state for name, state in files_under(folder).items() if Path(name).suffix.lower() in readable}
-    if not files:
+    pictures = {name: state for name, state in files_under(folder).items() if Path(name).suffix.lower() in readable}
+    if not pictures:
         raise UserError(f"{folder} holds no image files: give a folder that does, {_SET_PATH}")
-    odd = {name for name in files if any("\ud800" <= letter <= "\udfff" for letter in name)}
+    odd = {name for name in pictures if any("\ud800" <= letter <= "\udfff" for letter in name)}
     if odd:
         counted = _count(len(odd), "name")
         log.warning("%s: %s no UTF-8: the images are left out, e.g. %a", folder, counted, min(odd))
-    return {name: state for name, state in files.items() if name not in odd}
+    return {name: state for name, state in pictures.items() if name not in odd}
 
 
-def _hashes(folder: Path, files: Mapping[str, os.stat_result]) -> dict[str, str]:
+def _hashes(folder: Path, pictures: Mapping[str, os.stat_result]) -> dict[str, str]:
     """SHA-256 of each file's bytes, kept in the cache: only files that are new or changed are read."""
     place = f"{folder.name}-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
     kept = cache_dir() / "hashes" / place
     known = _kept_hashes(kept)
-    states = {name: (state.st_size, state.st_mtime_ns) for name, state in files.items()}
-    changed = [name for name in files if known.get(name, [])[:2] != [*states[name]]]
+    states = {name: (state.st_size, state.st_mtime_ns) for name, state in pictures.items()}
+    changed = [name for name in pictures if known.get(name, [])[:2] != [*states[name]]]
     if changed:
         log.info("%s: hashing %s, once", folder, _count(len(changed), "image"))
     with ThreadPoolExecutor(cores()) as pool:
         fresh = dict(zip(changed, pool.map(partial(_hash, folder), changed), strict=True))
-    hashes = {name: fresh[name] if name in fresh else known[name][2] for name in files}
-    if changed or known.keys() - files.keys():
-        entries = {name: [*states[name], hashes[name]] for name in files}
+    hashes = {name: fresh[name] if name in fresh else known[name][2] for name in pictures}
+    if changed or known.keys() - pictures.keys():
+        entries = {name: [*states[name], hashes[name]] for name in pictures}
         write_text(kept, json.dumps({"files": entries, "sha256": _digest(entries)}))
     return hashes
 
@@ -194,17 +196,17 @@ def _table(path: Path, images: Iterable[str]) -> tuple[list[str], dict[str, list
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each line that is not blank."""
+    remedy = "give a CSV, --set dataset.attributes=CSV"
     try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle)
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-            if not reader.line_num:
-                raise UserError(f"{path} is empty: its first line names the columns, the file's first")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.reader(io.StringIO(files.read_text(path, most=files.LOG, remedy=remedy), newline=""))
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+        if not reader.line_num:
+            raise UserError(f"{path} is empty: its first line names the columns, the file's first")
+    except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be read as a CSV ({reason}): give one, --set dataset.attributes=CSV") from error
+        raise UserError(f"{path} cannot be read as a CSV ({reason}): {remedy}") from error
 
 
 def _truths(cells: list[str], columns: list[str], where: str) -> list[bool]:
