@@ -78,7 +78,7 @@ def trust(reference: str, runs: Path) -> None:
     try:
         folder = make_dir(cache_dir())
         with exclusive(folder, wait=True):
-            known = [other for other in _known() if (other.runs, other.file, other.function) != entry_key(entry)]
+            known = [other for other in _known() if entry_key(other) != entry_key(entry)]
             write_text(list_file(), json.dumps([asdict(each) for each in [*known, entry]], indent=1) + "\n")
     except UserError:  # then the file has to be named again
         return
