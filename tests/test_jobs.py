@@ -5,13 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from vaebench.core.errors import Interrupted
 from vaebench.core.places import exclusive, runs_dir
 from vaebench.record import RunFolder
+from vaebench.workflow import train_at_once
 
 pytestmark = pytest.mark.usefixtures("defaults_known")
 
@@ -59,10 +64,16 @@ def test_what_another_worker_trains_is_passed_over_and_the_rest_is_done(cli):
     assert trained() == {"vae-digits/seed-0", "dfcvae-digits/seed-0"}
 
 
+@contextmanager
 def vaebench(*arguments, **options):
-    """A process of its own, since the command line starts others as it was started."""
+    """A process of its own, since the command line starts others as it was started; none of them outlives the test."""
     command = [sys.executable, "-m", "vaebench", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            for pid in (*_trainings(process.pid), process.pid) if process.poll() is None else ():
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def test_several_at_once_train_what_one_after_another_would(cli, tmp_path, monkeypatch):
@@ -121,9 +132,32 @@ def test_an_interruption_before_trainings_can_hear_it_is_one_all_the_same(number
 
 def _trainings(parent):
     """Processes of vaebench that any of its threads has started; importing torch starts others."""
-    tasks = Path(f"/proc/{parent}/task").glob("*/children")
-    children = [child for task in tasks for child in task.read_text().split()]
-    return [child for child in children if b"vaebench" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    found = []
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        with suppress(OSError):  # threads and processes end while they are being looked at
+            lines = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in task.read_text().split()}
+            found += [child for child, line in lines.items() if b"--seeds" in line]  # its own, once it is executed
+    return found
+
+
+def test_a_signal_that_wakes_another_thread_is_heard(tmp_path, monkeypatch):
+    """Python handles signals in the main thread, which a wait without end would keep from looking."""
+    command = ["train", "vae-digits", "--steps", "100000", "--seeds", "0", *SHORT[:4]]
+    asked = threading.Event()
+
+    def ask():
+        while not _trainings(os.getpid()):
+            time.sleep(0.05)
+        asked.set()
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        time.sleep(30)
+
+    threading.Thread(target=ask, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(Interrupted, match="what was running is saved or finished"):
+        train_at_once([command], 1, Console(quiet=True))
+    assert asked.is_set()
+    assert time.monotonic() - began < 60
 
 
 def record_of(name):

@@ -48,6 +48,7 @@ def raising() -> Iterator[None]:
         yield
     finally:
         ours = before[signal.SIGINT] is _leave  # a process of its own, which is about to end
+        _asked.clear()
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if ours else handler)
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,7 @@ from vaebench.protocol import Protocol
 from vaebench.report.between import between
 from vaebench.report.write import write_report
 
+LOOK_UP = 0.5  # seconds
 FAMILIES = ("vae", "dfcvae", "dcgan", "vaewgan")
 
 
@@ -122,9 +123,9 @@ def train_at_once(commands: Sequence[Sequence[str]], count: int, console: Consol
                 process_group=0,
             )
             workers.append(worker)
-        for line in worker.stdout or ():
-            _print(console, line.rstrip())
-        worker.wait()
+        with worker:
+            for line in worker.stdout or ():
+                _print(console, line.rstrip())
 
     def tell(number: int) -> None:
         with starting:
@@ -132,7 +133,13 @@ def train_at_once(commands: Sequence[Sequence[str]], count: int, console: Consol
                 worker.send_signal(number)
 
     with noted(tell) as stopped, ThreadPoolExecutor(count) as places:
-        list(places.map(run, commands))
+        trainings = [places.submit(run, words) for words in commands]
+        # looks up now and then: Python handles a signal in this thread only, and one that comes just before it waits,
+        # or to another thread, does not wake it
+        while wait(trainings, timeout=LOOK_UP).not_done:
+            pass
+        for training in trainings:
+            training.result()
     if stopped():
         raise Interrupted("what was running is saved or finished, the rest not begun")
     failed = [worker.returncode for worker in workers if worker.returncode]
