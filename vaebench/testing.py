@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaebench import subjects
+from vaebench import history, subjects
 from vaebench.accumulators import pack, unpack
 from vaebench.checkpoints import load_weights, save_weights
 from vaebench.compute import Compute
@@ -58,23 +58,27 @@ def check_recipe(recipe: Recipe, image_shape: tuple[int, int, int] = (1, 28, 28)
     """A few steps train every module of every phase; sampling, encoding, saving, seeding, resuming keep contracts."""
     data = random_images(image_shape)
     before = _parameters(build_model(recipe, image_shape, seed=0))
-    model = _trained(recipe, data, steps)
+    model, terms = _trained(recipe, data, steps)
     modules = trained_modules(model, model.phases())
     for name, parameter in _parameters(model).items():
         if name.startswith(tuple(f"{module}." for module in modules)):
             assert not torch.equal(parameter, before[name]), f"{recipe.name}: {steps} steps left {name} as it was"
-    twin = _trained(recipe, data, steps, pause_at=steps // 2).state_dict()
-    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, twin[name])]
+    twin, again = _trained(recipe, data, steps, pause_at=steps // 2)
+    resumed = twin.state_dict()
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, resumed[name])]
     assert not changed, (
         f"{recipe.name}: the same seed, stopped and resumed, gave other weights: {changed[0]} "
         "(draw from step.generator only, and keep no state outside modules and optimisers)"
     )
+    assert terms == again, f"{recipe.name}: stopped and resumed, its history has other terms: {again}, not {terms}"
     _check_decoder(model.eval(), recipe, image_shape)
     _check_round_trip(model, recipe, image_shape)
 
 
-def _trained(recipe: Recipe, data: ImageDataset, steps: int, pause_at: int = 0) -> GenerativeModel:
-    """Trained in one go, or stopped at a step and resumed in a model built anew."""
+def _trained(
+    recipe: Recipe, data: ImageDataset, steps: int, pause_at: int = 0
+) -> tuple[GenerativeModel, list[Mapping[str, float]]]:
+    """Trained in one go, or stopped at a step and resumed in a model built anew; and its history's terms."""
     plan = Plan(seed=0, batch_size=4, steps=steps, compute=_COMPUTE, save_every=float("inf"))
     with tempfile.TemporaryDirectory() as scratch:
         for last in (pause_at, steps) if pause_at else (steps,):
@@ -89,7 +93,8 @@ def _trained(recipe: Recipe, data: ImageDataset, steps: int, pause_at: int = 0) 
                     on_progress=lambda row: None,
                     should_stop=lambda last=last, asked=asked: next(asked) == last,  # type: ignore[misc]
                 )
-    return model
+        terms = [row.terms for row in history.read(RunFolder(Path(scratch)).history)]
+    return model, terms
 
 
 def _parameters(model: GenerativeModel) -> dict[str, Tensor]:

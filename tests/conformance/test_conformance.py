@@ -89,6 +89,11 @@ def test_the_checks_catch_what_they_are_for(monkeypatch):
         broken.setattr("vaebench.models.vae.reparameterise", lambda mean, log_variance, generator: mean)
         with pytest.raises(AssertionError, match="log_variance"):
             check_recipe(recipe)
+    for fault, said in (("state._lay_out_as_weights", "gave other weights"), ("meter.Meter.resume", "has other terms")):
+        with monkeypatch.context() as broken:
+            broken.setattr(f"vaebench.{fault}", lambda *given: None)
+            with pytest.raises(AssertionError, match=f"stopped and resumed.*{said}"):
+                check_recipe(RECIPES.get("dcgan-digits")())
     network = PERCEPTUAL.get("mnist_cnn")()
     network.stages["conv2"].train()
     with pytest.raises(AssertionError, match="conv2 is in training mode"):
