@@ -33,13 +33,34 @@ def random_vgg19(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", RECIPES.names())
+def _shape(recipe):
+    return (1, 28, 28) if recipe.dataset in ("digits", "mnist") else (3, 64, 64)
+
+
+def _distinct():
+    """One recipe of each model with its settings; others differ in data, batch size or length alone."""
+    found = {}
+    for name in RECIPES.names():
+        recipe = RECIPES.get(name)()
+        found.setdefault((recipe.model, repr(sorted(recipe.hyperparameters.items())), _shape(recipe)), name)
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize("name", _distinct())
 def test_recipe(name, random_vgg19, monkeypatch):
     monkeypatch.setenv("VAEBENCH_WEIGHTS", str(random_vgg19))
     recipe = RECIPES.get(name)()
+    check_recipe(recipe, _shape(recipe))
+
+
+@pytest.mark.parametrize("name", RECIPES.names())
+def test_what_a_recipe_says(name):
+    recipe = RECIPES.get(name)()
     assert recipe.name == name
     assert RECIPES.get(name).__doc__, f"{name} must name its source and its departures"
-    check_recipe(recipe, (1, 28, 28) if recipe.dataset in ("digits", "mnist") else (3, 64, 64))
+    assert recipe.dataset in DATASETS.names()
+    assert recipe.batch_size > 0 and recipe.epochs > 0
+    DATASETS.get(recipe.dataset)(**recipe.dataset_options)
 
 
 @pytest.mark.parametrize("name", DATASETS.names())
