@@ -212,6 +212,8 @@ SPOILED_RUNS = [
     (replaced("weights.safetensors", b"x" * 5000), "weights.safetensors is"),
     (changed(hyperparameters={"latent_dim": 7}), "weights.safetensors does not fit the model"),
     (changed(hyperparameters={"latent_dims": 5}), "latent_dims"),
+    (changed(facts={"parameters": 1, "x\x1b": 1}), r"facts cannot be read (unknown field x\x1b)"),
+    (changed(compute={"device": "cpu", "x": 1}), "compute cannot be read (unknown field x)"),
     (changed(reference="vae-gone"), "no recipes entry is named 'vae-gone'"),
     (changed(dataset="gone"), "no datasets entry is named 'gone'"),
 ]

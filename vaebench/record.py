@@ -1,7 +1,7 @@
 """A run's folder and its record: what it takes to build the model again, to read without an engine."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,15 +139,12 @@ class RunFolder:
         found = typed.from_json(content, dict[str, Any], where, REMEDY)
         if found.get("format") != FORMAT:
             raise UserError(f"{where} has format {found.get('format')!r:.20}: train with this version anew")
-        unknown = sorted(set(found) - {each.name for each in fields(RunRecord)})
-        if unknown:
-            raise UserError(f"{where} cannot be read (unknown field {typed.plain_line(unknown[0])}): {REMEDY}")
-        record: RunRecord = typed.converted(found, RunRecord, where, REMEDY)
-        typed.converted(record.compute, RecordedCompute, f"{where}, compute", REMEDY)
+        record: RunRecord = typed.strictly(found, RunRecord, where, REMEDY)
+        typed.strictly(record.compute, RecordedCompute, f"{where}, compute", REMEDY)
         if record.recipe in typed.RESERVED:
             raise UserError(f"{where} cannot be read (no recipe is named '{record.recipe}'): {REMEDY}")
         if record.status == "finished":
-            typed.converted(record.facts, TrainingFacts, f"{where}, facts", REMEDY)
+            typed.strictly(record.facts, TrainingFacts, f"{where}, facts", REMEDY)
             if not record.weights_sha256:
                 raise UserError(f"{where} cannot be read (weights_sha256 is empty): {REMEDY}")
         return record

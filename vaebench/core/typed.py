@@ -3,6 +3,7 @@
 Names become parts of paths, so one pattern bounds what a name is; texts are single lines without control characters.
 """
 
+import dataclasses
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -74,6 +75,14 @@ def converted(value: object, kind: Any, where: str, remedy: str) -> Any:
         raise UserError(f"{where} cannot be read ({_said(error)}): {remedy}") from error
     except (TypeError, NotImplementedError):  # an annotation of a plugin's own
         return value
+
+
+def strictly(values: Mapping[str, object], kind: Any, where: str, remedy: str) -> Any:
+    """``values`` as the dataclass ``kind``; raises as :func:`converted` does, and where it has no such field."""
+    unknown = sorted(set(values) - {each.name for each in dataclasses.fields(kind)})
+    if unknown:
+        raise UserError(f"{where} cannot be read (unknown field {plain_line(unknown[0])}): {remedy}")
+    return converted(values, kind, where, remedy)
 
 
 def keywords(values: Mapping[str, object], parameters: Mapping[str, Any], where: str, remedy: str) -> dict[str, Any]:
