@@ -5,6 +5,7 @@ A case is a file that a fixture makes and a function that reads it. To add one: 
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from vaebench import cli as command_line
 from vaebench import history, per_image, pictures, plates, trials
 from vaebench.core import results
 from vaebench.core.errors import UserError
@@ -21,23 +23,41 @@ from vaebench.record import RunFolder
 from vaebench.state import OpenRow, Position, RowTerms, Saver, load_state
 
 pytestmark = pytest.mark.faults
-FLIPS, MUTATIONS = 300, 256
+FLIPS, MUTATIONS, CALLS = 300, 256, 24
 PLAIN = ["--steps", "3", "--precision", "fp32", "--threads", "1"]
 VALUES = [None, True, -1, 0, 3.5, 10**30, "", "../../x", "\x1b[2J", [], {}, [[]], {"a": 1}, "x" * 50_000, 1e308]
 
 
-@pytest.fixture
-def run(cli, tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, measured_defaults) -> Path:
     """A small run, measured, with a plate and a checkpoint, beside cached features."""
-    monkeypatch.chdir(tmp_path)
-    assert cli(["train", "vae-digits", *PLAIN]).code == 0
-    assert cli(["evaluate", "vae-digits", "--metrics", "blur,mse", "--samples", "16"]).code == 0
-    assert cli(["interpolate", "vae-digits", "--pairs", "1"]).code == 0
+    home = tmp_path_factory.mktemp("made")
+    measured_defaults(home / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        for place in ("RUNS", "DATA", "WEIGHTS", "CACHE"):
+            patch.setenv(f"VAEBENCH_{place}", str(home / place.lower()))
+        for command in (
+            ["train", "vae-digits", *PLAIN],
+            ["evaluate", "vae-digits", "--metrics", "blur,mse", "--samples", "16"],
+            ["interpolate", "vae-digits", "--pairs", "1"],
+        ):
+            with pytest.raises(SystemExit) as stopped:
+                command_line.main(command)
+            assert not stopped.value.code
     rows = torch.arange(40.0).view(10, 4)
-    with GrowingRows(tmp_path / "features.npy", "key", 10) as file:
+    with GrowingRows(home / "features.npy", "key", 10) as file:
         file.add(rows)
+    _save(home / "state.safetensors")
+    return home
+
+
+@pytest.fixture
+def run(made, tmp_path, monkeypatch) -> Path:
+    """The run's folder in a copy of all that."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trials, "measure", lambda device: {"fp32/1": 1.0})  # in place of what is damaged
-    _save(tmp_path / "state.safetensors")
     return tmp_path / "runs" / "vae-digits" / "seed-0"
 
 
@@ -101,7 +121,7 @@ GONE = ("made again", "left out")
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_flipped_bits_are_noticed(run, name):
+def test_flipped_bits_are_noticed(run, found, name):
     where, read = SIGNED[name]
     path = where(run)
     content, whole, draw = path.read_bytes(), read(path), random.Random(0)
@@ -110,12 +130,12 @@ def test_flipped_bits_are_noticed(run, name):
         position, bit = draw.randrange(len(content)), draw.randrange(8)
         path.write_bytes(content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :])
         try:
-            found = read(path)
-            assert found == whole or found in GONE, f"bit {bit} of byte {position} changed what is read"
-            noticed += found in GONE if isinstance(found, str) else 0
+            now = read(path)
+            assert now == whole or now in GONE, f"bit {bit} of byte {position} changed what is read"
+            noticed += now in GONE if isinstance(now, str) else 0
         except UserError:
             noticed += 1
-    print(f"{name}: {FLIPS} flips, {noticed} noticed, the rest change nothing that is read")
+    found(f"{FLIPS} flips, {noticed} noticed, the rest change nothing that is read")
 
 
 def _mutated(content: bytes, draw: random.Random) -> bytes:
@@ -151,7 +171,7 @@ def _mutated(content: bytes, draw: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_mutations_are_read_or_refused_and_never_a_fault(run, name):
+def test_mutations_are_read_or_refused_and_never_a_fault(run, found, name):
     where, read = WRITTEN[name]
     path = where(run)
     content, draw, refused = path.read_bytes(), random.Random(0), 0
@@ -162,13 +182,13 @@ def test_mutations_are_read_or_refused_and_never_a_fault(run, name):
         except UserError as error:
             refused += 1
             assert "\n" not in str(error)
-    print(f"{name}: {MUTATIONS} mutations, {refused} refused, no other exception")
+    found(f"{MUTATIONS} mutations, {refused} refused, no other exception")
     path.write_bytes(content)
     assert np.size(read(path))
 
 
 @pytest.mark.parametrize("name", ["run.json", "results.jsonl", "history.csv", "plate"])
-def test_mutations_through_the_command_line_end_in_0_or_2(run, cli, tmp_path, name):
+def test_mutations_through_the_command_line_end_in_0_or_2(run, cli, found, tmp_path, name):
     where, _ = WRITTEN[name]
     path = where(run)
     content, draw = path.read_bytes(), random.Random(1)
@@ -177,10 +197,11 @@ def test_mutations_through_the_command_line_end_in_0_or_2(run, cli, tmp_path, na
         ["evaluate", "vae-digits", "--metrics", "mse", "--samples", "16"],
     ]
     before = {file for file in tmp_path.rglob("*") if file.relative_to(tmp_path).parts[0] in ("runs", "data")}
-    for turn in range(24):
+    for turn in range(CALLS):
         path.write_bytes(_mutated(content, draw))
         answer = cli(commands[turn % 2])
         assert answer.code in (0, 2), (path.read_bytes()[:500], answer)
         assert "Traceback" not in answer.out + answer.err and "unexpected" not in answer.err
     made = {file for file in tmp_path.rglob("*") if file.relative_to(tmp_path).parts[0] in ("runs", "data")}
     assert {file.parent for file in made} <= {file.parent for file in before}
+    found(f"{CALLS} commands, exit codes 0 and 2, nothing written elsewhere")
