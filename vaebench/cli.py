@@ -105,7 +105,7 @@ def doctor() -> None:
 
 @app.command(epilog="Example: vaebench cache clear --older-than 30d")
 def cache(
-    action: Annotated[str, typer.Argument(metavar="[clear]", help="remove it")] = "",
+    action: Annotated[str, typer.Argument(metavar="clear", help="remove it")] = "",
     older_than: Annotated[str, typer.Option(metavar="30d|12h", help="only what was not written for so long")] = "",
 ) -> None:
     """What is kept because it takes long to make, and how to be rid of it."""
