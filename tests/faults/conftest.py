@@ -13,6 +13,8 @@ def pytest_terminal_summary(terminalreporter):
     rows = []
     for outcome, word in (("passed", "held"), ("failed", "FAILED"), ("error", "FAILED"), ("skipped", "skipped")):
         for report in terminalreporter.stats.get(outcome, ()):
+            if "faults/" not in report.nodeid:
+                continue
             texts = [text for name, text in getattr(report, "user_properties", ()) if name == "found"]
             if texts or outcome != "passed":
                 rows.append((word, report.nodeid.rpartition("::")[2], "; ".join(texts)))
