@@ -440,7 +440,7 @@ def test_table_that_cannot_be_read(home, tmp_path, content):
     path = tmp_path / "list.csv"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"cannot be read .*dataset\.attributes=CSV") as raised:
+    with pytest.raises(UserError, match=r"cannot be read as a CSV .*dataset\.attributes=CSV") as raised:
         Folder(path=str(home), attributes=str(path)).load("train")
     assert str(path) in str(raised.value)
 

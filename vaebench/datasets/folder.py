@@ -198,13 +198,14 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each line that is not blank."""
     remedy = "give a CSV, --set dataset.attributes=CSV"
     try:
-        reader = csv.reader(io.StringIO(files.read_text(path, most=files.LOG, remedy=remedy), newline=""))
+        text = files.read_bytes(path, most=files.LOG, remedy=remedy).decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text, newline=""))
         for row in reader:
             if row:
                 yield reader.line_num, row
         if not reader.line_num:
             raise UserError(f"{path} is empty: its first line names the columns, the file's first")
-    except (OSError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read as a CSV ({reason}): {remedy}") from error
 
