@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,8 +66,6 @@ class Result:
 
 REMEDY = "delete that line, then evaluate the run again"
 _DIGEST = re.compile(rb', "digest": "([0-9a-f]{32})"\}$')
-_FIELDS = {field.name for field in fields(Result)} | {"digest"}
-_ORIGIN = {field.name for field in fields(Provenance)}
 
 
 def append(path: Path, results: Iterable[Result]) -> None:
@@ -133,9 +131,9 @@ def _read(line: bytes, where: str) -> Result:
     if signed is not None and _digest(line[: signed.start()] + b"}") != signed[1].decode():
         raise UserError(f"{where} is damaged (its digest is not that of its content): {REMEDY}")
     origin = known.get("provenance")
-    odd = (set(known) - _FIELDS) | (set(origin) - _ORIGIN if isinstance(origin, dict) else set())
-    if odd:
-        raise UserError(f"{where} cannot be read (unknown field {plain_line(sorted(odd)[0])}): {REMEDY}")
+    odd = set(known) - typed.fields_of(Result) - {"digest"}
+    odd |= set(origin) - typed.fields_of(Provenance) if isinstance(origin, dict) else set()
+    typed.refuse_unknown(odd, where, REMEDY)
     result: Result = typed.converted(known, Result, where, REMEDY)
     return result
 

@@ -7,6 +7,7 @@ import dataclasses
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -79,10 +80,20 @@ def converted(value: object, kind: Any, where: str, remedy: str) -> Any:
 
 def strictly(values: Mapping[str, object], kind: Any, where: str, remedy: str) -> Any:
     """``values`` as the dataclass ``kind``; raises as :func:`converted` does, and where it has no such field."""
-    unknown = sorted(set(values) - {each.name for each in dataclasses.fields(kind)})
-    if unknown:
-        raise UserError(f"{where} cannot be read (unknown field {plain_line(unknown[0])}): {remedy}")
+    refuse_unknown(set(values) - fields_of(kind), where, remedy)
     return converted(values, kind, where, remedy)
+
+
+@cache
+def fields_of(kind: Any) -> frozenset[str]:
+    """Names of a dataclass's fields."""
+    return frozenset(each.name for each in dataclasses.fields(kind))
+
+
+def refuse_unknown(names: set[str], where: str, remedy: str) -> None:
+    """:class:`UserError` that names the first of the fields that nobody knows, if there is one."""
+    if names:
+        raise UserError(f"{where} cannot be read (unknown field {plain_line(min(names))}): {remedy}")
 
 
 def keywords(values: Mapping[str, object], parameters: Mapping[str, Any], where: str, remedy: str) -> dict[str, Any]:
