@@ -1,11 +1,13 @@
 """From names to things: recipes, datasets and RUNs as the command line names them, and how a run is made."""
 
+import inspect
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -151,6 +153,13 @@ def unfinished(folder: RunFolder, record: RunRecord) -> str:
     return f"{reason}: go on with 'vaebench train {record.reference} --seeds {record.seed} --resume'"
 
 
+def _recorded(record: RunRecord, recipe: Recipe, where: str) -> dict[str, Any]:
+    """The hyperparameters of a record, as the constructor's annotations say; those behind ``**rest`` as they are."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    passed_on = {name: inspect.Parameter(name, keyword, annotation=Any) for name in recipe.hyperparameters}
+    return keywords(record.hyperparameters, {**passed_on, **hyperparameters_of(recipe.model)}, where, "train it again")
+
+
 def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel]:
     """A finished run's record and model, in evaluation mode on ``device``."""
     record = folder.read_record()
@@ -162,9 +171,7 @@ def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel
         raise UserError(f"{folder.weights} is not the file that run.json describes (sha256): restore it or train again")
     recipe = recipe_of(record, folder)
     shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
-    parameters = keywords(
-        record.hyperparameters, hyperparameters_of(recipe.model), str(folder.record_file), "train it again"
-    )
+    parameters = _recorded(record, recipe, str(folder.record_file))
     model = build_model(replace(recipe, hyperparameters=parameters), shape, record.seed)
     load_weights(folder.weights, trained_modules(model, model.phases()))
     # channels_last: up to twice the rate of decoders on a CPU, and what a GPU's convolutions want

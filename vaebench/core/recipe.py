@@ -5,6 +5,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from vaebench.core.errors import UserError
@@ -42,9 +43,17 @@ class Recipe:
 
 
 def hyperparameters_of(model: Callable[..., object]) -> dict[str, inspect.Parameter]:
-    """A constructor's keyword parameters, but for the image shape, which the data decide."""
-    parameters = inspect.signature(model, eval_str=True).parameters
-    return {name: parameter for name, parameter in parameters.items() if name != "image_shape"}
+    """A constructor's keyword parameters, but for the image shape, which the data decide; without annotation: any."""
+    try:
+        parameters = inspect.signature(model, eval_str=True).parameters
+    except NameError:  # an annotation that only a type checker imports: its parameter, like the others, takes anything
+        unread = inspect.signature(model).parameters
+        parameters = MappingProxyType({name: each.replace(annotation=Any) for name, each in unread.items()})
+    return {
+        name: each.replace(annotation=Any) if each.annotation is each.empty else each
+        for name, each in parameters.items()
+        if name != "image_shape" and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    }
 
 
 def configure(recipe: Recipe, settings: Sequence[str], dataset: Callable[..., object]) -> Recipe:
