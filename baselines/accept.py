@@ -9,9 +9,10 @@ import math
 import sys
 from pathlib import Path
 
+from vaebench.core.places import write_text
+
 from vaebench.core.errors import UserError
 from vaebench.core.margin import read_margin
-from vaebench.core.places import write_text
 
 STRATUM = "all"  # the gate reads no other
 DEVIATIONS = 6  # between training seeds: what a margin must at least span, so that three seeds a side decide

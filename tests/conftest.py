@@ -9,8 +9,9 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from vaebench import cli as command_line
-from vaebench import trials
+from vaebench.cli import main as command_line
+from vaebench.core import machine
+from vaebench.training import autotune
 
 PLACES = ("RUNS", "DATA", "WEIGHTS", "CACHE")
 
@@ -26,7 +27,7 @@ class Answer(NamedTuple):
 @pytest.fixture(scope="session")
 def measured_defaults() -> Callable[[Path], None]:
     """Put what is measured on this machine into a cache folder; measuring it for every test takes seconds each."""
-    known = json.dumps({trials.machine("cpu"): trials.measure("cpu")})
+    known = json.dumps({machine.machine("cpu"): autotune.measure("cpu")})
 
     def put(cache: Path) -> None:
         cache.mkdir(parents=True, exist_ok=True)

@@ -13,19 +13,20 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from vaebench import evaluation, subjects
-from vaebench.compute import Compute
 from vaebench.core.context import FeatureSpace
+from vaebench.core.distributed import ALONE, Group, joined
 from vaebench.core.errors import Elsewhere, UserError
 from vaebench.core.metric import Metric
-from vaebench.distribution import ALONE, Group, joined, synchronise_batch_norm
-from vaebench.features import KeptFeatures, Networks
-from vaebench.protocol import Protocol
-from vaebench.record import RunFolder
-from vaebench.runs import build_model, find_recipe, open_dataset
-from vaebench.state import Saver
-from vaebench.surroundings import Surroundings
-from vaebench.training import Plan, train
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import KeptFeatures, Networks
+from vaebench.evaluation.protocol import Protocol
+from vaebench.evaluation.split_context import Surroundings
+from vaebench.runs.recipes import build_model, find_recipe, open_dataset
+from vaebench.runs.record import RunFolder
+from vaebench.training.checkpoint import Saver
+from vaebench.training.compute import Compute
+from vaebench.training.loop import Plan, train
+from vaebench.training.sync_batch_norm import synchronise_batch_norm
 
 COMPUTE = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)
 FAMILIES = ("vae", "dfcvae", "dcgan", "vaewgan")
@@ -48,16 +49,16 @@ def scores(group: Group = ALONE) -> dict[str, list[float]]:
     data = open_dataset("digits").load("test")
     model = build_model(find_recipe("vae-digits")[0], data.image_shape, 0).eval().requires_grad_(False)
     networks = Networks()
-    context = subjects.context_of(model, Surroundings(data, None, networks).context(), "cpu")
+    context = sources.context_of(model, Surroundings(data, None, networks).context(), "cpu")
     metrics: list[Metric] = Protocol(metrics=METRICS).build(data)
     needs = metrics[0].needs
     for metric in metrics:
         needs |= metric.needs
-    subject = subjects.of_model(
+    subject = sources.of_model(
         model, data, needs=needs, samples=SAMPLES, seed=0, device="cpu", context=context, group=group
     )
     found = {}
-    for metric, score in evaluation.measure(metrics, subject, networks, group):
+    for metric, score in evaluator.measure(metrics, subject, networks, group):
         order = 0.0 if score.per_image is None else (score.per_image * torch.arange(1, score.n + 1)).mean().item()
         found[f"{metric.name}/{metric.protocol}"] = [score.value or 0.0, score.std_error or 0.0, order, float(score.n)]
     return found

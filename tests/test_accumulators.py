@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from vaebench import testing
-from vaebench.accumulators import pack, unpack
 from vaebench.core.context import FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Facet, Metric, Need, PerImage
-from vaebench.protocol import Protocol
-from vaebench.runs import open_dataset
+from vaebench.evaluation.accumulator_transfer import pack, unpack
+from vaebench.evaluation.protocol import Protocol
+from vaebench.runs.recipes import open_dataset
 
 
 def built() -> list[Metric]:

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vaebench import cli as command_line
+from vaebench.cli import main as command_line
 
 TRAIN = ["train", "vae-digits", "--steps", "2", "--precision", "fp32", "--threads", "1"]
 EVALUATE = ["evaluate", "vae-digits", "--metrics", "mse", "--samples", "10"]

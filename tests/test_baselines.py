@@ -5,13 +5,13 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from vaebench import baselines as module
-from vaebench.baselines import baselines
 from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.features import Networks
-from vaebench.surroundings import Surroundings
+from vaebench.evaluation import baselines as module
+from vaebench.evaluation.baselines import baselines
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 
 SIZES = {"train": 120, "test": 40}
 

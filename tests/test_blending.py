@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import blending
-from vaebench.blending import CUTOFF, WAYS, fourier_mix, laplacian_pyramid, pixel_average
 from vaebench.core.errors import UserError
+from vaebench.evaluation import pixel_blending
+from vaebench.evaluation.pixel_blending import CUTOFF, WAYS, fourier_mix, laplacian_pyramid, pixel_average
 
 SHAPES = [(3, 1, 28, 28), (2, 3, 16, 16), (2, 1, 15, 21), (2, 3, 5, 8), (2, 1, 4, 9), (1, 1, 1, 2)]
 ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
@@ -102,21 +102,21 @@ def test_laplacian_pyramid_equals_the_papers_sums(shape, alpha):
 
 @pytest.mark.parametrize(("sides", "levels"), [((28, 28), [28, 14, 7, 4]), ((64, 64), [64, 32, 16, 8, 4])])
 def test_pyramid_levels(sides, levels):
-    assert [level.shape[-1] for level in blending._pyramid(images_of(2, 1, 1, *sides))] == levels
+    assert [level.shape[-1] for level in pixel_blending._pyramid(images_of(2, 1, 1, *sides))] == levels
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pyramid_reconstructs(shape):
     images = images_of(3, *shape).double()
-    *details, whole = blending._pyramid(images)
+    *details, whole = pixel_blending._pyramid(images)
     for detail in reversed(details):
-        whole = blending._expand(whole, detail.shape) + detail
+        whole = pixel_blending._expand(whole, detail.shape) + detail
     torch.testing.assert_close(whole, images, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("sides", [(28, 28), (15, 21), (6, 7)])
 def test_a_constant_has_no_detail(sides):
-    *details, top = blending._pyramid(torch.full((1, 1, *sides), 0.7, dtype=torch.float64))
+    *details, top = pixel_blending._pyramid(torch.full((1, 1, *sides), 0.7, dtype=torch.float64))
     assert max(detail.abs().max().item() for detail in details) < 1e-15
     torch.testing.assert_close(top, torch.full_like(top, 0.7), rtol=0, atol=1e-15)
 
@@ -168,7 +168,7 @@ def test_low_pass_gain(cycles, gain):
     places = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
     wave = torch.cos(2 * math.pi * cycles * places).expand(1, 1, 64, 64)
     for image in (wave, wave.mT):
-        torch.testing.assert_close(blending._low_pass(image), gain * image, rtol=0, atol=1e-12)
+        torch.testing.assert_close(pixel_blending._low_pass(image), gain * image, rtol=0, atol=1e-12)
 
 
 def test_fourier_mix_does_not_wrap_around():

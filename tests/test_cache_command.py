@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from vaebench.core.places import cache_dir
+from vaebench.core.paths import cache_dir
 
 DAY = 86_400
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vaebench import cli as command_line
-from vaebench import per_image
+from vaebench.cli import main as command_line
 from vaebench.core import results
 from vaebench.report import write
+from vaebench.runs import per_image
 
 WAYS = {"baseline/pixel-average", "baseline/laplacian-pyramid", "baseline/fourier-mix"}
 PAIRS = 40

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vaebench import compute, trials
+from vaebench.core.distributed import ALONE
 from vaebench.core.errors import UserError
-from vaebench.distribution import ALONE
+from vaebench.training import autotune, compute
 
 RATES = {"fp32/1": 100.0, "fp32/2": 180.0, "bf16/1": 250.0, "bf16/2": 90.0, "bf16/1/contiguous": 240.0}
 
@@ -20,7 +20,7 @@ def machine_of(monkeypatch):
     """
 
     def set_to(rates):
-        monkeypatch.setattr(trials, "measure", lambda device: dict(rates))
+        monkeypatch.setattr(autotune, "measure", lambda device: dict(rates))
         monkeypatch.setattr(compute, "cores", lambda: 2)
 
     set_to(RATES)

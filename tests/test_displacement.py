@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import displacement as module
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.places import cache_dir
+from vaebench.core.paths import cache_dir
 from vaebench.datasets.toyface.attributes import draw_attributes
 from vaebench.datasets.toyface.drawing import draw_face
-from vaebench.displacement import CONDITIONS, UNTOUCHED, Displacement, displaced, faces_out_of_place
+from vaebench.metrics.functional import face_displacement as module
+from vaebench.metrics.functional.face_displacement import (
+    CONDITIONS,
+    UNTOUCHED,
+    Displacement,
+    displaced,
+    faces_out_of_place,
+)
 
 WAYS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # right, left, down, up
 

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from vaebench.core import seeding
+from vaebench.core.distributed import ALONE, Group, joined
 from vaebench.core.errors import Elsewhere, UserError
-from vaebench.distribution import ALONE, Group, joined
-from vaebench.feed import Feed
-from vaebench.history import read as read_history
-from vaebench.record import RunFolder
-from vaebench.runs import open_dataset
-from vaebench.selection import runs_to_measure
+from vaebench.evaluation.run_selection import runs_to_measure
+from vaebench.runs.history import read as read_history
+from vaebench.runs.recipes import open_dataset
+from vaebench.runs.record import RunFolder
+from vaebench.training.batches import Feed
 
 HERE = Path(__file__).resolve().parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--rdzv-backend", "c10d"]

@@ -4,11 +4,11 @@ import csv
 
 import pytest
 
-from vaebench import features
 from vaebench.core import results
 from vaebench.core.context import FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.places import cache_dir, runs_dir
+from vaebench.core.paths import cache_dir, runs_dir
+from vaebench.evaluation import features
 from vaebench.report import write
 
 NAMES = "blur,fcd,svm_accuracy,svm_lift,memorisation,diversity,training_steps,peak_memory,interpolation_smoothness"

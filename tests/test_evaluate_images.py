@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from vaebench import per_image
 from vaebench.core import results
-from vaebench.core.places import runs_dir
+from vaebench.core.paths import runs_dir
 from vaebench.datasets.digits import Digits
 from vaebench.report import write
+from vaebench.runs import per_image
 
 
 @pytest.fixture(scope="module")

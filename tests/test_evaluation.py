@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaebench import evaluation, subjects
 from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.facts import TrainingFacts
 from vaebench.core.metric import EvalBatch, Metric, Need, PerImage, Score
 from vaebench.core.model import Autoencoder, GenerativeModel
+from vaebench.core.training_facts import TrainingFacts
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.protocol import Protocol
 from vaebench.metrics import reconstruction, sharpness
-from vaebench.protocol import Protocol
 
 N, SAMPLES = 40, 30
 FACTS = TrainingFacts(parameters=7, images_per_second=100.0, seconds=2.0, steps=3)
@@ -75,15 +75,15 @@ def subject_of(model, metrics, *, data=None, seed=0):
     needs = Need(0)
     for metric in metrics:
         needs |= metric.needs
-    context = subjects.context_of(model, Context(training=FACTS), "cpu")
-    return subjects.of_model(
+    context = sources.context_of(model, Context(training=FACTS), "cpu")
+    return sources.of_model(
         model, data or dataset(), needs=needs, samples=SAMPLES, seed=seed, device="cpu", context=context
     )
 
 
 def scores_of(model, metrics=None, **options):
     metrics = Protocol(metrics=NAMES).build() if metrics is None else metrics
-    measured = evaluation.measure(metrics, subject_of(model, metrics, **options))
+    measured = evaluator.measure(metrics, subject_of(model, metrics, **options))
     return {(metric.name, metric.protocol): score for metric, score in measured}
 
 
@@ -112,7 +112,7 @@ class Witness(Metric):
 
 
 def test_every_model_call_serves_all_metrics(monkeypatch):
-    monkeypatch.setattr(subjects, "BATCH", 16)
+    monkeypatch.setattr(sources, "BATCH", 16)
     model = Coder()
     scores = scores_of(model)
     assert all(score.value is not None for score in scores.values())
@@ -159,7 +159,7 @@ def test_attributes_of_a_dataset_without_any_are_missing():
 @pytest.mark.parametrize("size", [1, 7, 500])
 def test_scores_do_not_depend_on_batch_size(monkeypatch, size):
     expected = scores_of(Coder())
-    monkeypatch.setattr(subjects, "BATCH", size)
+    monkeypatch.setattr(sources, "BATCH", size)
     found = scores_of(Coder())
     assert found.keys() == expected.keys()
     for key, score in found.items():
@@ -221,7 +221,7 @@ def test_a_refusing_metric_is_left_out_and_the_others_go_on():
 
 
 def test_a_metric_may_refuse_on_a_later_batch(monkeypatch):
-    monkeypatch.setattr(subjects, "BATCH", 15)
+    monkeypatch.setattr(sources, "BATCH", 15)
     sizes = []
 
     def refuse_last(batch):
@@ -278,17 +278,17 @@ def test_errors_that_are_no_refusals_are_not_swallowed():
     ],
 )
 def test_a_metric_is_fed_the_batches_it_needs(monkeypatch, needs, rows):
-    monkeypatch.setattr(subjects, "BATCH", 16)
+    monkeypatch.setattr(sources, "BATCH", 16)
     witness, everything = Witness(needs), Witness(Need.REAL | Need.SAMPLE | Need.DRAW)
-    evaluation.measure([witness, everything], subject_of(Coder(), [witness, everything]))
+    evaluator.measure([witness, everything], subject_of(Coder(), [witness, everything]))
     assert {name: witness.rows[name] for name in rows} == rows
 
 
 def test_images_made_elsewhere_as_pairs():
     data = dataset()
     images = to_float(data.images).flip(0)
-    measured = evaluation.measure(
-        Protocol(metrics=NAMES).build(), subjects.of_images(images, data, kind=Need.RECONSTRUCTION, paired=True)
+    measured = evaluator.measure(
+        Protocol(metrics=NAMES).build(), sources.of_images(images, data, kind=Need.RECONSTRUCTION, paired=True)
     )
     scores = {(metric.name, metric.protocol): score for metric, score in measured}
     known = {name for (name, _), score in scores.items() if score.value is not None}
@@ -302,8 +302,8 @@ def test_images_made_elsewhere_as_pairs():
     ("kind", "protocol"), [(Need.RECONSTRUCTION, "recon"), (Need.SAMPLE, "samples")], ids=["recon", "samples"]
 )
 def test_images_made_elsewhere_without_pairs(kind, protocol):
-    measured = evaluation.measure(
-        Protocol(metrics=NAMES).build(), subjects.of_images(dataset().images, dataset(), kind=kind, paired=False)
+    measured = evaluator.measure(
+        Protocol(metrics=NAMES).build(), sources.of_images(dataset().images, dataset(), kind=kind, paired=False)
     )
     assert [(m.name, m.protocol) for m, score in measured if score.value is not None] == [("blur", protocol)]
     notes = {metric.name: score.note for metric, score in measured}
@@ -329,15 +329,15 @@ def test_samples_made_elsewhere_are_measured_against_the_real_images_as_a_whole(
             return Score(value=1.0, n=sum(seen.values()))
 
     images = dataset().images
-    evaluation.measure([Both()], subjects.of_images(images[:3], dataset(), kind=Need.SAMPLE, paired=False))
+    evaluator.measure([Both()], sources.of_images(images[:3], dataset(), kind=Need.SAMPLE, paired=False))
     assert seen == {"real": len(images), "sample": 3}
 
 
 def test_bytes_and_floats_measure_the_same():
     data = dataset()
     scores = [
-        evaluation.measure(
-            Protocol(metrics=("blur",)).build()[:1], subjects.of_images(images, data, kind=kind, paired=False)
+        evaluator.measure(
+            Protocol(metrics=("blur",)).build()[:1], sources.of_images(images, data, kind=kind, paired=False)
         )[0][1]
         for images in (data.images, to_float(data.images))
         for kind in [Need.RECONSTRUCTION]
@@ -346,7 +346,7 @@ def test_bytes_and_floats_measure_the_same():
 
 
 def test_real_images_stand_in_for_both_kinds():
-    measured = evaluation.measure(Protocol(metrics=("blur",)).build(), subjects.of_real(dataset()))
+    measured = evaluator.measure(Protocol(metrics=("blur",)).build(), sources.of_real(dataset()))
     (_, recon), (_, samples) = measured
     assert torch.equal(recon.per_image, samples.per_image)
     assert recon.n == N
@@ -367,8 +367,8 @@ def test_memory_does_not_grow_with_the_number_of_batches():
             yield EvalBatch(real=images, reconstruction=images.flip(0))
 
     metrics = [*reconstruction.mse(), *sharpness.blur()]
-    ((_, score), *_) = evaluation.measure(
-        metrics, subjects.Subject(provides=Need.REAL | Need.RECONSTRUCTION, batches=batches())
+    ((_, score), *_) = evaluator.measure(
+        metrics, sources.Subject(provides=Need.REAL | Need.RECONSTRUCTION, batches=batches())
     )
     assert score.n == 320 * 64
     assert max(held[160:]) < max(held[:160]) + 200  # MiB; 1,000 more where nothing is given back

@@ -5,13 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from vaebench import external
 from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.datasets.digits import Digits
-from vaebench.external import External, evaluate_external, load_images
-from vaebench.features import Networks
-from vaebench.protocol import Protocol
+from vaebench.evaluation import external
+from vaebench.evaluation.external import External, evaluate_external, load_images
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.protocol import Protocol
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
 GREY = PIXELS[..., 0]

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import faces
 from vaebench.core.errors import UserError
+from vaebench.datasets.images import face_detection
+from vaebench.datasets.images.face_detection import Cascade, Face, YuNet, aligned, measure_framing, sighted
 from vaebench.datasets.toyface.attributes import attribute_names, draw_attributes
 from vaebench.datasets.toyface.canvas import NECK
 from vaebench.datasets.toyface.drawing import SEED, draw_face
 from vaebench.datasets.toyface.features import EYE_HEIGHT, EYE_OFF
 from vaebench.datasets.toyface.person import Person, chances
-from vaebench.faces import Cascade, Face, YuNet, aligned, measure_framing, sighted
 
 COUNT = 40
 ATTRIBUTES = draw_attributes(range(COUNT))
@@ -168,7 +168,7 @@ def test_boxes_about_the_same_middle_are_one_face():
     sure = Face(left=10, top=10, side=50, score=9)
     inner = Face(left=22, top=20, side=25, score=3)
     other = Face(left=200, top=10, side=40, score=1)
-    assert faces._apart([other, inner, sure]) == [sure, other]
+    assert face_detection._apart([other, inner, sure]) == [sure, other]
 
 
 def test_a_missing_or_unreadable_yunet_is_said(tmp_path, capfd):

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vaebench.acceleration import build_optimizer, can_be_captured
-from vaebench.compute import Compute
 from vaebench.core.model import Batch
-from vaebench.feed import Feed
-from vaebench.record import RunFolder
-from vaebench.runs import build_model, find_recipe, open_dataset
-from vaebench.training import Plan, train
+from vaebench.runs.recipes import build_model, find_recipe, open_dataset
+from vaebench.runs.record import RunFolder
+from vaebench.training.acceleration import build_optimizer, can_be_captured
+from vaebench.training.batches import Feed
+from vaebench.training.compute import Compute
+from vaebench.training.loop import Plan, train
 
 STEPS, BATCH = 50, 8
 PLAIN = Compute(device="cpu", precision="fp32", channels_last=False, compile=False, threads=1)

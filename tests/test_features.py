@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from vaebench import extraction, features, growing
 from vaebench.core.context import FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
-from vaebench.extraction import Pace, pooled_features
-from vaebench.features import KeptFeatures, Networks
+from vaebench.evaluation import feature_extraction, features, resumable_rows
+from vaebench.evaluation.feature_extraction import Pace, pooled_features
+from vaebench.evaluation.features import KeptFeatures, Networks
 
 N, SPACE, PIXELS = 83, FeatureSpace("tiny", "one"), FeatureSpace("pixels")
 
@@ -55,7 +55,7 @@ def _small(monkeypatch):
     """Batches of 4, in chunks of 16; states are saved at once."""
     monkeypatch.setattr(features, "BATCH", 4)
     monkeypatch.setattr(features, "CHUNK", 16)
-    monkeypatch.setattr(growing, "SAVED_EVERY", 0.0)
+    monkeypatch.setattr(resumable_rows, "SAVED_EVERY", 0.0)
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(extraction.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(feature_extraction.time, "monotonic", lambda: self.now)
 
 
 def messages(caplog):

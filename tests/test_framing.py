@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vaebench.datasets import celeba
-from vaebench.framing import Framing, cropped
+from vaebench.datasets.images.cropping import Framing, cropped
 
 FRAMING = Framing(left=0.2, top=0.25, side=0.6, left_eye=(0.38, 0.45), right_eye=(0.62, 0.43), aspect=1.0)
 

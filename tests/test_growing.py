@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import growing
 from vaebench.core.errors import UserError
-from vaebench.growing import GrowingRows, join_rows, npy_header, read_rows
+from vaebench.evaluation import resumable_rows
+from vaebench.evaluation.resumable_rows import GrowingRows, join_rows, npy_header, read_rows
 
 ROWS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(autouse=True)
 def _saved_at_once(monkeypatch):
-    monkeypatch.setattr(growing, "SAVED_EVERY", 0.0)
+    monkeypatch.setattr(resumable_rows, "SAVED_EVERY", 0.0)
 
 
 def stopped(path, at=12, key="mine", n=20):
@@ -79,7 +79,7 @@ def test_a_kill_costs_what_was_not_saved(tmp_path, monkeypatch):
     path = tmp_path / "rows.npy"
     killed = GrowingRows(path, "mine", 20)  # and never left: no exit is run
     killed.add(ROWS[:5])
-    monkeypatch.setattr(growing, "SAVED_EVERY", 1e9)
+    monkeypatch.setattr(resumable_rows, "SAVED_EVERY", 1e9)
     killed.add(ROWS[5:11])
     killed._file.close()  # the system may or may not have written these
     assert finished(path) == 5
@@ -87,7 +87,7 @@ def test_a_kill_costs_what_was_not_saved(tmp_path, monkeypatch):
 
 
 def test_states_are_saved_no_more_often_than_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(growing, "SAVED_EVERY", 1e9)
+    monkeypatch.setattr(resumable_rows, "SAVED_EVERY", 1e9)
     with GrowingRows(tmp_path / "rows.npy", "mine", 20) as file:
         file.add(ROWS[:5])
         assert names(tmp_path) == ["rows.npy.unfinished"]
@@ -173,7 +173,7 @@ def test_a_disk_that_takes_no_more_is_said_in_one_line(where, tmp_path, monkeypa
         with pytest.raises(UserError, match=r"cannot write .*rows\.npy \(Is a directory\)"):
             GrowingRows(path, "mine", 20)
         return
-    monkeypatch.setattr(growing.os, "fsync", full)
+    monkeypatch.setattr(resumable_rows.os, "fsync", full)
     with pytest.raises(UserError, match=r"rows\.npy.*\(No space left on device\): free some space") as caught:
         finished(path)
     assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from vaebench.interrupts import SIGNALS, Stopped, asked, noted, raising
+from vaebench.core.interrupts import SIGNALS, Stopped, asked, noted, raising
 
 pytestmark = pytest.mark.usefixtures("defaults_known")
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from vaebench.cli.job_queue import train_at_once
 from vaebench.core.errors import Interrupted
-from vaebench.core.places import exclusive, runs_dir
-from vaebench.record import RunFolder
-from vaebench.workflow import train_at_once
+from vaebench.core.files import exclusive
+from vaebench.core.paths import runs_dir
+from vaebench.runs.record import RunFolder
 
 pytestmark = pytest.mark.usefixtures("defaults_known")
 

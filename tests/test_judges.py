@@ -7,15 +7,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vaebench import judges
 from vaebench.core.context import FeatureSpace
 from vaebench.core.dataset import DatasetSource, ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.places import cache_dir, sha256_of
-from vaebench.features import Networks
-from vaebench.judges import attribute_network, judge_network, judge_of
-from vaebench.perceptual import toyfaces_cnn
-from vaebench.surroundings import Surroundings
+from vaebench.core.files import sha256_of
+from vaebench.core.paths import cache_dir
+from vaebench.evaluation import judges
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.judges import judge_network, judge_of
+from vaebench.evaluation.split_context import Surroundings
+from vaebench.perceptual import attribute_cnn, toyfaces_cnn
+from vaebench.perceptual.attribute_cnn import attribute_network
 
 NAMES = ("Bright", "High", "Wide")
 SIZES = {"train": 600, "test": 300}
@@ -57,7 +59,7 @@ class Bars(DatasetSource):
 def trainings(monkeypatch):
     """Names of the data that judges were trained on; each training is a short one."""
     seen = []
-    real = judges.fit
+    real = attribute_cnn.fit
 
     def counted(network, data, epochs, say):
         seen.append((data.name, epochs))
@@ -186,7 +188,7 @@ def test_it_is_the_shipped_networks_kind():
 def test_filters_begin_centred_and_of_one_size():
     data = made(side=32)
     network = nn.Sequential(attribute_network(1, 32, 3))
-    judges.begin(network, data.images[:200])
+    attribute_cnn.begin(network, data.images[:200])
     hidden = to_float(data.images[:200])
     for stage in list(network)[:-1]:
         for layer in stage:

@@ -6,19 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import latents as module
 from vaebench.core.errors import UserError
-from vaebench.latents import (
-    EXAMPLES,
-    FEWEST,
-    AttributeVector,
-    Familiar,
-    Strangeness,
-    attribute_vector,
-    line,
-    position_of,
-    squared_errors,
-)
+from vaebench.core.interpolation import line
+from vaebench.metrics.probes import novelty
+from vaebench.metrics.probes.attribute_vectors import EXAMPLES, FEWEST, AttributeVector, attribute_vector, position_of
+from vaebench.metrics.probes.novelty import Familiar, Strangeness, squared_errors
 
 NAMES = ("Bald", "Smiling", "Eyeglasses")
 
@@ -212,13 +204,13 @@ def test_shares_rise_with_the_value(levels):
     known = torch.randint(0, levels, (500,), generator=draw) * (3.0 / levels)
     quantiles = torch.quantile(known.double(), torch.linspace(0, 1, 1_001, dtype=torch.float64))
     values = torch.linspace(-0.5, 4.5, 3_001, dtype=torch.float64)
-    shares = module._share_below(quantiles, values)
+    shares = novelty._share_below(quantiles, values)
     assert (shares.diff() >= 0).all()
     assert shares[0] <= 0.001 and shares[-1] == 1
     middle = (quantiles[1:] + quantiles[:-1]) / 2
     lower = (known.double()[None] < middle[:, None]).double().mean(dim=1)
     upper = (known.double()[None] <= middle[:, None]).double().mean(dim=1)
-    found = module._share_below(quantiles, middle)
+    found = novelty._share_below(quantiles, middle)
     assert (found >= lower - 0.0035).all() and (found <= upper + 0.0035).all()
 
 

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vaebench import listing, trials
-from vaebench.builtins import KINDS
+from vaebench.cli import listing
+from vaebench.cli.listing import KINDS
 from vaebench.core import registry
+from vaebench.training import autotune
 
 MNIST = (
     "train-images-idx3-ubyte",
@@ -129,7 +130,7 @@ def test_list_as_a_table(plugins, cli):
 @pytest.fixture
 def doctor(cli, monkeypatch):
     """What the doctor says, a line a finding, with speeds that take no time to measure."""
-    monkeypatch.setattr(trials, "measured", lambda device: {"fp32/1": 100.0, "bf16/1": 50.0})
+    monkeypatch.setattr(autotune, "measured", lambda device: {"fp32/1": 100.0, "bf16/1": 50.0})
 
     def call():
         answer = cli(["doctor"])
@@ -193,7 +194,7 @@ def test_doctor_creates_no_folder(plugins, doctor, places):
 
 
 def test_doctor_says_which_place_cannot_be_written_to(plugins, doctor, monkeypatch):
-    monkeypatch.setattr("vaebench.doctor.os.access", lambda path, mode: False)
+    monkeypatch.setattr("vaebench.cli.doctor.os.access", lambda path, mode: False)
     line = line_with(doctor(), "VAEBENCH_RUNS:")
     assert line.endswith("cannot be written to: export VAEBENCH_RUNS=DIR")
 

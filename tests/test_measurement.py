@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import __version__, cli, per_image
+from vaebench import __version__
+from vaebench.cli import main
 from vaebench.core import results
-from vaebench.core.places import sha256_of
+from vaebench.core.files import sha256_of
 from vaebench.datasets.digits import Digits
-from vaebench.record import RunFolder
 from vaebench.report import write
+from vaebench.runs import per_image
+from vaebench.runs.record import RunFolder
 
 TRAIN = ["train", "vae-digits", "--precision", "fp32", "--threads", "1", "--device", "cpu"]
 METRICS = "active_units,blur,elbo,kl,mse,nll,parameters,psnr,ssim,throughput"  # the others have tests of their own
@@ -48,7 +50,7 @@ def vaebench(root: Path, arguments: list[str], *, figures: bool = False) -> None
             patch.setattr(write, "draw_all", lambda measured, folder: {})
         patch.setattr(sys, "argv", ["vaebench", *arguments])
         with pytest.raises(SystemExit) as stopped:
-            cli.main([*arguments, *reports])
+            main.main([*arguments, *reports])
     assert stopped.value.code == 0
 
 

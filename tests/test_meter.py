@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from vaebench.core.distributed import Group
 from vaebench.core.errors import Elsewhere, UserError
-from vaebench.distribution import Group
-from vaebench.meter import Meter, Terms
+from vaebench.training.loss_log import Meter, Terms
 
 
 def meter(start: int = 0) -> Meter:

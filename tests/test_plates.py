@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 from PIL import Image
 
-from vaebench.plates import Plate, folder_of, read_plates, save_plate
+from vaebench.runs.study_figures import Plate, folder_of, read_plates, save_plate
 
 PLATE = Plate(
     name="blend",

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from vaebench.history import Progress
-from vaebench.progress import shown
+from vaebench.cli.progress import shown
+from vaebench.runs.history import Progress
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from functools import partial
 
-from vaebench import workflow
-from vaebench.jobs import Job
+from vaebench.cli import quickstart
+from vaebench.training.job import Job
 
 
 def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(workflow, "DIGITS", replace(workflow.DIGITS, samples=60))
-    monkeypatch.setattr(workflow, "Job", partial(Job, steps=3))
+    monkeypatch.setattr(quickstart, "DIGITS", replace(quickstart.DIGITS, samples=60))
+    monkeypatch.setattr(quickstart, "Job", partial(Job, steps=3))
     first = cli(["quickstart", "--out", tmp_path / "reports"])
     assert first.code == 0, first.err
     header = next(line for line in first.out.splitlines() if line.startswith("metric "))
@@ -26,4 +26,4 @@ def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, m
 
 
 def test_faces_has_the_same_families():
-    assert workflow.FACES.recipes == ["vae-toyfaces", "dfcvae-toyfaces", "dcgan-toyfaces", "vaewgan-toyfaces"]
+    assert quickstart.FACES.recipes == ["vae-toyfaces", "dfcvae-toyfaces", "dcgan-toyfaces", "vaewgan-toyfaces"]

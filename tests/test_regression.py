@@ -9,9 +9,9 @@ from scipy import special, stats
 
 from vaebench.core.errors import UserError
 from vaebench.core.margin import read_margin
-from vaebench.regression.gate import check
-from vaebench.regression.interval import Side, decide, half_width, needed, spread, t_quantile
-from vaebench.regression.table import read_table
+from vaebench.report.gate.gate import check
+from vaebench.report.gate.interval import Side, decide, half_width, needed, spread, t_quantile
+from vaebench.report.gate.table import read_table
 
 ROW = {
     "dataset": "digits",

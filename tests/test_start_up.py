@@ -16,7 +16,7 @@ import vaebench.cli
 said = io.StringIO()
 if arguments is not None:
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-        vaebench.cli.main(arguments)
+        vaebench.cli.main.main(arguments)
 print(json.dumps([sorted({name.partition(".")[0] for name in sys.modules}), said.getvalue()]))
 """
 

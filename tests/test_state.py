@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vaebench import state
 from vaebench.core.errors import UserError
-from vaebench.state import Position, Saver, load_state
+from vaebench.training import checkpoint
+from vaebench.training.checkpoint import Position, Saver, load_state
 
 
 def parts(fused: bool = False):
@@ -36,8 +36,8 @@ def _rng(global_rng_untouched):
 def test_what_is_saved_is_the_state_at_that_moment(tmp_path, monkeypatch):
     """The training goes on while the file is written, and must not be seen in it."""
     go = threading.Event()
-    write = state.write_tensors
-    monkeypatch.setattr(state, "write_tensors", lambda *given: (go.wait(30), write(*given)))
+    write = checkpoint.write_tensors
+    monkeypatch.setattr(checkpoint, "write_tensors", lambda *given: (go.wait(30), write(*given)))
     module, optimizer = parts()
     with Saver(tmp_path / "state", {"m": module}, [optimizer], every=9) as saver:
         then = stepped(module, optimizer)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaebench import cli as command_line
+from vaebench.cli import main as command_line
 from vaebench.core.results import read
 
 PLAIN = ["--precision", "fp32", "--threads", "1"]
@@ -17,7 +17,7 @@ EVALUATE = ["--metrics", "blur,mse", "--samples", "16"]
 RECIPE = """
 from pathlib import Path
 Path({marker!r}).write_text("run")
-from vaebench.builtins import RECIPES
+from vaebench.models import RECIPES
 from dataclasses import replace
 
 def mine():
@@ -167,7 +167,7 @@ def test_what_was_trained_here_from_a_file_is_evaluated_until_the_file_changes(h
 )
 def test_a_recipe_has_a_name_that_can_be_a_folder(home, cli, name):
     (home / "work" / "bad.py").write_text(
-        "from dataclasses import replace\nfrom vaebench.builtins import RECIPES\n"
+        "from dataclasses import replace\nfrom vaebench.models import RECIPES\n"
         f"def bad():\n    return replace(RECIPES.get('vae-digits')(), name={name!r})\n"
     )
     answer = cli(["train", "./bad.py:bad", "--steps", "2", *PLAIN])

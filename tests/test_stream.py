@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from vaebench.stream import Stream
+from vaebench.training.streaming import Stream
 
 IMAGES = torch.arange(40 * 2 * 3 * 3, dtype=torch.int64).remainder(251).to(torch.uint8).view(40, 2, 3, 3)
 

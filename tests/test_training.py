@@ -16,15 +16,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vaebench.compute import Compute
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
-from vaebench.feed import Feed
-from vaebench.history import read as read_history
-from vaebench.record import RunFolder
-from vaebench.runs import build_model, find_recipe
-from vaebench.training import Plan, check_optimisers, train
+from vaebench.runs.history import read as read_history
+from vaebench.runs.recipes import build_model, find_recipe
+from vaebench.runs.record import RunFolder
+from vaebench.training.batches import Feed
+from vaebench.training.compute import Compute
+from vaebench.training.loop import Plan, check_optimisers, train
 
 pytestmark = pytest.mark.usefixtures("defaults_known")
 
@@ -185,7 +185,7 @@ def test_a_term_that_begins_late_has_its_own_column_and_mean(tmp_path):
 
 
 def test_who_watches_is_shown_progress_between_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("vaebench.meter.SHOW_EVERY", 0.0)
+    monkeypatch.setattr("vaebench.training.loss_log.SHOW_EVERY", 0.0)
     seen: list[int] = []
     train(
         Duel(),

@@ -8,34 +8,35 @@ import time
 import pytest
 import torch
 
-from vaebench import trials
-from vaebench.core.places import cache_dir
-from vaebench.core.processors import cores
-from vaebench.memory import keep_freed_memory
-from vaebench.trials import Trial
+from vaebench.core import machine
+from vaebench.core.memory import keep_freed_memory
+from vaebench.core.paths import cache_dir
+from vaebench.core.processes import cores
+from vaebench.training import autotune
+from vaebench.training.autotune import Trial
 
 RATES = {"fp32/1": 100.0, "bf16/1": 250.0}
 
 
 def test_a_machine_is_measured_once(monkeypatch):
-    monkeypatch.setattr(trials, "measure", lambda device: dict(RATES))
-    assert trials.measured("cpu") == RATES
-    monkeypatch.setattr(trials, "measure", lambda device: pytest.fail("measured again"))
-    assert trials.measured("cpu") == RATES
+    monkeypatch.setattr(autotune, "measure", lambda device: dict(RATES))
+    assert autotune.measured("cpu") == RATES
+    monkeypatch.setattr(autotune, "measure", lambda device: pytest.fail("measured again"))
+    assert autotune.measured("cpu") == RATES
     kept = json.loads((cache_dir() / "compute.json").read_text())
-    assert kept == {trials.machine("cpu"): RATES}
+    assert kept == {machine.machine("cpu"): RATES}
 
 
 def test_a_damaged_cache_is_measured_anew(monkeypatch):
-    monkeypatch.setattr(trials, "measure", lambda device: dict(RATES))
+    monkeypatch.setattr(autotune, "measure", lambda device: dict(RATES))
     cache_dir().mkdir(parents=True)
     (cache_dir() / "compute.json").write_text("{")
-    assert trials.measured("cpu") == RATES
+    assert autotune.measured("cpu") == RATES
 
 
 def test_every_setting_is_tried_and_threads_and_global_generator_are_left_alone():
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    tried = [Trial.parse(name) for name in trials.measure("cpu")]
+    tried = [Trial.parse(name) for name in autotune.measure("cpu")]
     assert {trial.precision for trial in tried} == {"fp32", "bf16"}
     assert {trial.threads for trial in tried} == {1, cores()}
     assert sum(not trial.channels_last for trial in tried) == 1
@@ -54,12 +55,12 @@ def test_a_setting_without_hope_is_not_tried_to_the_end(monkeypatch):
             return self.network(images).chunk(2, dim=-1)
 
     taken: list[None] = []
-    monkeypatch.setattr(trials, "digit_encoder", Slow)
-    for best, steps in ((0.0, trials.STEPS), (1.0, trials.STEPS), (1e6, trials.UNCOUNTED)):
+    monkeypatch.setattr(autotune, "digit_encoder", Slow)
+    for best, steps in ((0.0, autotune.STEPS), (1.0, autotune.STEPS), (1e6, autotune.UNCOUNTED)):
         taken.clear()
-        rate = trials._rate("cpu", Trial("fp32", 1), best)
+        rate = autotune._rate("cpu", Trial("fp32", 1), best)
         assert len(taken) == steps
-        assert 0 < rate < trials.BATCH / 0.02
+        assert 0 < rate < autotune.BATCH / 0.02
 
 
 def test_processes_that_start_at_once_choose_alike(tmp_path):

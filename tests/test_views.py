@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaebench.views import VIEWS
+from vaebench.evaluation.views import VIEWS
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import vitals
-from vaebench.history import Progress
+from vaebench.runs.history import Progress
+from vaebench.training import gan_diagnostics
 
 
 def faces(n: int = 32, channels: int = 3, seed: int = 0) -> torch.Tensor:
@@ -18,28 +18,35 @@ def test_diversity_is_the_ratio_of_mean_pairwise_distances():
         np.mean([np.linalg.norm(a - b) for i, a in enumerate(flat) for b in flat[:i]])
         for flat in (samples.flatten(1).numpy(), real.flatten(1).numpy())
     ]
-    assert vitals.of_samples(samples, real)[vitals.DIVERSITY] == pytest.approx(pairs[0] / pairs[1], rel=1e-5)
+    assert gan_diagnostics.of_samples(samples, real)[gan_diagnostics.DIVERSITY] == pytest.approx(
+        pairs[0] / pairs[1], rel=1e-5
+    )
 
 
 def test_the_data_are_as_diverse_as_themselves_and_copies_have_no_diversity():
     real = faces()
-    assert vitals.of_samples(real, real) == {vitals.DIVERSITY: pytest.approx(1), vitals.COLOUR_CAST: pytest.approx(0)}
-    assert vitals.of_samples(real[:1].expand(32, -1, -1, -1), real)[vitals.DIVERSITY] == 0
+    assert gan_diagnostics.of_samples(real, real) == {
+        gan_diagnostics.DIVERSITY: pytest.approx(1),
+        gan_diagnostics.COLOUR_CAST: pytest.approx(0),
+    }
+    assert gan_diagnostics.of_samples(real[:1].expand(32, -1, -1, -1), real)[gan_diagnostics.DIVERSITY] == 0
 
 
 def test_a_cast_is_one_channel_s_and_brightness_is_none():
     real = faces() * 0.5
     green = real.clone()
     green[:, 1] += 0.3
-    assert vitals.of_samples(green, real)[vitals.COLOUR_CAST] == pytest.approx(0.2, abs=1e-5)  # 0.3 less their mean
-    assert vitals.of_samples(real + 0.3, real)[vitals.COLOUR_CAST] == pytest.approx(0, abs=1e-6)
-    assert vitals.COLOUR_CAST not in vitals.of_samples(faces(channels=1), faces(channels=1))
+    assert gan_diagnostics.of_samples(green, real)[gan_diagnostics.COLOUR_CAST] == pytest.approx(
+        0.2, abs=1e-5
+    )  # 0.3 less their mean
+    assert gan_diagnostics.of_samples(real + 0.3, real)[gan_diagnostics.COLOUR_CAST] == pytest.approx(0, abs=1e-6)
+    assert gan_diagnostics.COLOUR_CAST not in gan_diagnostics.of_samples(faces(channels=1), faces(channels=1))
 
 
 def test_few_images_will_do():
-    found = vitals.of_samples(faces(32), faces(3, seed=2))
-    assert 0.5 < found[vitals.DIVERSITY] < 2 and abs(found[vitals.COLOUR_CAST]) < 0.1
-    assert vitals.of_samples(faces(1), faces(1))[vitals.DIVERSITY] == 0
+    found = gan_diagnostics.of_samples(faces(32), faces(3, seed=2))
+    assert 0.5 < found[gan_diagnostics.DIVERSITY] < 2 and abs(found[gan_diagnostics.COLOUR_CAST]) < 0.1
+    assert gan_diagnostics.of_samples(faces(1), faces(1))[gan_diagnostics.DIVERSITY] == 0
 
 
 def history(**terms: list[float]) -> list[Progress]:
@@ -73,7 +80,7 @@ def healthy(n: int = 30) -> dict[str, list[float]]:
 
 
 def test_a_healthy_game_gives_no_warning():
-    assert vitals.log_text(history(**healthy()), DISCRIMINATOR) == ""
+    assert gan_diagnostics.log_text(history(**healthy()), DISCRIMINATOR) == ""
 
 
 @pytest.mark.parametrize(
@@ -102,27 +109,27 @@ def test_a_healthy_game_gives_no_warning():
     ],
 )
 def test_each_failure_is_warned_of_once_with_its_number(change, words):
-    lines = vitals.log_text(history(**{**healthy(), **change}), DISCRIMINATOR).splitlines()
+    lines = gan_diagnostics.log_text(history(**{**healthy(), **change}), DISCRIMINATOR).splitlines()
     assert len(lines) == 1 and lines[0].startswith(words), lines
 
 
 def test_the_first_rows_of_a_healthy_training_are_no_collapse():
     """Untrained generators draw one picture; that they do not yet vary says nothing."""
     rising = [0.2, 0.4, 0.5, 0.8, 0.9, 0.95]
-    assert vitals.log_text(history(samples__diversity=rising), {}) == ""
+    assert gan_diagnostics.log_text(history(samples__diversity=rising), {}) == ""
     stuck = [0.2] * 8
-    assert vitals.log_text(history(samples__diversity=stuck), {}).startswith("step 600: mode collapse?")
+    assert gan_diagnostics.log_text(history(samples__diversity=stuck), {}).startswith("step 600: mode collapse?")
     fallen = [0.2, 0.9, 0.4]
-    assert vitals.log_text(history(samples__diversity=fallen), {}).startswith("step 300: mode collapse?")
+    assert gan_diagnostics.log_text(history(samples__diversity=fallen), {}).startswith("step 300: mode collapse?")
 
 
 def test_a_warning_comes_again_after_the_condition_has_gone():
     diversity = [0.9] * 5 + [0.2] * 5 + [0.9] * 5 + [0.2] * 5
-    lines = vitals.log_text(history(samples__diversity=diversity), {}).splitlines()
+    lines = gan_diagnostics.log_text(history(samples__diversity=diversity), {}).splitlines()
     assert len(lines) == 2 and [line.split(":")[0] for line in lines] == ["step 600", "step 1600"]
 
 
 def test_a_critic_s_losses_do_not_saturate():
     """Wasserstein distances have no zero to sink to: only a discriminator's cross-entropy saturates."""
     rows = history(critic__real=[-0.01] * 30, critic__fake=[0.02] * 30)
-    assert vitals.log_text(rows, {"critic": "critic"}) == ""
+    assert gan_diagnostics.log_text(rows, {"critic": "critic"}) == ""

@@ -20,22 +20,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaebench import history, subjects
-from vaebench.accumulators import pack, unpack
-from vaebench.checkpoints import load_weights, save_weights
-from vaebench.compute import Compute
 from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import Interrupted, UserError
-from vaebench.core.facts import TrainingFacts
 from vaebench.core.margin import read_margin
 from vaebench.core.metric import EvalBatch, Metric, Need, Score
 from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
-from vaebench.record import RunFolder
-from vaebench.runs import build_model
-from vaebench.training import Plan, train
+from vaebench.core.training_facts import TrainingFacts
+from vaebench.evaluation import sources
+from vaebench.evaluation.accumulator_transfer import pack, unpack
+from vaebench.runs import history
+from vaebench.runs.recipes import build_model
+from vaebench.runs.record import RunFolder
+from vaebench.runs.weights import load_weights, save_weights
+from vaebench.training.compute import Compute
+from vaebench.training.loop import Plan, train
 
 # as trainings run by default on a CPU; contiguous weights under plain optimisers hide what a resume may mix up
 _COMPUTE = Compute(device="cpu", precision="fp32", channels_last=True, compile=False, threads=1, fused=True)
@@ -176,7 +177,7 @@ def check_metric(
         assert metric.name and metric.unit and metric.protocol, f"{metric}: name, unit and protocol must be declared"
         assert metric.direction in ("higher", "lower", "target"), f"{metric.name}: direction {metric.direction!r}"
         read_margin(metric.margin, metric.name)
-        (batch,) = subjects.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
+        (batch,) = sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
         batch = replace(batch, **_more(batch.real, n))
         fresh = partial(_built, build, position)
         one = _taken(fresh, [batch], data)

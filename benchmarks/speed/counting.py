@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaebench.compute import Compute
 from vaebench.core.dataset import to_float
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step
+from vaebench.training.compute import Compute
 
 Storages = dict[int, Tensor]
 # the counter says which module an operation belongs to, by hooks that a gradient of a gradient cannot have

@@ -40,17 +40,17 @@ from safetensors.torch import save_file
 from shared import answer, in_turns, inception_shapes, random_inception, versions
 from torch import Tensor
 
-from vaebench import evaluation, subjects
 from vaebench.core.dataset import ImageDataset
+from vaebench.core.machine import machine
+from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Need
-from vaebench.core.processors import cores
-from vaebench.core.weight_files import find_weights, read_tensors
-from vaebench.features import Networks
-from vaebench.memory import keep_freed_memory
+from vaebench.core.processes import cores
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics import fidelity
 from vaebench.perceptual.inception import EPSILON, PUBLISHED, STORED, TO_768
-from vaebench.surroundings import Surroundings
-from vaebench.trials import machine
+from vaebench.perceptual.weight_files import find_weights, read_tensors
 
 Answer = tuple[float, float, list[dict[str, float]]]
 
@@ -93,8 +93,8 @@ def vaebench_values(n: int, layer: int, scratch: Path, names: tuple[str, ...]) -
             *fidelity.recall(inception=layer),
         ]
         metrics = [metric for metric in built if metric.needs == Need.SAMPLE and metric.name in names]
-        subject = subjects.of_images(pictures(n, number), data, kind=Need.SAMPLE, paired=False, context=context)
-        yield {metric.name: score.value or 0.0 for metric, score in evaluation.measure(metrics, subject, networks)}
+        subject = sources.of_images(pictures(n, number), data, kind=Need.SAMPLE, paired=False, context=context)
+        yield {metric.name: score.value or 0.0 for metric, score in evaluator.measure(metrics, subject, networks)}
 
 
 ALL, FID = ("fid", "kid", "precision", "recall"), ("fid",)

@@ -21,16 +21,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaebench import evaluation, subjects
 from vaebench.core.context import PIXELS, FeatureSpace
 from vaebench.core.dataset import ImageDataset
+from vaebench.core.machine import machine
+from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Metric, Need
-from vaebench.core.processors import cores
-from vaebench.features import Networks
-from vaebench.memory import keep_freed_memory
+from vaebench.core.processes import cores
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics import fidelity
-from vaebench.surroundings import Surroundings
-from vaebench.trials import machine
 
 ASKED = {"fid": ("fid",), "fid+kid+precision/recall": ("fid", "kid", "precision", "recall")}
 
@@ -60,9 +60,9 @@ def run_one(name: str, n: int) -> None:
     real, made = pictures(n, 0), pictures(n, 1)
     data, networks = ImageDataset("made-up", "test", real, [str(row) for row in range(n)]), Networks()
     context = Surroundings(data, None, networks).context()
-    subject = subjects.of_images(made, data, kind=Need.SAMPLE, paired=False, context=context)
+    subject = sources.of_images(made, data, kind=Need.SAMPLE, paired=False, context=context)
     before, began = peak(), time.perf_counter()
-    scores = evaluation.measure(metrics(ASKED[name]), subject, networks)
+    scores = evaluator.measure(metrics(ASKED[name]), subject, networks)
     refused = [score.note for _, score in scores if score.value is None]
     assert not refused, refused
     print(json.dumps([before, peak(), time.perf_counter() - began]))

@@ -5,13 +5,12 @@
 
 The bare network gets ready 299 x 299 float images on the device, in the batch and memory layout that are fastest here
 (looked for first). Extraction is ``Networks.extract`` of 64 x 64 float images: checks, rounding to 8 bits, resizing,
-the network. The evaluation is ``vaebench.evaluation.measure`` of FID: a recipe's decoder makes the images, they are
-extracted, and the Fréchet distance and its error are computed; the real images' features are at hand, as in every
-evaluation but the first. The decoder alone is timed, too: on a CPU its work comes on top of the network's. All take
-turns in every round, the first two every 64 images, so that a busy machine slows them alike. Weights are those found
-through VAEBENCH_WEIGHTS, or random ones, which take as long. Prints median images/s, processor milliseconds an image
-(which a busy machine moves less), and ratios to the bare network round by round.
-"""
+the network. The evaluation is ``vaebench.evaluation.evaluator.measure`` of FID: a recipe's decoder makes the images,
+they are extracted, and the Fréchet distance and its error are computed; the real images' features are at hand, as in
+every evaluation but the first. The decoder alone is timed, too: on a CPU its work comes on top of the network's. All
+take turns in every round, the first two every 64 images, so that a busy machine slows them alike. Weights are those
+found through VAEBENCH_WEIGHTS, or random ones, which take as long. Prints median images/s, processor milliseconds an
+image (which a busy machine moves less), and ratios to the bare network round by round."""
 
 import argparse
 import copy
@@ -27,19 +26,19 @@ import torch
 from shared import dataset, pictures, random_weights
 from torch import Tensor, nn
 
-from vaebench import evaluation, subjects
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.machine import machine
+from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Need
-from vaebench.core.processors import cores
-from vaebench.core.weight_files import find_weights
-from vaebench.features import Networks
-from vaebench.memory import keep_freed_memory
+from vaebench.core.processes import cores
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics import fidelity
 from vaebench.perceptual.inception import PUBLISHED, STORED, TO_768
-from vaebench.runs import build_model, find_recipe
-from vaebench.surroundings import Surroundings
-from vaebench.trials import machine
+from vaebench.perceptual.weight_files import find_weights
+from vaebench.runs.recipes import build_model, find_recipe
 
 BARE, EXTRACTION, EVALUATION, DECODER = "bare network", "extraction", "evaluation, FID", "decoder alone"
 TURN = 64  # images
@@ -106,13 +105,13 @@ def evaluated(given: argparse.Namespace, networks: Networks, context: Context, d
     model.to(memory_format=torch.channels_last)  # as a run is opened
     options = {"needs": Need.SAMPLE, "samples": given.images, "seed": 0, "device": networks.device}
 
-    def made() -> subjects.Subject:
-        within = subjects.context_of(model, context, networks.device)
-        return subjects.of_model(model, data, context=within, **options)
+    def made() -> sources.Subject:
+        within = sources.context_of(model, context, networks.device)
+        return sources.of_model(model, data, context=within, **options)
 
     def evaluate() -> None:
         metrics = [metric for metric in fidelity.fid(inception=given.layer) if metric.needs == Need.SAMPLE]
-        ((_, score),) = evaluation.measure(metrics, made(), networks)
+        ((_, score),) = evaluator.measure(metrics, made(), networks)
         assert score.value is not None, score.note
 
     return {EVALUATION: evaluate, DECODER: lambda: [batch.sample for batch in made().batches]}

@@ -25,13 +25,14 @@ from counting import count
 from shared import Failed, answer, dataset, pictures, random_weights, trained
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaebench.compute import choose, pick_device
 from vaebench.core.context import FeatureSpace
-from vaebench.core.processors import cores
-from vaebench.features import Networks
-from vaebench.memory import keep_freed_memory
-from vaebench.runs import build_model, find_recipe
-from vaebench.trials import machine
+from vaebench.core.device import pick_device
+from vaebench.core.machine import machine
+from vaebench.core.memory import keep_freed_memory
+from vaebench.core.processes import cores
+from vaebench.evaluation.features import Networks
+from vaebench.runs.recipes import build_model, find_recipe
+from vaebench.training.compute import choose
 
 RECIPES = [f"{model}-{data}" for data in ("mnist", "celeba") for model in ("vae", "dfcvae", "dcgan", "vaewgan")]
 CEILINGS, EVALUATION = "ceilings", "evaluation of "

@@ -25,17 +25,18 @@ from growth_figure import KINDS, Point, draw, slopes
 from shared import DISTINCT, Failed, answer, dataset, pictures, trained
 from torch import Tensor
 
-from vaebench import evaluation, subjects
-from vaebench.compute import choose, pick_device
+from vaebench.core.device import pick_device
+from vaebench.core.files import write_text
+from vaebench.core.machine import machine
+from vaebench.core.memory import forget_peak_memory, keep_freed_memory, peak_memory
 from vaebench.core.metric import Need
-from vaebench.core.places import write_text
-from vaebench.core.processors import cores
-from vaebench.features import Networks
-from vaebench.memory import forget_peak_memory, keep_freed_memory, peak_memory
+from vaebench.core.processes import cores
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics import fidelity, reconstruction, sharpness
-from vaebench.runs import build_model, find_recipe
-from vaebench.surroundings import Surroundings
-from vaebench.trials import machine
+from vaebench.runs.recipes import build_model, find_recipe
+from vaebench.training.compute import choose
 
 RECIPE, SPACE = "vae-celeba", "toyfaces_cnn/conv4"
 SIZES, SIDES, FIXED, USUAL = [1_000, 3_000, 10_000, 30_000, 100_000, 200_000], [32, 64, 128], 3_000, 64
@@ -43,7 +44,7 @@ MIB = 2**20
 
 
 def write_images(path: Path, n: int, side: int) -> None:
-    """``n`` images one after another, as :mod:`vaebench.datasets.prepared` lays them."""
+    """``n`` images one after another, as :mod:`vaebench.datasets.image_cache` lays them."""
     block = pictures(DISTINCT, (3, side, side)).numpy()
     with path.open("wb") as out:
         for start in range(0, n, DISTINCT):
@@ -76,10 +77,10 @@ def measuring(images: Tensor, device: str) -> Point:
     metrics = [*fidelity.fcd(SPACE), *sharpness.blur(), *reconstruction.mse()]
     forget_peak_memory(device)
     began = time.perf_counter()
-    context = subjects.context_of(model, Surroundings(data, None, networks).context(), device)
+    context = sources.context_of(model, Surroundings(data, None, networks).context(), device)
     needs = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE
-    subject = subjects.of_model(model, data, needs=needs, samples=len(data), seed=0, device=device, context=context)
-    refused = [score.note for _, score in evaluation.measure(metrics, subject, networks) if score.value is None]
+    subject = sources.of_model(model, data, needs=needs, samples=len(data), seed=0, device=device, context=context)
+    refused = [score.note for _, score in evaluator.measure(metrics, subject, networks) if score.value is None]
     assert not refused, refused
     seconds = time.perf_counter() - began
     return Point("evaluation", len(images), images.shape[-1], seconds, peak_memory(device) / MIB, "whole")

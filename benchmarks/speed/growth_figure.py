@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from vaebench.core.places import write_atomic
+from vaebench.core.files import write_atomic
 
 KINDS = ("training", "evaluation")
 SECONDS = {"training": "an epoch of training", "evaluation": "an evaluation"}

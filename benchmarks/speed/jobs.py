@@ -21,9 +21,9 @@ from pathlib import Path
 
 from shared import Failed, in_turns
 
-from vaebench.compute import choose, jobs_at_once
-from vaebench.core.processors import cores
-from vaebench.trials import machine
+from vaebench.core.machine import machine
+from vaebench.core.processes import cores
+from vaebench.training.compute import choose, jobs_at_once
 
 CASES = {
     "seeds of one recipe": ["dcgan-toyfaces", "--seeds", ",".join(map(str, range(cores())))],

@@ -14,12 +14,12 @@ import time
 import torch
 from torch import Tensor, nn
 
-from vaebench.blocks import mean_squared_distance
-from vaebench.compute import Compute, choose
+from vaebench.core.machine import machine
+from vaebench.core.memory import keep_freed_memory
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.processors import cores
-from vaebench.memory import keep_freed_memory
-from vaebench.trials import machine
+from vaebench.core.processes import cores
+from vaebench.models.losses import mean_squared_distance
+from vaebench.training.compute import Compute, choose
 
 LAYERS = ("relu1_2", "relu2_1", "relu3_1")
 

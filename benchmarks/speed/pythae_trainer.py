@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.recipe import Recipe
 from vaebench.models import vae as ours
-from vaebench.runs import build_model
+from vaebench.runs.recipes import build_model
 
 # of an optimiser's settings those that change what it computes; the others choose among equal implementations
 MEANT = ("betas", "alpha", "eps", "momentum", "centered", "weight_decay", "amsgrad")

@@ -18,16 +18,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Extractor
 
-from vaebench.compute import Compute
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.recipe import Recipe
-from vaebench.history import Progress
 from vaebench.perceptual.inception import STORED as INCEPTION
 from vaebench.perceptual.vgg19 import BLOCKS
 from vaebench.perceptual.vgg19 import STORED as VGG19
-from vaebench.record import RunFolder
-from vaebench.runs import build_model
-from vaebench.training import Plan, train
+from vaebench.runs.history import Progress
+from vaebench.runs.recipes import build_model
+from vaebench.runs.record import RunFolder
+from vaebench.training.compute import Compute
+from vaebench.training.loop import Plan, train
 
 Measured = TypeVar("Measured")
 DISTINCT = 1024  # made-up pictures; more images repeat them, since none of what is timed looks at what they show

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from vaebench.trials import machine
+from vaebench.core.machine import machine
 
 ROOT = Path(__file__).parents[2]
 PYTHON, TORCH = "python -c pass", 'python -c "import torch"'

@@ -26,9 +26,9 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from vaebench.core.processors import cores
-from vaebench.svm.linear import LinearSVMs, fit, objective
-from vaebench.trials import machine
+from vaebench.core.machine import machine
+from vaebench.core.processes import cores
+from vaebench.metrics.probes.linear_svm import LinearSVMs, fit, objective
 
 PROBLEMS = 40
 

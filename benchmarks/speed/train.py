@@ -26,14 +26,15 @@ from torch import Tensor
 from torch.nn import functional
 from train_peers import plain_loop, plain_loss
 
-from vaebench.acceleration import compile_modules
-from vaebench.compute import Compute, choose, pick_device
 from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.device import pick_device
+from vaebench.core.machine import machine
 from vaebench.core.model import Batch, Step, trained_modules
-from vaebench.core.processors import cores
+from vaebench.core.processes import cores
 from vaebench.core.recipe import Recipe
-from vaebench.runs import build_model, find_recipe
-from vaebench.trials import machine
+from vaebench.runs.recipes import build_model, find_recipe
+from vaebench.training.acceleration import compile_modules
+from vaebench.training.compute import Compute, choose
 
 PLAIN, PYTHAE, DEFAULT = "plain DataLoader loop, fp32", "pythae's trainer, fp32", "vaebench, measured default"
 SHAPES = {"mnist": (1, 28, 28), "celeba": (3, 64, 64)}

@@ -13,7 +13,7 @@ from vaebench.core.model import GenerativeModel
 from vaebench.core.recipe import Recipe
 from vaebench.models.dcgan import DCGAN
 from vaebench.models.vae import VAE
-from vaebench.runs import build_model
+from vaebench.runs.recipes import build_model
 
 
 class Clock:

@@ -20,15 +20,15 @@ from shared import pictures
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaebench.acceleration import build_optimizer
-from vaebench.blocks import UpsampledConvolution
-from vaebench.compute import Compute, choose
 from vaebench.core.dataset import to_float
+from vaebench.core.machine import machine
+from vaebench.core.memory import keep_freed_memory
 from vaebench.core.model import Batch, GenerativeModel, Step
-from vaebench.core.processors import cores
-from vaebench.memory import keep_freed_memory
-from vaebench.runs import build_model, find_recipe
-from vaebench.trials import machine
+from vaebench.core.processes import cores
+from vaebench.models.layers import UpsampledConvolution
+from vaebench.runs.recipes import build_model, find_recipe
+from vaebench.training.acceleration import build_optimizer
+from vaebench.training.compute import Compute, choose
 
 STAGES = ((256, 128, 4), (128, 64, 8), (64, 32, 16), (32, 3, 32))  # channels in and out, side of the maps in
 RECIPE, SHAPE = "vae-celeba", (3, 64, 64)

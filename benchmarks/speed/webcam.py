@@ -19,15 +19,16 @@ import cv2
 import numpy as np
 import torch
 
-from vaebench.faces import Cascade, Pixels
-from vaebench.runs import find_runs, load_split, open_dataset, open_run
-from vaebench.trials import machine
-from vaebench.webcam.drawing import annotated, marks
-from vaebench.webcam.reader import Reader, check_readable, open_kept
-from vaebench.webcam.server import jpeg
-from vaebench.webcam.show import crops
-from vaebench.webcam.source import Source
-from vaebench.webcam.tracking import Tracker, largest
+from vaebench.core.machine import machine
+from vaebench.datasets.images.face_detection import Cascade, Pixels
+from vaebench.runs.find import find_runs, open_run
+from vaebench.runs.recipes import load_split, open_dataset
+from vaebench.studies.webcam.drawing import annotated, marks
+from vaebench.studies.webcam.reader import Reader, check_readable, open_kept
+from vaebench.studies.webcam.server import jpeg
+from vaebench.studies.webcam.show import crops
+from vaebench.studies.webcam.source import Source
+from vaebench.studies.webcam.tracking import Tracker, largest
 
 WIDTH, HEIGHT = 640, 480
 STAGES = ("decode", "follow", "read", "draw", "jpeg")

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from shared import versions
 
-from vaebench.core.places import write_text
-from vaebench.trials import machine
+from vaebench.core.files import write_text
+from vaebench.core.machine import machine
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 REPORT = ROOT / "reports" / "speed.md"

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import numpy
 import scipy
 
-from vaebench.report.tables import to_markdown
-from vaebench.trials import machine
+from vaebench.core.machine import machine
+from vaebench.report.analysis.formatting import to_markdown
 
 TRIALS = 2_000
 SECTIONS: dict[str, tuple[str, list[str], list[list[str]]]] = {}

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vaebench.blocks import GaussianHeads, bernoulli_nll, kl_to_standard_normal, reparameterise
 from vaebench.core.model import Autoencoder, Phase
 from vaebench.core.recipe import Recipe
+from vaebench.models.layers import GaussianHeads
+from vaebench.models.losses import bernoulli_nll, kl_to_standard_normal, reparameterise
 
 
 class DenseVAE(Autoencoder):

@@ -14,9 +14,9 @@ from noted import TRIALS, note
 from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.metric import EvalBatch, Score
 from vaebench.metrics.frechet import Moments, frechet_derivatives, frechet_distance
+from vaebench.metrics.functional.diversity import mean_pairwise_distance, vendi_score
+from vaebench.metrics.functional.neighbours import density_coverage, precision_recall
 from vaebench.metrics.kernel import KernelDistance
-from vaebench.metrics.neighbours import density_coverage, precision_recall
-from vaebench.metrics.spread import mean_pairwise_distance, vendi_score
 from vaebench.statistics import (
     detectable,
     equivalence_p,

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from noted import note
 
-from vaebench.cli import main
-from vaebench.per_image import PerImageValues
-from vaebench.record import RunFolder
-from vaebench.regression.gate import check
-from vaebench.regression.table import read_table
-from vaebench.report.collect import Measured, collect
-from vaebench.report.leaderboard import Row, leaderboard
-from vaebench.report.tables import to_csv
+from vaebench.cli.main import main
+from vaebench.report.analysis.formatting import to_csv
+from vaebench.report.analysis.leaderboard import Row, leaderboard
+from vaebench.report.analysis.measured import Measured, collect
+from vaebench.report.gate.gate import check
+from vaebench.report.gate.table import read_table
+from vaebench.runs.per_image import PerImageValues
+from vaebench.runs.record import RunFolder
 
 pytestmark = pytest.mark.calibration
 RECIPES = Path(__file__).parent / "recipes.py"

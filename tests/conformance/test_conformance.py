@@ -6,11 +6,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vaebench.builtins import DATASETS, METRICS, MODELS, PERCEPTUAL, RECIPES
 from vaebench.core.errors import UserError
 from vaebench.core.metric import PerImage
-from vaebench.datasets import toyfaces
+from vaebench.datasets import DATASETS, toyfaces
+from vaebench.metrics import METRICS
+from vaebench.models import MODELS, RECIPES
 from vaebench.models.vae import VAE
+from vaebench.perceptual import PERCEPTUAL
 from vaebench.testing import check_dataset, check_metric, check_perceptual, check_recipe
 
 # torchvision's number of each convolution within `features`, and its channels

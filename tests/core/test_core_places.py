@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from vaebench.core import places
+from vaebench.core import files, paths
 from vaebench.core.errors import Busy, UserError
-from vaebench.record import RunFolder
+from vaebench.runs.record import RunFolder
 
 GETTERS = {
-    "VAEBENCH_RUNS": places.runs_dir,
-    "VAEBENCH_DATA": places.data_dir,
-    "VAEBENCH_WEIGHTS": places.weights_dir,
-    "VAEBENCH_CACHE": places.cache_dir,
+    "VAEBENCH_RUNS": paths.runs_dir,
+    "VAEBENCH_DATA": paths.data_dir,
+    "VAEBENCH_WEIGHTS": paths.weights_dir,
+    "VAEBENCH_CACHE": paths.cache_dir,
 }
 
 
@@ -54,9 +54,9 @@ def test_asking_where_creates_nothing(tmp_path):
 
 def test_write_creates_folders_and_replaces(tmp_path):
     file = tmp_path / "a" / "b" / "run.json"
-    places.write_text(file, "one\r\ntwo\n")
+    files.write_text(file, "one\r\ntwo\n")
     assert file.read_bytes() == b"one\r\ntwo\n"
-    places.write_text(file, "é")
+    files.write_text(file, "é")
     assert file.read_bytes() == b"\xc3\xa9"
     assert names_in(file.parent) == ["run.json"]
     assert file.stat().st_mode & 0o777 == 0o644
@@ -77,7 +77,7 @@ def test_failing_writer_leaves_the_old_file_and_no_other(tmp_path, existing, err
     if existing is not None:
         file.write_bytes(existing)
     with pytest.raises(UserError if isinstance(error, OSError) else RuntimeError, match=error.args[-1]):
-        places.write_atomic(file, fails_half_way(error))
+        files.write_atomic(file, fails_half_way(error))
     assert (file.read_bytes() if file.exists() else None) == existing
     assert names_in(tmp_path) == (["weights"] if existing else [])
 
@@ -86,13 +86,13 @@ def test_interrupted_writer_leaves_the_old_file(tmp_path):
     file = tmp_path / "weights"
     file.write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt):
-        places.write_atomic(file, fails_half_way(KeyboardInterrupt()))
+        files.write_atomic(file, fails_half_way(KeyboardInterrupt()))
     assert (file.read_bytes(), names_in(tmp_path)) == (b"old", ["weights"])
 
 
 def test_a_full_disk_is_one_line_that_names_the_file(tmp_path):
     with pytest.raises(UserError) as raised:
-        places.write_atomic(tmp_path / "weights", fails_half_way(OSError(errno.ENOSPC, "No space left on device")))
+        files.write_atomic(tmp_path / "weights", fails_half_way(OSError(errno.ENOSPC, "No space left on device")))
     wanted = f"cannot write {tmp_path}/weights (No space left on device): free some space or choose another place"
     assert str(raised.value) == wanted
 
@@ -106,7 +106,7 @@ def test_the_old_file_stands_while_the_new_one_is_written(tmp_path):
         temporary.write_bytes(b"new")
         seen.append(file.read_bytes())
 
-    places.write_atomic(file, write)
+    files.write_atomic(file, write)
     assert (seen, file.read_bytes()) == ([b"old"], b"new")
 
 
@@ -114,38 +114,38 @@ def test_the_old_file_stands_while_the_new_one_is_written(tmp_path):
 def test_a_file_where_a_folder_should_be(tmp_path, inside):
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write to .*runs.*: choose another place"):
-        places.make_dir(tmp_path / "runs" / inside)
+        files.make_dir(tmp_path / "runs" / inside)
     with pytest.raises(UserError, match="cannot write to"):
-        places.write_text(tmp_path / "runs" / inside / "run.json", "{}")
+        files.write_text(tmp_path / "runs" / inside / "run.json", "{}")
     assert (tmp_path / "runs").read_text() == "a file"
 
 
 def test_a_folder_without_permission(tmp_path, monkeypatch):
-    monkeypatch.setattr(places.os, "access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr(files.os, "access", lambda path, mode: mode != os.W_OK)
     with pytest.raises(UserError, match="permission denied"):
-        places.write_text(tmp_path / "run.json", "{}")
+        files.write_text(tmp_path / "run.json", "{}")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_sha256_of(tmp_path):
     content = bytes(range(256)) * 5000
     (tmp_path / "file").write_bytes(content)
-    assert places.sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+    assert files.sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
 def test_a_lock_is_on_a_file_of_its_own_and_another_is_busy(tmp_path):
     """On one opened for writing, as NFS wants for a lock that all its machines see."""
-    with places.exclusive(tmp_path, wait=False):
-        with pytest.raises(Busy, match="wait for it, or stop it"), places.exclusive(tmp_path, wait=False):
+    with files.exclusive(tmp_path, wait=False):
+        with pytest.raises(Busy, match="wait for it, or stop it"), files.exclusive(tmp_path, wait=False):
             pass
-        assert names_in(tmp_path) == [places.LOCK]
+        assert names_in(tmp_path) == [files.LOCK]
         assert not RunFolder(tmp_path).exists()
-    with places.exclusive(tmp_path, wait=False):
+    with files.exclusive(tmp_path, wait=False):
         pass
 
 
 def test_what_is_blocked_inside_is_no_busy_folder(tmp_path):
-    with pytest.raises(BlockingIOError), places.exclusive(tmp_path, wait=False):
+    with pytest.raises(BlockingIOError), files.exclusive(tmp_path, wait=False):
         raise BlockingIOError
 
 
@@ -155,12 +155,12 @@ def test_a_file_system_without_locks_is_bad_input(tmp_path, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", refuse)
     says = r"cannot lock .*\.lock \(No locks available\): choose another place"
-    with pytest.raises(UserError, match=says), places.exclusive(tmp_path, wait=True):
+    with pytest.raises(UserError, match=says), files.exclusive(tmp_path, wait=True):
         pass
 
 
 def test_a_folder_that_is_gone_cannot_be_locked(tmp_path):
-    with pytest.raises(UserError, match="cannot write to"), places.exclusive(tmp_path / "gone", wait=True):
+    with pytest.raises(UserError, match="cannot write to"), files.exclusive(tmp_path / "gone", wait=True):
         pass
 
 
@@ -168,13 +168,13 @@ def test_a_folder_that_is_gone_cannot_be_locked(tmp_path):
 def test_files_have_the_permissions_that_the_user_wants(tmp_path, mask, mode):
     before = os.umask(mask)
     try:
-        places.write_sealed(tmp_path / "features.npy", lambda temporary: temporary.write_bytes(b"x"))
-        with places.exclusive(tmp_path, wait=False):
+        files.write_sealed(tmp_path / "features.npy", lambda temporary: temporary.write_bytes(b"x"))
+        with files.exclusive(tmp_path, wait=False):
             pass
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert modes == dict.fromkeys(("features.npy", "features.npy.sha256", places.LOCK), mode)
+    assert modes == dict.fromkeys(("features.npy", "features.npy.sha256", files.LOCK), mode)
 
 
 def test_what_killed_writes_left_is_removed_and_nothing_else(tmp_path):
@@ -188,10 +188,10 @@ def test_what_killed_writes_left_is_removed_and_nothing_else(tmp_path):
     with being_written.open("wb") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         os.utime(being_written, (old, old))
-        places.write_text(tmp_path / "run.json", "{}")  # of this file only
+        files.write_text(tmp_path / "run.json", "{}")  # of this file only
         assert ".run.json.0123abcd.tmp" not in names_in(tmp_path)
         assert ".weights.0123abcd.tmp" in names_in(tmp_path)
-        assert places.remove_leftovers(tmp_path) == 5  # that of weights; whose the old one was, no name says
+        assert files.remove_leftovers(tmp_path) == 5  # that of weights; whose the old one was, no name says
     left = {".hidden", "notes.tmp", "run.json", ".run.json.456789ab.tmp", being_written.name}
     assert set(names_in(tmp_path)) == left
 
@@ -200,15 +200,15 @@ def test_a_folder_is_no_file_to_write(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in (tmp_path, Path(), Path("..")):
         with pytest.raises(UserError, match="it is a folder"):
-            places.write_text(path, "{}")
+            files.write_text(path, "{}")
     assert names_in(tmp_path) == []
 
 
 def test_a_seal_tells_of_damage(tmp_path):
     file = tmp_path / "features.npy"
-    places.write_sealed(file, lambda temporary: temporary.write_bytes(b"12345678"))
-    assert places.is_sealed(file)
+    files.write_sealed(file, lambda temporary: temporary.write_bytes(b"12345678"))
+    assert files.is_sealed(file)
     file.write_bytes(b"12345679")
-    assert not places.is_sealed(file)
+    assert not files.is_sealed(file)
     (tmp_path / "features.npy.sha256").unlink()
-    assert not places.is_sealed(file)
+    assert not files.is_sealed(file)

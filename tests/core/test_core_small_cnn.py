@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vaebench.builtins import PERCEPTUAL
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
-from vaebench.core.places import sha256_of
+from vaebench.core.files import sha256_of
 from vaebench.datasets.mnist import Mnist
-from vaebench.perceptual.small_cnn import SHA256, WEIGHTS, mnist_cnn
+from vaebench.perceptual import PERCEPTUAL
+from vaebench.perceptual.mnist_cnn import SHA256, WEIGHTS, mnist_cnn
 
 CARD = WEIGHTS.with_suffix(".md").read_text(encoding="utf-8")
 

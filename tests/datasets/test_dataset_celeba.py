@@ -16,7 +16,7 @@ from PIL import Image
 
 from vaebench.core.errors import UserError
 from vaebench.datasets import celeba as module
-from vaebench.datasets import prepared
+from vaebench.datasets import image_cache
 from vaebench.datasets.celeba import ARCHIVE, ATTRIBUTES, CROPS, FOLDER, PARTITION, CelebA, celeba
 from vaebench.testing import check_dataset
 
@@ -155,19 +155,19 @@ def test_archives_of_every_layout(home, above, caplog):
 
 def test_prepared_once_and_anew_when_the_archive_changes(whole, monkeypatch):
     decoded = []
-    monkeypatch.setattr(prepared, "decode", lambda content: decoded.append(1) or module_decode(content))
+    monkeypatch.setattr(image_cache, "decode", lambda content: decoded.append(1) or module_decode(content))
     first = celeba().load("test").fingerprint
     assert (celeba().load("test").fingerprint, len(decoded)) == (first, 4)
     as_zip(whole, CONTENTS | {EXPECTED["test"][0]: jpeg(99)})
     assert (celeba().load("test").fingerprint != first, len(decoded)) == (True, 8)
 
 
-module_decode = prepared.decode
+module_decode = image_cache.decode
 
 
 def test_an_archive_of_images_that_are_too_large_is_refused(home, monkeypatch):
     lists(as_zip(home))
-    monkeypatch.setattr("vaebench.core.files.IMAGE", 100)
+    monkeypatch.setattr("vaebench.core.input_files.IMAGE", 100)
     with pytest.raises(UserError, match=r"000\d\d\d\.jpg holds .* bytes, more than the 100 bytes that are read"):
         celeba().load("train")
 
@@ -490,7 +490,7 @@ def test_import_of_an_image_without_permission(home, tmp_path, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return opened(path, *given)
 
-    monkeypatch.setattr("vaebench.core.files.os.open", refused)
+    monkeypatch.setattr("vaebench.core.input_files.os.open", refused)
     with pytest.raises(UserError, match=r"000003\.jpg cannot be read \(Permission denied\)"):
         celeba().fetch(source)
     assert snapshot(home) == {}

@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vaebench import image_files
 from vaebench.core.errors import UserError
-from vaebench.core.places import sha256_of
+from vaebench.core.files import sha256_of
 from vaebench.datasets import folder as module
 from vaebench.datasets.folder import Folder
+from vaebench.datasets.images import files as files_module
 from vaebench.testing import check_dataset
 
 SPLITS = ("train", "valid", "test")
@@ -136,13 +136,13 @@ def test_crop_and_scale_are_pixel_exact(height, width):
     top, left = (height - side) // 2, (width - side) // 2
     square = Image.fromarray(source[top : top + side, left : left + side])
     expected = np.asarray(square.resize((24, 24), Image.Resampling.BICUBIC))
-    assert np.array_equal(np.asarray(image_files.centre_square(Image.fromarray(source), 24)), expected)
+    assert np.array_equal(np.asarray(files_module.centre_square(Image.fromarray(source), 24)), expected)
 
 
 def test_scaling_down_is_antialiased():
     """A checkerboard of single pixels becomes grey, which a filter of fixed width would not make it."""
     board = np.indices((256, 256)).sum(0) % 2 * np.uint8(255)
-    small = np.asarray(image_files.centre_square(Image.fromarray(board.astype(np.uint8)).convert("RGB"), 16))
+    small = np.asarray(files_module.centre_square(Image.fromarray(board.astype(np.uint8)).convert("RGB"), 16))
     assert np.abs(small.astype(int) - 127.5).max() <= 2
 
 
@@ -216,7 +216,7 @@ def test_corrupt_files_are_named_and_left_out(home, caplog):
 
 
 def test_a_file_larger_than_images_are_is_refused(home, monkeypatch):
-    monkeypatch.setattr("vaebench.core.files.IMAGE", 100_000)
+    monkeypatch.setattr("vaebench.core.input_files.IMAGE", 100_000)
     (home / "large.png").write_bytes(b"x" * 100_001)
     with pytest.raises(UserError, match=r"large\.png holds 100,001 bytes, more than the 100,000 bytes that are read"):
         everything(home)

@@ -21,11 +21,12 @@ import pytest
 import torch
 from PIL import Image
 
-from vaebench.core import places as core_places
+from vaebench.core import files as files_module
+from vaebench.core import paths
 from vaebench.core.errors import UserError
-from vaebench.datasets import prepared as module
-from vaebench.datasets.prepared import Pictures, prepare
-from vaebench.image_files import decode
+from vaebench.datasets import image_cache as module
+from vaebench.datasets.image_cache import Pictures, prepare
+from vaebench.datasets.images.files import decode
 
 SIZE = (4, 6)  # height, width
 NAMES = [f"{index:03d}.png" for index in range(40)]
@@ -123,7 +124,7 @@ def test_other_pictures_lie_elsewhere(change):
 
 def test_the_key_is_pinned():
     """A new key would have every user decode everything anew."""
-    key = pictures(never).folder.relative_to(core_places.cache_dir())
+    key = pictures(never).folder.relative_to(paths.cache_dir())
     assert key == Path("images/made/train/969bcb087cf1895c")
 
 
@@ -347,8 +348,8 @@ def test_a_disk_that_fills_up_is_left_clean(small_chunks, monkeypatch, places, c
 def test_a_disk_that_is_full_at_the_notes(monkeypatch, places, name):
     def full(path, text):
         if path.name == name:
-            core_places.write_atomic(path, lambda temporary: no_space())
-        core_places.write_text(path, text)
+            files_module.write_atomic(path, lambda temporary: no_space())
+        files_module.write_text(path, text)
 
     def no_space():
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -462,7 +463,7 @@ def test_large_images_are_held_few_at_a_time(monkeypatch):
     monkeypatch.setattr(module, "CHUNK_BYTES", 1)
     noted = []
     monkeypatch.setattr(
-        module, "write_text", lambda path, text: (noted.append(path.name), core_places.write_text(path, text))
+        module, "write_text", lambda path, text: (noted.append(path.name), files_module.write_text(path, text))
     )
     assert np.array_equal(prepare(pictures(Source())).images.numpy(), EXPECTED)
     assert Counter(noted) == {"journal.json": len(NAMES), "manifest.json": 1}

@@ -14,13 +14,14 @@ import pytest
 import torch
 from torch import nn
 
-from vaebench import cli as command_line
-from vaebench import history, per_image, pictures, plates, trials
+from vaebench.cli import main as command_line
 from vaebench.core import results
 from vaebench.core.errors import UserError
-from vaebench.growing import GrowingRows, read_rows
-from vaebench.record import RunFolder
-from vaebench.state import OpenRow, Position, RowTerms, Saver, load_state
+from vaebench.evaluation.resumable_rows import GrowingRows, read_rows
+from vaebench.runs import galleries, history, per_image, study_figures
+from vaebench.runs.record import RunFolder
+from vaebench.training import autotune
+from vaebench.training.checkpoint import OpenRow, Position, RowTerms, Saver, load_state
 
 pytestmark = pytest.mark.faults
 FLIPS, MUTATIONS, CALLS = 300, 256, 24
@@ -57,7 +58,7 @@ def run(made, tmp_path, monkeypatch) -> Path:
     """The run's folder in a copy of all that."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trials, "measure", lambda device: {"fp32/1": 1.0})  # in place of what is damaged
+    monkeypatch.setattr(autotune, "measure", lambda device: {"fp32/1": 1.0})  # in place of what is damaged
     return tmp_path / "runs" / "vae-digits" / "seed-0"
 
 
@@ -89,7 +90,7 @@ def _values(path: Path) -> object:
 
 
 def _pictures(path: Path) -> object:
-    return {name: pixels.tobytes() for name, pixels in pictures.load_gallery(path).items()}
+    return {name: pixels.tobytes() for name, pixels in galleries.load_gallery(path).items()}
 
 
 def _rows(path: Path) -> object:
@@ -98,7 +99,7 @@ def _rows(path: Path) -> object:
 
 
 def _plates(path: Path) -> object:
-    return plates.read_plates(path.parent)[0] or "left out"
+    return study_figures.read_plates(path.parent)[0] or "left out"
 
 
 # name -> where the file lies, how it is read, and whether it is JSON that somebody may have written
@@ -115,7 +116,7 @@ WRITTEN: dict[str, Case] = {
     "results.jsonl": (lambda run: run / "results.jsonl", results.read),
     "history.csv": (lambda run: run / "history.csv", history.read),
     "plate": (lambda run: next((run.parents[1] / "studies").glob("*/interpolate.json")), _plates),
-    "compute.json": (lambda run: run.parents[2] / "cache" / "compute.json", lambda path: trials.measured("cpu")),
+    "compute.json": (lambda run: run.parents[2] / "cache" / "compute.json", lambda path: autotune.measured("cpu")),
 }
 GONE = ("made again", "left out")
 

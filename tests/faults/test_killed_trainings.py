@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.runs import find_recipe
+from vaebench.runs.recipes import find_recipe
 
 DISTINCT = ("vae-digits", "dfcvae-digits", "dcgan-digits", "vaewgan-digits", "blend-digits", "blendw-digits")
 STEPS = {"vaewgan-digits": 24, "blend-digits": 24, "blendw-digits": 12}

@@ -10,15 +10,15 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from vaebench import evaluation
 from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
+from vaebench.evaluation import evaluator
+from vaebench.evaluation.sources import of_features
 from vaebench.metrics import attributes
 from vaebench.metrics.attributes import svm_accuracy, svm_balanced_accuracy, svm_lift
-from vaebench.subjects import of_features
-from vaebench.svm import chosen
-from vaebench.svm.chosen import COSTS
+from vaebench.metrics.probes import cost_selection
+from vaebench.metrics.probes.cost_selection import COSTS
 
 SIZES = {"train": 600, "valid": 200, "test": 250}
 NAMES = ("Often", "Rare", "Half")
@@ -55,7 +55,7 @@ def scores_of(parts, factory=svm_accuracy, context=None, **options):
     known = context or context_of(parts)
     subject = of_features(lambda split: parts[split][1], parts["test"][0], known)
     metrics = [metric for metric in factory(**options) if "views" not in metric.protocol]
-    return {metric.protocol: score for metric, score in evaluation.measure(metrics, subject)}
+    return {metric.protocol: score for metric, score in evaluator.measure(metrics, subject)}
 
 
 @pytest.fixture(scope="module")
@@ -117,16 +117,16 @@ def test_features_that_say_nothing_score_the_majority_class():
 
 def test_facets_are_read_from_one_fit(parts, monkeypatch):
     fits = []
-    real = chosen.fit
+    real = cost_selection.fit
 
     def counted(features, targets, cost, **options):
         fits.append(cost)
         return real(features, targets, cost, **options)
 
-    monkeypatch.setattr(chosen, "fit", counted)
+    monkeypatch.setattr(cost_selection, "fit", counted)
     metrics = [factory()[0] for factory in (svm_accuracy, svm_balanced_accuracy, svm_lift)]
     subject = of_features(lambda split: parts[split][1], parts["test"][0], context_of(parts))
-    assert all(score.value is not None for _, score in evaluation.measure(metrics, subject))
+    assert all(score.value is not None for _, score in evaluator.measure(metrics, subject))
     assert fits == list(COSTS)
 
 
@@ -212,7 +212,7 @@ def test_classes_of_digits():
 
 def test_problems_that_do_not_fit_memory_together_are_solved_in_turn(parts, monkeypatch):
     whole = scores_of(parts)["official"]
-    monkeypatch.setattr(chosen, "CURVATURES", 5**2 * 2)
+    monkeypatch.setattr(cost_selection, "CURVATURES", 5**2 * 2)
     assert scores_of(parts)["official"] == whole
 
 

@@ -9,17 +9,17 @@ import torch
 from scipy.stats import percentileofscore
 from torch import nn
 
-from vaebench import evaluation, features, subjects
-from vaebench.baselines import classical_blends
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder, Phase
-from vaebench.features import Networks
+from vaebench.evaluation import evaluator, features, sources
+from vaebench.evaluation.baselines import classical_blends
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics import blend_realism as module
 from vaebench.metrics.blend_realism import blend_adversary, blend_realism, distinct, random_pairs, realism, share_below
-from vaebench.metrics.neighbours import nearest_distances
-from vaebench.surroundings import Surroundings
+from vaebench.metrics.functional.neighbours import nearest_distances
 
 SIDE = 8
 
@@ -221,9 +221,9 @@ def metrics(pairs):
 
 
 def of_model(model, data, pairs=30):
-    context = subjects.context_of(model.eval(), context_of(data), "cpu")
+    context = sources.context_of(model.eval(), context_of(data), "cpu")
     given = {"needs": Need.BLEND, "samples": 0, "seed": 0, "device": "cpu", "context": context}
-    found = evaluation.measure(metrics(pairs), subjects.of_model(model, data, **given))
+    found = evaluator.measure(metrics(pairs), sources.of_model(model, data, **given))
     return {metric.name: score for metric, score in found}
 
 
@@ -261,9 +261,9 @@ def test_classical_ways_and_real_images_stand_on_the_same_pairs():
     data = data_of()
     model = of_model(Pixels(), data)["blend_realism"]
     found = {}
-    for name, subject in (*classical_blends(context_of(data)), ("real", subjects.of_real(data, context_of(data)))):
+    for name, subject in (*classical_blends(context_of(data)), ("real", sources.of_real(data, context_of(data)))):
         (metric,) = blend_realism(features="pixels", pairs=30)
-        ((_, found[name]),) = evaluation.measure([metric], subject)
+        ((_, found[name]),) = evaluator.measure([metric], subject)
     assert list(found) == ["baseline/pixel-average", "baseline/laplacian-pyramid", "baseline/fourier-mix", "real"]
     assert all(score.ids == model.ids for score in found.values())
     torch.testing.assert_close(found["baseline/pixel-average"].per_image, model.per_image, rtol=2e-3, atol=0)
@@ -294,7 +294,7 @@ def test_what_the_adversary_says():
 def test_values_do_not_depend_on_batches(monkeypatch, part, batch, small):
     whole = of_model(Pixels(critic=Lightness()), data_of())
     monkeypatch.setattr(module, "_BATCH", part)
-    monkeypatch.setattr(subjects, "BATCH", batch)
+    monkeypatch.setattr(sources, "BATCH", batch)
     monkeypatch.setattr(features, "BATCH", small)
     again = of_model(Pixels(critic=Lightness()), data_of())
     for name, score in whole.items():
@@ -326,7 +326,7 @@ def test_a_twin_of_a_parent_is_left_out_too():
     images[25:30] = images[:5]
     twice = ImageDataset(name="twice", split="test", images=images, ids=data.ids)
     (metric,) = blend_realism(features="pixels", pairs=200)
-    ((_, score),) = evaluation.measure([metric], subjects.of_real(twice, context_of(twice)))
+    ((_, score),) = evaluator.measure([metric], sources.of_real(twice, context_of(twice)))
     once = torch.cat([images[:25], images[30:]]).flatten(1).double() / 255
     place = [row if row < 25 else row - 25 if row < 30 else row - 5 for row in range(50)]
     parents = torch.tensor([[place[row] for row in pair] for pair in random_pairs(50, 25).tolist()])
@@ -368,10 +368,10 @@ def test_fewer_than_two_pairs_are_refused(pairs):
 def test_an_adversary_needs_no_network(space, order):
     """It has its value where realism has none, in whichever order both are asked for."""
     data, model = data_of(), Pixels(critic=Lightness()).eval()
-    context = subjects.context_of(model, context_of(data), "cpu")
+    context = sources.context_of(model, context_of(data), "cpu")
     given = {"needs": Need.BLEND, "samples": 0, "seed": 0, "device": "cpu", "context": context}
     metrics = [*blend_realism(**space, pairs=30), *blend_adversary(**space, pairs=30)][::order]
-    found = evaluation.measure(metrics, subjects.of_model(model, data, **given))
+    found = evaluator.measure(metrics, sources.of_model(model, data, **given))
     scores = {metric.name: score for metric, score in found}
     assert scores["blend_realism"].value is None and scores["blend_realism"].note
     expected = of_model(Pixels(critic=Lightness()), data)["blend_adversary"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vaebench.core.context import Context
-from vaebench.core.facts import TrainingFacts
 from vaebench.core.metric import EvalBatch, Need
+from vaebench.core.training_facts import TrainingFacts
 from vaebench.metrics.cost import parameters, throughput
 
 FACTS = TrainingFacts(parameters=93_322, images_per_second=1234.5, seconds=60.0, steps=1000)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import evaluation
 from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.metric import EvalBatch, Need
+from vaebench.evaluation import evaluator
+from vaebench.evaluation.sources import Subject
 from vaebench.metrics.diversity import diversity, memorisation
-from vaebench.subjects import Subject
 
 D = 6
 
@@ -39,7 +39,7 @@ def scores_of(factory, samples, train=None, test=None, splits=("train", "test"),
     subject = Subject(
         provides=Need.SAMPLE | Need.REAL, batches=images, context=context, ready=lambda space: samples.float()
     )
-    return {metric.protocol: score for metric, score in evaluation.measure(metrics, subject)}
+    return {metric.protocol: score for metric, score in evaluator.measure(metrics, subject)}
 
 
 def vendi(rows):

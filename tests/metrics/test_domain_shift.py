@@ -10,17 +10,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from vaebench import evaluation, subjects
 from vaebench.core.dataset import DatasetSource, ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
-from vaebench.displacement import CONDITIONS, UNTOUCHED, Faces, displaced
-from vaebench.features import Networks
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics import domain_shift as module
 from vaebench.metrics.domain_shift import shift_accuracy, shift_flagged
-from vaebench.surroundings import Surroundings
-from vaebench.svm.chosen import COSTS
+from vaebench.metrics.functional.face_displacement import CONDITIONS, UNTOUCHED, Faces, displaced
+from vaebench.metrics.probes.cost_selection import COSTS
 
 SIDE, LATENTS = 16, 6
 SIZES = {"train": 500, "valid": 150, "test": 90}
@@ -136,11 +136,11 @@ def measured(source=None, model=None, faces=40, factories=(shift_accuracy, shift
     """Scores by name and way, and the metrics likewise."""
     surroundings = Surroundings.of_split(source or Shades(), "test", Networks())
     model = (model or Linear()).eval()
-    context = subjects.context_of(model, surroundings.context(), "cpu")
+    context = sources.context_of(model, surroundings.context(), "cpu")
     given = {"needs": Need.CODE, "samples": 0, "seed": 0, "device": "cpu", "context": context}
     metrics = [metric for factory in factories for metric in factory(attributes=True, faces=faces)]
-    subject = subjects.of_model(model, surroundings.data, **given)
-    found = evaluation.measure(metrics, subject, Networks())
+    subject = sources.of_model(model, surroundings.data, **given)
+    found = evaluator.measure(metrics, subject, Networks())
     return {(metric.name, metric.protocol.partition("/")[0]): score for metric, score in found}
 
 
@@ -329,7 +329,7 @@ def test_data_without_attributes_have_one_row_that_says_why():
 
 def test_a_subject_without_an_encoder_is_refused():
     data = made("test")
-    found = evaluation.measure(shift_accuracy(attributes=True), subjects.of_real(data))
+    found = evaluator.measure(shift_accuracy(attributes=True), sources.of_real(data))
     assert [(score.value, score.note) for _, score in found] == [(None, "needs an encoder")] * 2
 
 

@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from vaebench import evaluation, features, subjects
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Facet, Need
+from vaebench.core.paths import cache_dir
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import cache_dir
-from vaebench.features import Networks
-from vaebench.metrics import neighbours
+from vaebench.evaluation import evaluator, features, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics.fidelity import coverage, density, fcd, fid, inception_space, kid, precision, recall
 from vaebench.metrics.frechet import Moments, frechet_distance
+from vaebench.metrics.functional import neighbours
 from vaebench.metrics.kernel import kernel_distance
 from vaebench.metrics.reconstruction import mse
 from vaebench.perceptual import inception as inception_module
-from vaebench.surroundings import Surroundings
 
 REAL, MADE = 60, 50
 
@@ -86,7 +86,7 @@ def subject_of(data, networks, *, samples, reconstructions, batch=17):
             yield EvalBatch(sample=part)
 
     provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE
-    return subjects.Subject(provides=provides, batches=batches(), context=Surroundings(data, None, networks).context())
+    return sources.Subject(provides=provides, batches=batches(), context=Surroundings(data, None, networks).context())
 
 
 def scores_of(metrics, data=None, *, samples=None, reconstructions=None, networks=None, batch=17):
@@ -95,7 +95,7 @@ def scores_of(metrics, data=None, *, samples=None, reconstructions=None, network
     samples = made_images(channels=channels, side=side) if samples is None else samples
     reconstructions = made_images(len(data), channels, side, seed=2) if reconstructions is None else reconstructions
     subject = subject_of(data, networks, samples=samples, reconstructions=reconstructions, batch=batch)
-    measured = evaluation.measure(metrics, subject, networks)
+    measured = evaluator.measure(metrics, subject, networks)
     return {(metric.name, metric.protocol.rpartition("/")[2]): score for metric, score in measured}
 
 
@@ -179,10 +179,10 @@ def test_real_images_are_extracted_once_for_all_runs(network):
     networks, data = Networks(), dataset()
     surroundings = Surroundings(data, None, networks)
     for run in range(3):
-        subject = subjects.of_images(
+        subject = sources.of_images(
             made_images(seed=run), data, kind=Need.SAMPLE, paired=False, context=surroundings.context()
         )
-        evaluation.measure([metric for metric in all_metrics() if metric.needs == Need.SAMPLE], subject, networks)
+        evaluator.measure([metric for metric in all_metrics() if metric.needs == Need.SAMPLE], subject, networks)
     assert seen(network) == 3 * MADE + REAL
 
 
@@ -236,8 +236,8 @@ def test_metrics_carry_the_hash_of_the_weights(network):
 
 def test_real_images_measured_against_themselves_are_perfect_and_cost_nothing_more(network):
     data, networks = dataset(), Networks()
-    subject = subjects.of_real(data, Surroundings(data, None, networks).context())
-    found = {metric.name: score.value for metric, score in evaluation.measure(all_metrics(), subject, networks)}
+    subject = sources.of_real(data, Surroundings(data, None, networks).context())
+    found = {metric.name: score.value for metric, score in evaluator.measure(all_metrics(), subject, networks)}
     assert seen(network) == REAL
     assert 0 <= found["fid"] < 1e-3 and found["kid"] <= 0
     assert (found["precision"], found["recall"], found["coverage"]) == (1, 1, 1) and found["density"] > 1
@@ -284,7 +284,7 @@ def test_too_few_real_images_are_refused(network):
 
 
 def test_the_extrapolation_is_an_option_and_refuses_alone(network):
-    scores = evaluation.measure(
+    scores = evaluator.measure(
         [*fid(inception=64, infinity=True)],
         subject_of(dataset(), networks := Networks(), samples=made_images(120), reconstructions=made_images(REAL)),
         networks,

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from vaebench.core.metric import Score
-from vaebench.metrics import screening
 from vaebench.metrics.frechet import Moments, frechet_derivatives, frechet_distance
+from vaebench.metrics.functional import screening
+from vaebench.metrics.functional.diversity import mean_pairwise_distance, vendi_score
+from vaebench.metrics.functional.neighbours import density_coverage, precision_recall
 from vaebench.metrics.kernel import mmd_derivatives, polynomial_mmd
 from vaebench.metrics.latent import mmd_to_standard_normal
-from vaebench.metrics.neighbours import density_coverage, precision_recall
-from vaebench.metrics.probing import balanced
-from vaebench.metrics.spread import mean_pairwise_distance, vendi_score
+from vaebench.metrics.probes.latent_classifiers import balanced
 
 
 def rows(n, d, seed=0, scale=1.0, shift=0.0):

@@ -9,17 +9,17 @@ import torch
 from sklearn.decomposition import PCA
 from torch import nn
 
-from vaebench import evaluation, subjects
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
-from vaebench.features import Networks
-from vaebench.latents import chosen_attributes
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics import manipulation as module
 from vaebench.metrics.manipulation import corners
-from vaebench.surroundings import Surroundings
+from vaebench.metrics.probes.attribute_vectors import chosen_attributes
 
 SIDE = 8
 NAMES = ("Left", "Right", "Corners", "Rare")
@@ -102,15 +102,15 @@ def measured(source=None, model=None, reader=Reader, **options):
     networks.provide("judge-1", lambda: Perceptual("judge-1", {"logits": reader()}, channels=1, sha256="the reader's"))
     surroundings = Surroundings.of_split(source or Blocks(), "test", networks)
     model = (model or Linear()).eval()
-    context = subjects.context_of(model, surroundings.context(), "cpu")
+    context = sources.context_of(model, surroundings.context(), "cpu")
     given = {"needs": Need.LATENT, "samples": 0, "seed": 0, "device": "cpu", "context": context}
     metrics = [
         metric
         for name in PARTS
         for metric in getattr(module, f"manipulation_{name}")(judge="judge-1", attributes=True, **options)
     ]
-    subject = subjects.of_model(model, surroundings.data, **given)
-    return {metric.name.partition("_")[2]: score for metric, score in evaluation.measure(metrics, subject, networks)}
+    subject = sources.of_model(model, surroundings.data, **given)
+    return {metric.name.partition("_")[2]: score for metric, score in evaluator.measure(metrics, subject, networks)}
 
 
 def sigmoid(x):

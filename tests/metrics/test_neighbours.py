@@ -9,8 +9,8 @@ from sklearn.neighbors import NearestNeighbors
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from vaebench.core.errors import UserError
-from vaebench.metrics import distances, screening, spread
-from vaebench.metrics.neighbours import (
+from vaebench.metrics.functional import distances, diversity, screening
+from vaebench.metrics.functional.neighbours import (
     closer_than_own_neighbour,
     density_coverage,
     manifold_coverage,
@@ -21,11 +21,11 @@ from vaebench.metrics.neighbours import (
 
 
 def mean_pairwise_distance(features):
-    return spread.mean_pairwise_distance(features).value
+    return diversity.mean_pairwise_distance(features).value
 
 
 def vendi_score(features):
-    return spread.vendi_score(features).value
+    return diversity.vendi_score(features).value
 
 
 SHAPES = [(40, 30, 6), (25, 60, 1), (11, 12, 50)]

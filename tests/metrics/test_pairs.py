@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from vaebench.metrics import pairs, screening
-from vaebench.metrics.pairs import inside_balls, nearest
-from vaebench.metrics.screening import Screen
+from vaebench.metrics.functional import nearest_pairs, screening
+from vaebench.metrics.functional.nearest_pairs import inside_balls, nearest
+from vaebench.metrics.functional.screening import Screen
 
 
 def gaussian(n, d, seed=0, dtype=torch.float32):
@@ -90,7 +90,7 @@ def test_bounds_hold_for_every_pair(make, d, same, block):
 @pytest.mark.parametrize("make", KINDS)
 @pytest.mark.parametrize("waiting", [50, 2**21])
 def test_the_nearest_are_float64_s(make, k, waiting, block, monkeypatch):
-    monkeypatch.setattr(pairs, "WAITING", waiting)
+    monkeypatch.setattr(nearest_pairs, "WAITING", waiting)
     rows, keys = make(100, 12), make(90, 12, 1)
     for queries, same in ((rows, False), (keys, True)):
         expected = distances_by_hand(queries, keys)
@@ -145,8 +145,8 @@ def test_few_pairs_are_taken_in_float64(monkeypatch):
 
 def test_where_too_many_are_alike_products_in_float64_choose(monkeypatch):
     asked = []
-    original = pairs.squared
-    monkeypatch.setattr(pairs, "squared", lambda *a, **b: asked.append(a[0].shape) or original(*a, **b))
+    original = nearest_pairs.squared
+    monkeypatch.setattr(nearest_pairs, "squared", lambda *a, **b: asked.append(a[0].shape) or original(*a, **b))
     found, _ = nearest(constant(80, 9), constant(80, 9), 2, same=True)
     assert asked and (found == 0).all()
 

@@ -13,10 +13,11 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
+from vaebench.core.files import sha256_of
 from vaebench.core.metric import EvalBatch, Need
-from vaebench.core.places import hub_dir, sha256_of, weights_dir
-from vaebench.metrics import perceptual_distance as module
-from vaebench.metrics.perceptual_distance import HEADS, PUBLISHED, STORED, load_lpips, lpips, lpips_distance
+from vaebench.core.paths import hub_dir, weights_dir
+from vaebench.metrics import lpips as module
+from vaebench.metrics.lpips import HEADS, PUBLISHED, STORED, load_lpips, lpips, lpips_distance
 
 # AlexNet's convolutions by torchvision's numbers: outputs, inputs, kernel, stride, padding
 CONVOLUTIONS = {

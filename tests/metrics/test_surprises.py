@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from vaebench import evaluation, features, subjects
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
-from vaebench.features import Networks
-from vaebench.metrics import surprises as module
-from vaebench.metrics.surprises import different_pairs, interpolation_surprises, pair_ids, surprising_classes
-from vaebench.surroundings import Surroundings
+from vaebench.evaluation import evaluator, features, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
+from vaebench.metrics import interpolation as module
+from vaebench.metrics.interpolation import different_pairs, interpolation_surprises, pair_ids, surprising_classes
 
 SHADES = torch.tensor([0, 50, 125, 200])  # of classes 0 to 3; no image is of class 0
 
@@ -74,10 +74,10 @@ class Snapping(Straight):
 def measured(model, data, reader=Reader, **options):
     networks = Networks()
     networks.provide("reader", lambda: Perceptual("reader", {"logits": reader()}, channels=1, sha256="of the reader"))
-    context = subjects.context_of(model.eval(), Surroundings(data, None, networks).context(), "cpu")
+    context = sources.context_of(model.eval(), Surroundings(data, None, networks).context(), "cpu")
     (metric,) = interpolation_surprises(judge="reader", **options)
     given = {"needs": Need.LATENT, "samples": 0, "seed": 0, "device": "cpu", "context": context}
-    ((_, score),) = evaluation.measure([metric], subjects.of_model(model, data, **given), networks)
+    ((_, score),) = evaluator.measure([metric], sources.of_model(model, data, **given), networks)
     return score, metric
 
 
@@ -206,7 +206,7 @@ def test_two_models_are_compared_pair_by_pair():
 def test_the_value_does_not_depend_on_batches(monkeypatch, part, batch, small):
     whole, _ = measured(Folded(), data_of(200), pairs=60)
     monkeypatch.setattr(module, "_BATCH", part)
-    monkeypatch.setattr(subjects, "BATCH", batch)
+    monkeypatch.setattr(sources, "BATCH", batch)
     monkeypatch.setattr(features, "BATCH", small)
     score, _ = measured(Folded(), data_of(200), pairs=60)
     assert whole.n == 60 and score == whole and torch.equal(score.per_image, whole.per_image)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vaebench.blocks import bce_fake, bce_real, clip_weights, gradient_penalty, mean_squared_distance
+from vaebench.models.losses import bce_fake, bce_real, clip_weights, gradient_penalty, mean_squared_distance
 
 
 def logits(n: int = 50) -> torch.Tensor:

@@ -5,18 +5,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vaebench.blocks import UpsampledConvolution
-from vaebench.builtins import PERCEPTUAL, RECIPES
 from vaebench.core import seeding
 from vaebench.core.errors import UserError
 from vaebench.core.model import Batch, Step
 from vaebench.core.perceptual import Perceptual
+from vaebench.models import RECIPES
 from vaebench.models.blend import blend
 from vaebench.models.chunks import chunk_sides
 from vaebench.models.dcgan import DCGAN
 from vaebench.models.dfcvae import dfc_face_vae
+from vaebench.models.layers import UpsampledConvolution
 from vaebench.models.vae import plain_face_vae
 from vaebench.models.vaewgan import vae_wgan_faces
+from vaebench.perceptual import PERCEPTUAL
 
 FACES = (3, 64, 64)
 

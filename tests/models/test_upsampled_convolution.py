@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vaebench.blocks import UpsampledConvolution, face_decoder
 from vaebench.core import seeding
+from vaebench.models.layers import UpsampledConvolution, face_decoder
 
 SIZES = [(1, 1), (1, 2), (3, 1), (2, 2), (3, 4), (5, 5), (8, 7)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vaebench.blocks import bernoulli_nll, kl_to_standard_normal, reparameterise
 from vaebench.core import seeding
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
 from vaebench.core.model import Batch, Step
 from vaebench.datasets.digits import Digits
 from vaebench.models.dfcvae import dfc_vae
+from vaebench.models.losses import bernoulli_nll, kl_to_standard_normal, reparameterise
 from vaebench.models.vae import plain_vae
-from vaebench.perceptual.small_cnn import mnist_cnn
+from vaebench.perceptual.mnist_cnn import mnist_cnn
 
 SHAPE = (1, 28, 28)
 FAMILIES = {"vae": plain_vae, "dfcvae": dfc_vae}

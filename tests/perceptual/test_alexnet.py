@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vaebench.core.errors import UserError
-from vaebench.core.places import sha256_of, weights_dir
+from vaebench.core.files import sha256_of
+from vaebench.core.paths import weights_dir
 from vaebench.perceptual import alexnet as module
 from vaebench.perceptual.alexnet import PUBLISHED, STORED, alexnet, fetch_alexnet
 from vaebench.perceptual.vgg19 import MEAN, STD

@@ -13,17 +13,18 @@ from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from vaebench import evaluation, subjects
 from vaebench.core.context import FeatureSpace
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
+from vaebench.core.files import sha256_of
 from vaebench.core.metric import Need
-from vaebench.core.places import sha256_of, weights_dir
-from vaebench.features import Networks
+from vaebench.core.paths import weights_dir
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics import fidelity
 from vaebench.perceptual import inception as module
 from vaebench.perceptual.inception import EPSILON, PUBLISHED, STORED, TO_768, Prepare, fetch_inception, inception
-from vaebench.surroundings import Surroundings
 
 LAYERS = ["64", "192", "768", "2048"]
 REAL, MADE = 40, 36  # images: the network takes a tenth of a second for each
@@ -404,7 +405,7 @@ def test_metrics_are_torch_fidelity_s_end_to_end(real_weights, monkeypatch, tmp_
     use(monkeypatch, tmp_path / "weights", real_weights, TO_768)
     data = ImageDataset("made-up", "test", real, [f"made-up/{row}" for row in range(REAL)])
     networks = Networks()
-    subject = subjects.of_images(
+    subject = sources.of_images(
         made, data, kind=Need.SAMPLE, paired=False, context=Surroundings(data, None, networks).context()
     )
     metrics = [
@@ -414,7 +415,7 @@ def test_metrics_are_torch_fidelity_s_end_to_end(real_weights, monkeypatch, tmp_
         *fidelity.recall(inception=768),
     ]
     asked = [metric for metric in metrics if metric.needs == Need.SAMPLE]
-    found = {metric.name: score.value for metric, score in evaluation.measure(asked, subject, networks)}
+    found = {metric.name: score.value for metric, score in evaluator.measure(asked, subject, networks)}
     assert found["fid"] == pytest.approx(reference["frechet_inception_distance"], rel=1e-4)
     assert found["kid"] == pytest.approx(reference["kernel_inception_distance_mean"], rel=1e-4)
     assert found["precision"] == pytest.approx(reference["precision"], abs=1e-6)

@@ -5,14 +5,14 @@ import torch
 from torch_fidelity import calculate_metrics
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from vaebench import evaluation, subjects
 from vaebench.core.context import FeatureSpace
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.metric import Need
-from vaebench.features import Networks
+from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.split_context import Surroundings
 from vaebench.metrics.fidelity import fcd
 from vaebench.perceptual.torch_fidelity_extractors import EXTRACTORS, register
-from vaebench.surroundings import Surroundings
 
 CASES = [("mnist_cnn", 1, 28), ("toyfaces_cnn", 3, 64)]
 
@@ -62,12 +62,12 @@ def test_fcd_is_torch_fidelity_s_distance_with_the_same_network(name, channels, 
     real, made = pictures(60, channels, side, 0), pictures(50, channels, side, 1)
     data = ImageDataset("made-up", "test", real, [str(row) for row in range(len(real))])
     networks = Networks()
-    subject = subjects.of_images(
+    subject = sources.of_images(
         made, data, kind=Need.SAMPLE, paired=False, context=Surroundings(data, None, networks).context()
     )
     (ours,) = (
         score.value
-        for metric, score in evaluation.measure(fcd(classifier=f"{name}/{layer}"), subject, networks)
+        for metric, score in evaluator.measure(fcd(classifier=f"{name}/{layer}"), subject, networks)
         if metric.needs == Need.SAMPLE
     )
     options = {} if layer == "dense" else {"feature_layer_fid": layer}

@@ -9,7 +9,7 @@ from torch import nn
 
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.places import sha256_of
+from vaebench.core.files import sha256_of
 from vaebench.core.seeding import isolated
 from vaebench.datasets.toyface.attributes import draw_attributes
 from vaebench.datasets.toyface.drawing import draw_face

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from vaebench.core.errors import UserError
-from vaebench.core.places import weights_dir
+from vaebench.core.paths import weights_dir
 from vaebench.perceptual import vgg19 as module
 from vaebench.perceptual.vgg19 import (
     MEAN,
@@ -177,7 +177,7 @@ def test_import_keeps_what_the_network_reads_as_safetensors(tmp_path):
 
 def _published(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file as torchvision publishes it, under a name that ends in its own sha256's first digits."""
-    from vaebench.core.places import sha256_of
+    from vaebench.core.files import sha256_of
 
     folder.mkdir(parents=True)
     torch.save(tensors(3), folder / "draft.pth")

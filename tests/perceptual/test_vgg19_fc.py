@@ -12,7 +12,8 @@ from torchvision.models import vgg19 as published
 from torchvision.transforms import functional
 
 from vaebench.core.errors import UserError
-from vaebench.core.places import sha256_of, weights_dir
+from vaebench.core.files import sha256_of
+from vaebench.core.paths import weights_dir
 from vaebench.perceptual import vgg19 as module
 from vaebench.perceptual.vgg19 import MEAN, STD, fetch_vgg19_fc, vgg19_fc
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from vaebench import per_image, pictures
 from vaebench.core import results
-from vaebench.core.places import runs_dir
+from vaebench.core.paths import runs_dir
 from vaebench.core.results import Provenance, Result
 from vaebench.core.strata import strata
-from vaebench.per_image import PerImageValues, Series
-from vaebench.record import RunFolder
-from vaebench.report.collect import Measured
+from vaebench.report.analysis.measured import Measured
+from vaebench.runs import galleries, per_image
+from vaebench.runs.per_image import PerImageValues, Series
+from vaebench.runs.record import RunFolder
 
 FINGERPRINT = "f" * 64
 DIRECTIONS = {"blur": "target", "mse": "lower", "ssim": "higher", "kl": "lower"}
@@ -108,6 +108,6 @@ def write_real(scores, labels=None):
     if labels is not None:
         per_image.write_labels(folder.path / "images.parquet", ids_of(len(labels)), {"label": labels})
         # images that may be shown have a gallery, though this one holds none
-        gallery = pictures.gallery_file(folder.path, FINGERPRINT)
-        pictures.save_gallery(gallery, {"none": np.zeros((0, 1, 1, 1), np.uint8)})
+        gallery = galleries.gallery_file(folder.path, FINGERPRINT)
+        galleries.save_gallery(gallery, {"none": np.zeros((0, 1, 1, 1), np.uint8)})
     return folder

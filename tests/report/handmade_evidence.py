@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 from handmade import FINGERPRINT, drawn, ids_of, provenance, result
 
-from vaebench import per_image
 from vaebench.core import results
-from vaebench.core.places import runs_dir
+from vaebench.core.paths import runs_dir
 from vaebench.core.strata import strata
-from vaebench.per_image import PerImageValues, Series
-from vaebench.pictures import gallery_file, save_gallery
-from vaebench.record import RunFolder
 from vaebench.report import write
 from vaebench.report.write import Report, write_report
+from vaebench.runs import per_image
+from vaebench.runs.galleries import gallery_file, save_gallery
+from vaebench.runs.per_image import PerImageValues, Series
+from vaebench.runs.record import RunFolder
 
 N, DRAWS = 60, 45
 SPLITS = {"test": FINGERPRINT, "val": "a" * 64}

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 from handmade import drawn, ids_of, measured, provenance, result
 
-from vaebench.record import RunRecord
-from vaebench.report import comparisons, leaderboard
-from vaebench.report.part import Part
+from vaebench.report.analysis import comparisons, leaderboard
+from vaebench.report.analysis.mean_ranks import Standing
 from vaebench.report.remarks import Remarks
-from vaebench.report.standing import Standing
+from vaebench.report.section import Part
+from vaebench.runs.record import RunRecord
 
 N = 40
 NASTY = "<script>alert(1)</script>"

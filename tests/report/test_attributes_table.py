@@ -8,10 +8,10 @@ from handmade import provenance, result
 from scipy import stats
 
 from vaebench.core.errors import UserError
-from vaebench.report import attributes
-from vaebench.report.collect import Measured
-from vaebench.report.published import default_folder
-from vaebench.report.tables import to_csv
+from vaebench.report.analysis import attributes
+from vaebench.report.analysis.formatting import to_csv
+from vaebench.report.analysis.measured import Measured
+from vaebench.report.analysis.published import default_folder
 
 NAMES = ("Bald", "Smiling")
 PRINTED = default_folder()

@@ -10,8 +10,8 @@ from scipy import stats
 
 from vaebench.core import results
 from vaebench.core.errors import UserError
-from vaebench.core.places import runs_dir
-from vaebench.report.between import between, origins
+from vaebench.core.paths import runs_dir
+from vaebench.report.compare import between, origins
 
 N = 40
 HEADER = "metric,protocol,stratum,test,n,a - b,95 %,effect,statistic,p,p Holm,better"
@@ -181,7 +181,7 @@ def test_explain_of_a_recipe_shows_every_seed(runs):
 def test_explain_says_what_is_stale(runs):
     from test_collect import with_record
 
-    from vaebench.record import RunFolder
+    from vaebench.runs.record import RunFolder
 
     assert "stale" not in "\n".join(origins("vae/seed-0", "mse"))
     with_record(RunFolder(runs_dir() / "vae" / "seed-0"), "trained-on-since")

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from handmade import FINGERPRINT, drawn, measured, provenance, result, series, write_real, write_run
 
-from vaebench import per_image
 from vaebench.core import results
 from vaebench.core.errors import UserError
-from vaebench.core.places import runs_dir, write_text
-from vaebench.per_image import PerImageValues
-from vaebench.record import RunFolder, RunRecord
-from vaebench.report.collect import all_folders, collect, current, datasets_measured, provenance_lines
-from vaebench.report.comparisons import all_pairs
+from vaebench.core.files import write_text
+from vaebench.core.paths import runs_dir
+from vaebench.report.analysis.comparisons import all_pairs
+from vaebench.report.analysis.measured import all_folders, collect, current, datasets_measured, provenance_lines
+from vaebench.runs import per_image
+from vaebench.runs.per_image import PerImageValues
+from vaebench.runs.record import RunFolder, RunRecord
 
 N = 20
 LABELS = [i % 2 for i in range(N)]

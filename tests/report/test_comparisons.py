@@ -11,8 +11,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from vaebench.core.errors import UserError
-from vaebench.report.comparisons import all_pairs, compare
-from vaebench.report.tables import to_csv
+from vaebench.report.analysis.comparisons import all_pairs, compare
+from vaebench.report.analysis.formatting import to_csv
 from vaebench.statistics import nested_t
 
 N = 60

@@ -8,9 +8,9 @@ from handmade_page import toy
 from PIL import Image
 
 from vaebench.core.errors import UserError
-from vaebench.history import Progress, to_text
-from vaebench.record import RunFolder
-from vaebench.report.curves import CAPTION, FILE, _figure, draw_curves, read_histories
+from vaebench.report.figures.curves import CAPTION, FILE, _figure, draw_curves, read_histories
+from vaebench.runs.history import Progress, to_text
+from vaebench.runs.record import RunFolder
 
 
 def rows(terms, steps=200, every=10):

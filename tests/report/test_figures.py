@@ -7,7 +7,7 @@ import pytest
 from handmade import drawn, ids_of, measured
 from PIL import Image
 
-from vaebench.report.figures import draw_all
+from vaebench.report.figures.galleries import draw_all
 
 N = 30
 LABELS = [i % 3 for i in range(N)]

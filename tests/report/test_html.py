@@ -15,13 +15,13 @@ from handmade import provenance, result
 from handmade_page import NASTY, SLY, part_of, ranks, record, toy
 from PIL import Image
 
-from vaebench.report import attributes, variance
-from vaebench.report.comparisons import deciding
+from vaebench.report.analysis import attributes, variance
+from vaebench.report.analysis.comparisons import deciding
+from vaebench.report.analysis.published import Claim
 from vaebench.report.html import html_report
-from vaebench.report.html.pairs import matrix
+from vaebench.report.html.pairwise import matrix
 from vaebench.report.html.provenance import Shown, facts_of
 from vaebench.report.html.wording import kind_of, with_error
-from vaebench.report.published import Claim
 from vaebench.report.remarks import Remarks
 
 VOID = {"wbr", "meta", "link", "img", "input", "br", "path", "line", "circle", "rect"}

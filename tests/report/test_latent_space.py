@@ -2,9 +2,9 @@
 
 import re
 
-from vaebench.report import latent_space, leaderboard
-from vaebench.report.html.grids import studies
-from vaebench.report.tables import to_csv
+from vaebench.report.analysis import latent_space, leaderboard
+from vaebench.report.analysis.formatting import to_csv
+from vaebench.report.html.tables import studies
 
 
 def row(recipe, metric, stratum="all", value=0.5, half=0.1, protocol="p", **changes):

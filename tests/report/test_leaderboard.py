@@ -9,9 +9,9 @@ import pytest
 from handmade import FINGERPRINT, drawn, ids_of, measured, provenance, result
 from scipy import stats
 
-from vaebench.report.comparisons import all_pairs
-from vaebench.report.leaderboard import Row, leaderboard
-from vaebench.report.tables import to_csv
+from vaebench.report.analysis.comparisons import all_pairs
+from vaebench.report.analysis.formatting import to_csv
+from vaebench.report.analysis.leaderboard import Row, leaderboard
 from vaebench.statistics import nested_mean
 
 N = 60

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from vaebench.core.errors import UserError
-from vaebench.pictures import grid, load_gallery, save_gallery, save_png, to_pixels
+from vaebench.runs.galleries import grid, load_gallery, save_gallery, save_png, to_pixels
 
 
 def numbered(n, height=3, width=2, channels=1):

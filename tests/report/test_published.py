@@ -5,8 +5,8 @@ from handmade import drawn, measured, result
 from scipy import stats
 
 from vaebench.core.errors import UserError
-from vaebench.report.comparisons import all_pairs
-from vaebench.report.published import claims
+from vaebench.report.analysis.comparisons import all_pairs
+from vaebench.report.analysis.published import claims
 
 N = 60
 LABELS = [i % 2 for i in range(N)]

@@ -6,8 +6,8 @@ from statistics import fmean
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.report.published import default_folder
-from vaebench.report.published_attributes import TABLE, read_published
+from vaebench.report.analysis.published import default_folder
+from vaebench.report.analysis.published_attributes import TABLE, read_published
 
 NAMES = [
     "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",

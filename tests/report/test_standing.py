@@ -7,9 +7,9 @@ import pytest
 from handmade import measured, result
 from scipy import stats
 
-from vaebench.report.comparisons import all_pairs
-from vaebench.report.leaderboard import leaderboard
-from vaebench.report.standing import standing
+from vaebench.report.analysis.comparisons import all_pairs
+from vaebench.report.analysis.leaderboard import leaderboard
+from vaebench.report.analysis.mean_ranks import standing
 
 
 def stand(values, real=()):

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from handmade_page import NASTY, part_of, toy
 
-from vaebench.report import svg
-from vaebench.report.forest import forest, forest_svg, marks, panel, place_of
-from vaebench.report.svg import cliques, critical_difference_svg, tick_text, ticks
+from vaebench.report.figures import svg
+from vaebench.report.figures.forest import forest, forest_svg, marks, panel, place_of
+from vaebench.report.figures.svg import cliques, critical_difference_svg, tick_text, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from vaebench.report.tables import cell, p_text, short, to_csv, to_markdown, to_text
+from vaebench.report.analysis.formatting import cell, p_text, short, to_csv, to_markdown, to_text
 
 
 @dataclass

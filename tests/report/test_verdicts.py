@@ -10,9 +10,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from vaebench.per_image import PerImageValues, Series
-from vaebench.report.comparisons import all_pairs
-from vaebench.report.leaderboard import leaderboard
+from vaebench.report.analysis.comparisons import all_pairs
+from vaebench.report.analysis.leaderboard import leaderboard
+from vaebench.runs.per_image import PerImageValues, Series
 from vaebench.statistics import nested_mean, nested_t
 
 N = 60

@@ -6,14 +6,14 @@ import math
 import numpy as np
 from handmade import FINGERPRINT, drawn, ids_of, measured, result, series
 
-from vaebench import per_image
 from vaebench.core import results
-from vaebench.core.places import runs_dir
-from vaebench.per_image import PerImageValues, Series
-from vaebench.record import RunFolder
-from vaebench.report.collect import all_folders, collect
-from vaebench.report.comparisons import all_pairs
-from vaebench.report.leaderboard import leaderboard
+from vaebench.core.paths import runs_dir
+from vaebench.report.analysis.comparisons import all_pairs
+from vaebench.report.analysis.leaderboard import leaderboard
+from vaebench.report.analysis.measured import all_folders, collect
+from vaebench.runs import per_image
+from vaebench.runs.per_image import PerImageValues, Series
+from vaebench.runs.record import RunFolder
 from vaebench.statistics import nested_mean, training_deviation
 
 N = 40

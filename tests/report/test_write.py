@@ -7,11 +7,11 @@ import pytest
 from handmade import drawn, provenance, result, write_real, write_run
 
 from vaebench.core import results
-from vaebench.core.places import runs_dir
-from vaebench.record import RunFolder
+from vaebench.core.paths import runs_dir
 from vaebench.report import write
-from vaebench.report.figures import draw_all
+from vaebench.report.figures.galleries import draw_all
 from vaebench.report.write import Report, write_report
+from vaebench.runs.record import RunFolder
 
 N = 40
 LABELS = [i % 3 for i in range(N)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vaebench import cli as command_line
+from vaebench.cli import main as command_line
 from vaebench.datasets import toyfaces
 
 SIZES = {"train": 240, "valid": 30, "test": 60}

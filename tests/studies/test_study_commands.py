@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaebench.runs import find_runs, load_split, open_dataset, open_run
-from vaebench.subjects import BATCH
+from vaebench.evaluation.sources import BATCH
+from vaebench.runs.find import find_runs, open_run
+from vaebench.runs.recipes import load_split, open_dataset
 
 FACES = "vae-toyfaces"
 

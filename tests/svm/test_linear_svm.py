@@ -6,7 +6,7 @@ import torch
 from sklearn.svm import LinearSVC
 
 from vaebench.core.errors import UserError
-from vaebench.svm.linear import LinearSVMs, fit, objective
+from vaebench.metrics.probes.linear_svm import LinearSVMs, fit, objective
 
 
 def problems(n, d, k, *, seed=0, rates=(0.02, 0.5), noise=1.0):

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from vaebench import cli
+from vaebench.cli import main
 from vaebench.datasets import toyfaces
-from vaebench.faces import Cascade
-from vaebench.record import RunFolder
-from vaebench.runs import open_run
-from vaebench.webcam.reader import open_kept
+from vaebench.datasets.images.face_detection import Cascade
+from vaebench.runs.find import open_run
+from vaebench.runs.record import RunFolder
+from vaebench.studies.webcam.reader import open_kept
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))  # chromium.py lies there
 
@@ -35,7 +35,7 @@ def made(tmp_path_factory, measured_defaults):
             ["train", "dcgan-toyfaces", "--steps", "1"],
         ):
             with pytest.raises(SystemExit) as stopped:
-                cli.main([*command, *options])
+                main.main([*command, *options])
             assert stopped.value.code == 0
         torch.set_num_threads(1)
         folder = RunFolder(root / "runs" / "vae-toyfaces" / "seed-0")

@@ -14,16 +14,16 @@ from sklearn.svm import LinearSVC
 
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
-from vaebench.core.places import sha256_of
+from vaebench.core.files import sha256_of
+from vaebench.datasets.images.cropping import cropped
+from vaebench.datasets.images.face_detection import Cascade, sighted
 from vaebench.datasets.toyfaces import ToyFaces
-from vaebench.faces import Cascade, sighted
-from vaebench.framing import cropped
-from vaebench.latents import attribute_vector
-from vaebench.runs import open_run
-from vaebench.webcam import reader
-from vaebench.webcam.fitting import classifiers
-from vaebench.webcam.kept import read_kept, tensors_file, words_file
-from vaebench.webcam.reader import open_kept
+from vaebench.metrics.probes.attribute_vectors import attribute_vector
+from vaebench.runs.find import open_run
+from vaebench.studies.webcam import reader
+from vaebench.studies.webcam.fitting import classifiers
+from vaebench.studies.webcam.kept import read_kept, tensors_file, words_file
+from vaebench.studies.webcam.reader import open_kept
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ import torch
 
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
+from vaebench.datasets.images.face_detection import Cascade
 from vaebench.datasets.toyfaces import ToyFaces
-from vaebench.faces import Cascade
-from vaebench.latents import Strangeness
-from vaebench.runs import open_run
-from vaebench.webcam.drawing import AMBER, GREEN, RED, WHITE, Mark, annotated, marks, warning
-from vaebench.webcam.kept import read_kept
-from vaebench.webcam.reader import Reader, Readings, chosen_attributes, parsed_changes
-from vaebench.webcam.show import Show, crops, paced
-from vaebench.webcam.tracking import Tracker
+from vaebench.metrics.probes.novelty import Strangeness
+from vaebench.runs.find import open_run
+from vaebench.studies.webcam.drawing import AMBER, GREEN, RED, WHITE, Mark, annotated, marks, warning
+from vaebench.studies.webcam.kept import read_kept
+from vaebench.studies.webcam.reader import Reader, Readings, chosen_attributes, parsed_changes
+from vaebench.studies.webcam.show import Show, crops, paced
+from vaebench.studies.webcam.tracking import Tracker
 
 
 @pytest.fixture
@@ -215,7 +215,8 @@ def test_a_frame_s_face_is_cropped_as_the_dataset_is_and_read(reader_of):
 def test_what_is_shown_of_frames(reader_of, monkeypatch):
     notes = []
     monkeypatch.setattr(
-        "vaebench.webcam.show.annotated", lambda frame, faces, said: notes.append((len(faces), list(said))) or frame
+        "vaebench.studies.webcam.show.annotated",
+        lambda frame, faces, said: notes.append((len(faces), list(said))) or frame,
     )
     show = show_of(reader_of(changes={"Smiling": 1.0}))
     face, empty = films.pasted(films.backdrop(), films.face(3), 200, 140), films.backdrop()
@@ -233,7 +234,9 @@ def test_what_is_shown_of_frames(reader_of, monkeypatch):
 
 def test_frames_a_second_are_counted(reader_of, monkeypatch):
     said = []
-    monkeypatch.setattr("vaebench.webcam.show.annotated", lambda frame, faces, notes: said.append(notes[0]) or frame)
+    monkeypatch.setattr(
+        "vaebench.studies.webcam.show.annotated", lambda frame, faces, notes: said.append(notes[0]) or frame
+    )
     times = iter([time for frame in range(50) for time in ((frame + 1) * 0.04, (frame + 1) * 0.04)][1:])
     show = Show(reader_of(), Tracker(Cascade()), clock=lambda: next(times))
     list(show.frames([films.backdrop()] * 40))

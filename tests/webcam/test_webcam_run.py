@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench import webcam
 from vaebench.core.errors import UserError
-from vaebench.webcam import Options, run_webcam
-from vaebench.webcam.drawing import GREEN, RED
+from vaebench.studies import webcam
+from vaebench.studies.webcam import Options, run_webcam
+from vaebench.studies.webcam.drawing import GREEN, RED
 
 RUN = "vae-toyfaces/seed-0"
 WAIT = 60
@@ -182,8 +182,8 @@ def test_a_port_in_use_is_said_before_anything_is_fitted(folder, refused, monkey
 
 def test_misspelt_names_are_said_before_anything_is_fitted(folder, refused, monkeypatch):
     (folder.path / "reader.json").unlink()
-    monkeypatch.setattr("vaebench.webcam.reader.fit_reader", lambda *_: pytest.fail("fitted"))
-    monkeypatch.setattr("vaebench.webcam.reader.measure_detected", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr("vaebench.studies.webcam.reader.fit_reader", lambda *_: pytest.fail("fitted"))
+    monkeypatch.setattr("vaebench.studies.webcam.reader.measure_detected", lambda *_, **__: pytest.fail("measured"))
     assert "did you mean 'Smiling'" in refused(attributes=("Smilling",))
     assert "did you mean 'Male'" in refused(manipulate=("Mael=1",))
 
@@ -201,5 +201,5 @@ def test_grey_images_and_images_without_attributes_are_refused(folder, refused, 
     (folder.path / "reader.json").unlink()
     data = webcam.reader.load_split(webcam.reader.open_dataset("toyfaces"), "train")
     bare = replace(data, attributes=None, attribute_names=(), labels=torch.zeros(len(data), dtype=torch.int64))
-    monkeypatch.setattr("vaebench.webcam.reader.load_split", lambda *_: bare)
+    monkeypatch.setattr("vaebench.studies.webcam.reader.load_split", lambda *_: bare)
     assert "toyfaces has no attributes, which webcam needs to read" in refused()

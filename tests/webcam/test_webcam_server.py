@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.framing import Framing
-from vaebench.webcam.detected import Detected
-from vaebench.webcam.fitting import Trust
-from vaebench.webcam.page import page
-from vaebench.webcam.server import Server
+from vaebench.datasets.images.cropping import Framing
+from vaebench.studies.webcam.detected import Detected
+from vaebench.studies.webcam.fitting import Trust
+from vaebench.studies.webcam.page import page
+from vaebench.studies.webcam.server import Server
 
 WAIT = 20  # seconds that a test waits at most before it fails
 
@@ -157,21 +157,21 @@ def test_another_site_s_page_may_not_show_the_stream(running):
 
 
 def test_a_second_viewer_is_told_to_wait_and_gets_it_when_the_first_leaves(running, monkeypatch):
-    monkeypatch.setattr("vaebench.webcam.server._LEAVING", 0.05)
+    monkeypatch.setattr("vaebench.studies.webcam.server._LEAVING", 0.05)
     one = running(frames())
     with one.get("/stream") as answer:
         assert next(pictures(answer)) is not None
         status, said = one.said("/stream")
         assert status == 503 and "Somebody is watching already: close the other page" in said
         assert one.said("/")[0] == 200
-    monkeypatch.setattr("vaebench.webcam.server._LEAVING", WAIT)
+    monkeypatch.setattr("vaebench.studies.webcam.server._LEAVING", WAIT)
     with one.get("/stream") as answer:
         assert answer.status == 200 and next(pictures(answer)) is not None
 
 
 def test_who_drips_a_request_is_cut_off(running, monkeypatch):
     """A byte before each time-out would hold a thread for ever."""
-    monkeypatch.setattr("vaebench.webcam.server._REQUEST", 0.3)
+    monkeypatch.setattr("vaebench.studies.webcam.server._REQUEST", 0.3)
     one = running(frames())
     began = time.monotonic()
     with closing(socket.create_connection(("127.0.0.1", one.server.server_port), timeout=WAIT)) as client:

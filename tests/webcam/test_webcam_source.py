@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.webcam.source import Source
-from vaebench.webcam.writer import check_out, write_video
+from vaebench.studies.webcam.source import Source
+from vaebench.studies.webcam.writer import check_out, write_video
 
 
 def test_a_video_s_frames_in_order_in_rgb(tmp_path):

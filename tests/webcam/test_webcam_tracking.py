@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from vaebench.faces import Cascade, Face, measure_framing
-from vaebench.webcam.tracking import MOST, Track, Tracker, found, largest, surer
+from vaebench.datasets.images.face_detection import Cascade, Face, measure_framing
+from vaebench.studies.webcam.tracking import MOST, Track, Tracker, found, largest, surer
 
 
 class Scripted:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.facts import TrainingFacts
+from vaebench.core.training_facts import TrainingFacts
 
 PIXELS = "pixels"
 
@@ -80,7 +80,8 @@ class Context:
         splits: all splits of its dataset.
         data: images and labels of a split by name.
         reference: a split's real images in a feature space.
-        latents: posterior means (n, d), float32 on the CPU, of a split's images seen through one of ``vaebench.views``.
+        latents: posterior means (n, d), float32 on the CPU, of a split's images seen through one of
+            ``vaebench.evaluation.views``.
         features: of any images (n, c, h, w) in [0, 1], in a space: float32 (n, d) on the CPU.
         encode: images (n, c, h, w) in [0, 1] -> posterior means (n, d), of the model that is measured.
         decode: latents (n, d) -> images (n, c, h, w).

@@ -1,140 +1,191 @@
-"""Files that someone else may have made: regular ones only, of bounded size, never through a link out of their folder.
+"""Where runs, data, weights and caches lie, and how a file is written so that it is whole or absent."""
 
-A fifo or a device never ends, a file may be larger than memory, and a link in a folder that was handed on may lead to
-what its maker never had. Everything that vaebench reads and did not write a moment ago is opened here.
-"""
-
+import hashlib
 import os
 import re
-import shutil
+import secrets
 import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
-from vaebench.core.errors import UserError, first_line
+from vaebench.core.errors import Busy, UserError
 
-BOUND = "VAEBENCH_MAX_FILE_SIZE"  # bytes; set by --max-file-size, raises every bound below
-MB = 10**6
-SMALL = 16 * MB  # records, tables, lists
-LOG = 256 * MB  # results, histories, attribute lists
-LARGE = 16_000 * MB  # weights, per-image values, arrays
-IMAGE = 512 * MB  # one image file
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_KINDS = {
-    stat.S_ISFIFO: "a fifo",
-    stat.S_ISDIR: "a folder",
-    stat.S_ISCHR: "a device",
-    stat.S_ISBLK: "a device",
-    stat.S_ISSOCK: "a socket",
-}
+try:
+    import fcntl
+except ImportError:  # Windows: no locks, and leftovers stay
+    fcntl = None  # type: ignore[assignment]
 
 
-def parse_size(text: str) -> int:
-    """Read a size in bytes such as ``500MB``, ``20GB`` or ``1000000``.
-
-    Raises:
-        UserError: it is no size.
-    """
-    found = re.fullmatch(r"(\d{1,15})\s*([KMGT]B)?", text.strip().upper(), re.ASCII)
-    if not found:
-        raise UserError(f"--max-file-size {text!r} is no size: write e.g. --max-file-size 20GB")
-    return int(found[1]) * _UNITS[found[2] or ""]
+LOCK = ".lock"  # stays when it is no longer held: another process may wait for it
 
 
-def bound(default: int) -> int:
-    """Return how many bytes may be read where ``default`` is usual: more where ``--max-file-size`` says so."""
-    given = os.environ.get(BOUND, "")
-    return max(default, int(given)) if given.isdigit() else default
+TEMPORARY = ".tmp"
 
 
-def check_size(what: str, size: int, most: int, remedy: str) -> None:
-    """Refuse what is larger than ``most`` bytes, or than ``--max-file-size`` allows.
-
-    Args:
-        what: subject of the message, such as ``FILE holds``.
-        size: in bytes, as a header or the file system states it.
-        most: the usual bound in bytes.
-        remedy: what to do instead, an imperative clause.
-
-    Raises:
-        UserError: it is larger.
-    """
-    allowed = bound(most)
-    if size > allowed:
-        ask = f"--max-file-size {-(-size // MB)}MB if it is meant to be that large"
-        raise UserError(f"{what} {_size(size)}, more than the {_size(allowed)} that are read: {remedy}, or give {ask}")
+JUST_BEGUN, ABANDONED = 5.0, 3600.0  # seconds since a temporary file was last written: with a lock, and without
 
 
-def _size(count: int) -> str:
-    return f"{count / MB:,.0f} MB" if count >= MB else f"{count:,} bytes"
+SEAL = ".sha256"
 
 
-def opened(path: Path, *, most: int, remedy: str, inside: Path | None = None) -> BinaryIO:
-    """Open a file for reading once it is known to be a regular one of at most ``most`` bytes.
+_OF_SAFETENSORS = re.compile(r"\.tmp[A-Za-z0-9]{6}")  # what earlier versions' killed writes of tensors left
 
-    Args:
-        path: the file; links are followed, as far as ``inside`` allows.
-        most: bound in bytes, see :func:`bound`.
-        remedy: what to do where it cannot be read, an imperative clause for the message.
-        inside: folder that links must not lead out of.
 
-    Raises:
-        FileNotFoundError: it does not exist.
-        UserError: it is no regular file, too large, leads out of ``inside``, or cannot be read.
-    """
+_ELSEWHERE = "choose another place (--out, VAEBENCH_RUNS, VAEBENCH_DATA, VAEBENCH_WEIGHTS or VAEBENCH_CACHE)"
+
+
+def make_dir(path: Path) -> Path:
+    """Create ``path`` with its parents; a :class:`UserError` says why it cannot be written to."""
     try:
-        real = path.resolve(strict=True)
-        if inside is not None and not real.is_relative_to(inside.resolve()):
-            raise UserError(f"{path} is a link that leads out of {inside}: put the file itself there")
-        _refuse_special(path, real.stat().st_mode, remedy)
-        # not blocking, in case it became a fifo meanwhile; no link, in case it became one
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        handle = os.fdopen(os.open(real, flags), "rb")
-    except FileNotFoundError:
-        raise
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"{path} cannot be read ({reason}): {remedy}") from error
-    try:
-        state = os.fstat(handle.fileno())
-        _refuse_special(path, state.st_mode, remedy)
-        check_size(f"{path} holds", state.st_size, most, remedy)
-    except UserError:
-        handle.close()
-        raise
-    return handle
-
-
-def _refuse_special(path: Path, mode: int, remedy: str) -> None:
-    if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS.items() if is_kind(mode)), "no file")
-        raise UserError(f"{path} is {kind}, no regular file: {remedy}")
-
-
-def read_bytes(path: Path, *, most: int, remedy: str, inside: Path | None = None) -> bytes:
-    """Read a whole file; raises as :func:`opened` does."""
-    with opened(path, most=most, remedy=remedy, inside=inside) as handle:
-        try:
-            return handle.read()
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror or error}): {remedy}") from error
-
-
-def read_text(path: Path, *, most: int, remedy: str, inside: Path | None = None) -> str:
-    """Read a whole file of UTF-8 text, with or without a byte-order mark; raises as :func:`opened` does."""
-    try:
-        return read_bytes(path, most=most, remedy=remedy, inside=inside).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} cannot be read (byte {error.start} is no UTF-8 text): {remedy}") from error
-
-
-def checked(path: Path, *, most: int, remedy: str, inside: Path | None = None) -> Path:
-    """Return ``path`` for a reader that opens files by name, once it is known to be fit; raises as :func:`opened`."""
-    opened(path, most=most, remedy=remedy, inside=inside).close()
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write to {path} ({reason}): {_ELSEWHERE}") from error
+    if not os.access(path, os.W_OK):
+        raise UserError(f"cannot write to {path} (permission denied): {_ELSEWHERE}")
     return path
 
 
-def copy(source: Path, target: Path, *, inside: Path) -> None:
-    """Copy a regular file of the folder ``inside``; raises as :func:`opened` does."""
-    with opened(source, most=LARGE, remedy="move it away", inside=inside) as read, target.open("wb") as written:
-        shutil.copyfileobj(read, written)
+@contextmanager
+def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Keep other processes that ask for it out of ``folder``; a lock dies with its process, however that ends.
+
+    The lock is on a file of its own, opened for writing: so it holds between the machines of an NFS server, too.
+    Without ``wait``, a folder in use is :class:`Busy`. Where the system has no flock (Windows), no lock; where the
+    file system has none, :class:`UserError`.
+    """
+    if fcntl is None:
+        yield
+        return
+    with _opened_lock(folder) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as busy:
+            raise Busy(f"another process is at work in {folder}: wait for it, or stop it") from busy
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(f"cannot lock {folder / LOCK} ({reason}): {_ELSEWHERE}") from error
+        yield
+
+
+def _opened_lock(folder: Path) -> IO[str]:
+    try:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return os.fdopen(os.open(folder / LOCK, flags, 0o666), "r+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror or error}): {_ELSEWHERE}") from error
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it into place.
+
+    A reader sees the old file or the new one, never a part; a failed write leaves the old one. What killed writes of
+    this file have left behind is removed. Permissions are what the user's umask leaves of 0666.
+    """
+    make_dir(path.parent)
+    if path.is_dir():
+        raise UserError(f"cannot write {path} (it is a folder): choose another place")
+    try:
+        with _temporary_beside(path) as temporary:
+            write(temporary)
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
+        remove_leftovers(path.parent, path.name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path} ({reason}): free some space or choose another place") from error
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    """A new file ``.NAME.xxxxxxxx.tmp``, locked while it is being written: one without a lock is a leftover."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks: leftovers stay there
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield temporary
+    finally:
+        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, name: str = "") -> int:
+    """Remove temporary files of killed writes in a folder, of one file or of all; their bytes together.
+
+    A file that another process is writing is locked, and stays. So does what is younger than a few seconds: between
+    its making and its lock lies a moment.
+    """
+    if fcntl is None:
+        return 0
+    if not folder.is_dir():
+        return 0
+    freed = 0
+    beginning, now = f".{name}." if name else ".", time.time()
+    for path in folder.iterdir():
+        ours = path.name.startswith(beginning) and path.name.endswith(TEMPORARY)
+        if not (ours or _OF_SAFETENSORS.fullmatch(path.name)):
+            continue
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                state = os.fstat(descriptor)
+                if stat.S_ISREG(state.st_mode) and now - state.st_mtime > (JUST_BEGUN if ours else ABANDONED):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                    freed += state.st_size
+            finally:
+                os.close(descriptor)
+    return freed
+
+
+def inside(folder: Path, name: str) -> Path:
+    """``folder/name``, once it is known that it lies there: ``name`` may come from a file of somebody else's.
+
+    Raises:
+        UserError: it leads out of the folder, by its parts or by a link.
+    """
+    target = folder / name
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{target} leads out of {folder}: take the link away, or give another --out")
+    return target
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically, with newlines as given."""
+    # a file name that is no UTF-8 comes as lone surrogates: they are written as escapes
+    write_atomic(path, lambda temporary: temporary.write_bytes(text.encode(errors="backslashreplace")))
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_sealed(path: Path, write: Callable[[Path], object]) -> None:
+    """:func:`write_atomic`, and the content's sha256 beside it, by which :func:`is_sealed` sees later damage."""
+    write_atomic(path, write)
+    seal(path)
+
+
+def seal(path: Path, final: Path | None = None) -> None:
+    """Write the sha256 of a file that was just made beside it, or beside the name that it will have."""
+    final = final or path
+    write_text(final.with_name(final.name + SEAL), sha256_of(path) + "\n")
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the file is there and as it was written; one without a sha256 beside it is not known to be."""
+    beside = path.with_name(path.name + SEAL)
+    try:
+        if not (stat.S_ISREG(path.stat().st_mode) and stat.S_ISREG(beside.stat().st_mode)):
+            return False
+        return beside.stat().st_size < 100 and beside.read_text(encoding="ascii").strip() == sha256_of(path)
+    except (OSError, ValueError):
+        return False

@@ -112,8 +112,9 @@ class Accumulator(ABC):
     """What takes in batches. What it has taken in merges with another's, so that an evaluation splits over processes.
 
     Its attributes that are tensors, numbers, text, lists and tuples of these, or accumulators, are what it knows; they
-    travel between processes (:mod:`vaebench.accumulators`). Functions, enumerations and feature spaces are constants.
-    With anything else among its attributes (an array, a mapping) it is refused where several processes evaluate.
+    travel between processes (:mod:`vaebench.evaluation.accumulator_transfer`). Functions, enumerations and feature
+    spaces are constants. With anything else among its attributes (an array, a mapping) it is refused where several
+    processes evaluate.
     """
 
     @abstractmethod

@@ -52,8 +52,8 @@ class Phase:
         replayable: whether the phase does the same at every step, and reads nothing of it but its generator: then its
             work may be captured once and replayed (``--cuda-graphs``).
         adversary: what the phase trains against the others: a ``discriminator``, a Wasserstein ``critic``, or
-            nothing. Where there is one, the trainer watches for what such games fail by (:mod:`vaebench.vitals`);
-            the other phases call their part of the game ``adversarial``.
+            nothing. Where there is one, the trainer watches for what such games fail by
+            (:mod:`vaebench.training.gan_diagnostics`); the other phases call their part of the game ``adversarial``.
     """
 
     name: str

@@ -58,3 +58,6 @@ class Perceptual:
             if len(found) == len(set(layers)):
                 break
         return [found[layer] for layer in layers]
+
+
+TRAINED = "judge-"  # names of those that are trained here begin so

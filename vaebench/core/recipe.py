@@ -11,7 +11,7 @@ from typing import Any
 from vaebench.core.errors import UserError
 from vaebench.core.model import GenerativeModel
 from vaebench.core.registry import did_you_mean
-from vaebench.core.typed import plain_line
+from vaebench.core.validation import plain_line
 
 
 @dataclass(frozen=True, kw_only=True)

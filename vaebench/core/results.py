@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vaebench.core import files, typed
+from vaebench.core import input_files, validation
 from vaebench.core.errors import UserError
-from vaebench.core.places import write_atomic
-from vaebench.core.typed import Count, Name, NotNegative, RunName, Text, Token, plain_line
+from vaebench.core.files import write_atomic
+from vaebench.core.validation import Count, Name, NotNegative, RunName, Text, Token, plain_line
 
 # strata that are parts of a value and no subsets of the images: an attribute each, or a condition it was taken under
 PARTS = ("attribute=", "condition=")
@@ -114,8 +114,8 @@ def count_without_digest(path: Path) -> int:
 
 
 def _content(path: Path) -> bytes:
-    return files.read_bytes(
-        path, most=files.LOG, remedy="move it away, then evaluate the run again", inside=path.parent
+    return input_files.read_bytes(
+        path, most=input_files.LOG, remedy="move it away, then evaluate the run again", inside=path.parent
     )
 
 
@@ -124,17 +124,17 @@ def _lines(path: Path) -> list[tuple[bytes, Result]]:
 
 
 def _read(line: bytes, where: str) -> Result:
-    known = typed.from_json(line, dict[str, Any], where, REMEDY)
+    known = validation.from_json(line, dict[str, Any], where, REMEDY)
     signed = _DIGEST.search(line)
     if signed is None and "digest" in known:
         raise UserError(f"{where} is damaged (its digest is none): {REMEDY}")
     if signed is not None and _digest(line[: signed.start()] + b"}") != signed[1].decode():
         raise UserError(f"{where} is damaged (its digest is not that of its content): {REMEDY}")
     origin = known.get("provenance")
-    odd = set(known) - typed.fields_of(Result) - {"digest"}
-    odd |= set(origin) - typed.fields_of(Provenance) if isinstance(origin, dict) else set()
-    typed.refuse_unknown(odd, where, REMEDY)
-    result: Result = typed.converted(known, Result, where, REMEDY)
+    odd = set(known) - validation.fields_of(Result) - {"digest"}
+    odd |= set(origin) - validation.fields_of(Provenance) if isinstance(origin, dict) else set()
+    validation.refuse_unknown(odd, where, REMEDY)
+    result: Result = validation.converted(known, Result, where, REMEDY)
     return result
 
 

@@ -19,10 +19,11 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from PIL import Image
 
-from vaebench.core import files
+from vaebench.core import input_files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
-from vaebench.core.places import data_dir, make_dir, write_atomic
+from vaebench.core.files import make_dir, write_atomic
+from vaebench.core.paths import data_dir
 from vaebench.datasets.celeba_lists import (
     ADVICE,
     ARCHIVE,
@@ -33,9 +34,9 @@ from vaebench.datasets.celeba_lists import (
     read_identities,
     read_partition,
 )
-from vaebench.datasets.prepared import Pictures, prepare
-from vaebench.framing import Box, cropped
-from vaebench.image_files import digest_of, files_under, read_image
+from vaebench.datasets.image_cache import Pictures, prepare
+from vaebench.datasets.images.cropping import Box, cropped
+from vaebench.datasets.images.files import digest_of, files_under, read_image
 
 PUBLISHED = {"train": 162_770, "valid": 19_867, "test": 19_962}
 FOLDER = "img_align_celeba"
@@ -185,7 +186,7 @@ def _in_archive(archive: Path) -> Files:
     members = {info.filename.rpartition("/")[2]: info for info in opened.infolist()}
     members = {name: info for name, info in members.items() if _IMAGE.fullmatch(name)}
     for name, info in members.items():
-        files.check_size(f"{archive}: {name} holds", info.file_size, files.IMAGE, ADVICE)
+        input_files.check_size(f"{archive}: {name} holds", info.file_size, input_files.IMAGE, ADVICE)
     lock = threading.Lock()  # reading holds the interpreter anyway; decoding, which does not, lies outside
 
     def read(name: str) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vaebench.core import files
+from vaebench.core import input_files
 from vaebench.core.errors import UserError
 
 ARCHIVE = "img_align_celeba.zip"
@@ -17,7 +17,7 @@ ADVICE = f"get {ARCHIVE}, {ATTRIBUTES} and {PARTITION} elsewhere, then 'vaebench
 
 def _lines(path: Path) -> list[str]:
     try:
-        return files.read_text(path, most=files.LOG, remedy=ADVICE).splitlines()
+        return input_files.read_text(path, most=input_files.LOG, remedy=ADVICE).splitlines()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}): {ADVICE}") from error
 

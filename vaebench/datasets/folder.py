@@ -17,13 +17,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vaebench.core import files
+from vaebench.core import input_files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.places import cache_dir, sha256_of, write_text
-from vaebench.core.processors import cores
-from vaebench.datasets.prepared import Pictures, prepare
-from vaebench.image_files import centre_square, digest_of, files_under, read_image, split_of
+from vaebench.core.files import sha256_of, write_text
+from vaebench.core.paths import cache_dir
+from vaebench.core.processes import cores
+from vaebench.datasets.image_cache import Pictures, prepare
+from vaebench.datasets.images.files import centre_square, digest_of, files_under, read_image, split_of
 
 SMALLEST = 16
 ENOUGH = 60  # distinct images, of which some fall into each split almost surely: 0.9**60 = 0.2%
@@ -198,7 +199,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each line that is not blank."""
     remedy = "give a CSV, --set dataset.attributes=CSV"
     try:
-        text = files.read_bytes(path, most=files.LOG, remedy=remedy).decode("utf-8-sig")
+        text = input_files.read_bytes(path, most=input_files.LOG, remedy=remedy).decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""))
         for row in reader:
             if row:

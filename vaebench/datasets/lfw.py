@@ -17,18 +17,19 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from vaebench.core import files
+from vaebench.core import input_files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
-from vaebench.core.places import data_dir, make_dir
-from vaebench.datasets.prepared import Pictures, prepare
-from vaebench.image_files import digest_of, files_under, read_image, split_of
+from vaebench.core.files import make_dir
+from vaebench.core.paths import data_dir
+from vaebench.datasets.image_cache import Pictures, prepare
+from vaebench.datasets.images.files import digest_of, files_under, read_image, split_of
 
 PUBLISHED, SIDE = 13_233, 250
 MOST_PICTURED = 530  # images of George W Bush: asked for this many of each person, scikit-learn reads no one else's
 ARCHIVES = ("lfw.tgz", "lfw-funneled.tgz", "lfw-deepfunneled.tgz", "lfw.tar", "lfw.tar.gz")
 _IMAGE = re.compile(r"(?:(?P<above>.*)/)?(?P<id>(?P<person>\w[\w'.-]*)/(?P=person)_\d{4}\.jpg)")
-_MOST = 2_000 * files.MB  # of the images in an archive, which are held in memory: LFW has 180 MB
+_MOST = 2_000 * input_files.MB  # of the images in an archive, which are held in memory: LFW has 180 MB
 _ADVICE = "get lfw.tgz or the folder unpacked from it elsewhere, then 'vaebench fetch lfw --from FILE_OR_FOLDER'"
 Files = tuple[Callable[[str], bytes], dict[str, object]]  # image id -> bytes, from any thread; id -> the file's state
 log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ def _in_tar(archive: Path) -> Files:
             _require_end(opened)
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # reads a compressed tar to its end
         raise UserError(f"{archive} is no readable tar ({first_line(error)}): replace it; {_ADVICE}") from error
-    files.check_size(f"{archive}: its images hold", sum(info.size for info in members.values()), _MOST, _ADVICE)
+    input_files.check_size(f"{archive}: its images hold", sum(info.size for info in members.values()), _MOST, _ADVICE)
     if not members:
         raise UserError(f"{archive} holds no PERSON/PERSON_0001.jpg: {_ADVICE}")
 

@@ -11,10 +11,11 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 import torch
 
-from vaebench.core import files
+from vaebench.core import input_files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.places import data_dir, write_atomic
+from vaebench.core.files import write_atomic
+from vaebench.core.paths import data_dir
 
 # md5 of the raw idx content: compression differs between copies, the content does not
 FILES = {
@@ -23,7 +24,7 @@ FILES = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
-MOST = 100 * files.MB  # the largest of the four has 47 MB
+MOST = 100 * input_files.MB  # the largest of the four has 47 MB
 STEMS = {"train": "train", "test": "t10k"}
 # the test images, one a class, that the MNIST article shows (source 001, "Analyze blur of generated images")
 ARTICLE_SELECTION = (5531, 2553, 1432, 4526, 9960, 6860, 6987, 3720, 5003, 9472)
@@ -39,7 +40,7 @@ def _find(folder: Path, name: str) -> Path:
 def _read_verified(path: Path, md5: str) -> bytes:
     remedy = "replace it with 'vaebench fetch mnist --from FOLDER'"
     try:
-        with files.opened(path, most=MOST, remedy=remedy) as handle:
+        with input_files.opened(path, most=MOST, remedy=remedy) as handle:
             unpacked = gzip.GzipFile(fileobj=handle) if path.suffix == ".gz" else handle
             content = unpacked.read(MOST + 1)  # a small file may hold gigabytes of the same byte
     except (OSError, EOFError, zlib.error) as error:
@@ -114,7 +115,9 @@ def _opened(source: Path, scratch: Path) -> Path:
                 for member in archive.namelist():
                     if Path(member).name.removesuffix(".gz") in FILES and not member.endswith("/"):
                         remedy = "give the folder with the idx files"
-                        files.check_size(f"{source}: {member} holds", archive.getinfo(member).file_size, MOST, remedy)
+                        input_files.check_size(
+                            f"{source}: {member} holds", archive.getinfo(member).file_size, MOST, remedy
+                        )
                         with archive.open(member) as packed, (scratch / Path(member).name).open("wb") as out:
                             shutil.copyfileobj(packed, out)
         except (OSError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:  # RuntimeError: encrypted

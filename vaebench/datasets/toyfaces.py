@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.places import cache_dir, write_atomic, write_text
+from vaebench.core.files import write_atomic, write_text
+from vaebench.core.paths import cache_dir
 from vaebench.datasets.toyface.attributes import attribute_names, draw_attributes
 from vaebench.datasets.toyface.drawing import draw_face
 

@@ -16,7 +16,17 @@ from vaebench.core import seeding
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score, Study
-from vaebench.metrics.probing import WHOLE, Split, balanced, bare, decide, mean_of_parts, official, scaled, split_of
+from vaebench.metrics.probes.latent_classifiers import (
+    WHOLE,
+    Split,
+    balanced,
+    bare,
+    decide,
+    mean_of_parts,
+    official,
+    scaled,
+    split_of,
+)
 
 MANY = ("whole", "mirrored", "left", "right", "up", "down")
 HOU_TEST = 20_000  # images that Hou et al. 2017 test on

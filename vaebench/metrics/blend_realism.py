@@ -18,10 +18,10 @@ from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
-from vaebench.judges import TRAINED
-from vaebench.metrics.distances import mean_row, squared
-from vaebench.metrics.neighbours import nearest_distances
-from vaebench.metrics.surprises import pair_ids
+from vaebench.core.perceptual import TRAINED
+from vaebench.metrics.functional.distances import mean_row, squared
+from vaebench.metrics.functional.neighbours import nearest_distances
+from vaebench.metrics.interpolation import pair_ids
 
 HALF = 0.5
 SIDES = (0.25, 0.75)  # further weights of the second image, as parts

@@ -5,8 +5,8 @@ from operator import attrgetter
 from typing import Self
 
 from vaebench.core.context import Context
-from vaebench.core.facts import TrainingFacts
 from vaebench.core.metric import Direction, EvalBatch, Metric, Need, Score
+from vaebench.core.training_facts import TrainingFacts
 
 
 class FromTraining(Metric):

@@ -10,9 +10,10 @@ from torch import Tensor
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Metric, Score
-from vaebench.metrics import neighbours, spread
-from vaebench.metrics.collected import OfAllFeatures, checked
 from vaebench.metrics.fidelity import RESIZE, inception_space
+from vaebench.metrics.functional import diversity as diversity_module
+from vaebench.metrics.functional import neighbours
+from vaebench.metrics.functional.collected import OfAllFeatures, checked
 
 COLLAPSED = 0.5  # of the real images' diversity: below it, samples are said to have collapsed
 
@@ -32,7 +33,9 @@ class Diversity(OfAllFeatures):
 
     name, direction, of_real, margin = "diversity", "target", True, "5%"
 
-    def __init__(self, function: Callable[[Tensor], spread.Spread], kind: str, unit: str, space: FeatureSpace) -> None:
+    def __init__(
+        self, function: Callable[[Tensor], diversity_module.Spread], kind: str, unit: str, space: FeatureSpace
+    ) -> None:
         self._function, self._kind, self.unit, self.space = function, kind, unit, space
         self.protocol = f"{kind}/{_stem(space)}/samples"
         super().__init__("samples")
@@ -49,7 +52,7 @@ class Diversity(OfAllFeatures):
         return replace(Score.influenced(value, found.derivatives), note=note)
 
 
-def _alone(features: Tensor, function: Callable[[Tensor], spread.Spread]) -> Mapping[str, Tensor]:
+def _alone(features: Tensor, function: Callable[[Tensor], diversity_module.Spread]) -> Mapping[str, Tensor]:
     return {"value": torch.tensor(function(features).value, dtype=torch.float64)}
 
 
@@ -62,8 +65,8 @@ def diversity(features: str = "", classifier: str = "", inception: int = 2048) -
     """
     space = _space(features, classifier, inception)
     return [
-        Diversity(spread.vendi_score, "vendi", "effective images", space),
-        Diversity(spread.mean_pairwise_distance, "pairwise", "distance", space),
+        Diversity(diversity_module.vendi_score, "vendi", "effective images", space),
+        Diversity(diversity_module.mean_pairwise_distance, "pairwise", "distance", space),
     ]
 
 

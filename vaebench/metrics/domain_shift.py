@@ -15,9 +15,9 @@ from vaebench.core.context import Context
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
-from vaebench.displacement import UNTOUCHED, faces_out_of_place
-from vaebench.latents import Familiar
-from vaebench.metrics.probing import Split, decide, official, scaled
+from vaebench.metrics.functional.face_displacement import UNTOUCHED, faces_out_of_place
+from vaebench.metrics.probes.latent_classifiers import Split, decide, official, scaled
+from vaebench.metrics.probes.novelty import Familiar
 
 FACES = 200  # test images, at most
 WAYS = ("plain", "realigned")
@@ -28,7 +28,8 @@ class OutOfPlace(Study):
     """Linear SVMs on latents (official protocol) asked about displaced test faces; means over the displacements.
 
     Facets ``accuracy plain`` and so on: mean accuracy over the attributes; ``flagged plain``: share of faces that the
-    run's reconstruction error or latent norm calls unlike its test images (:class:`vaebench.latents.Familiar`).
+    run's reconstruction error or latent norm calls unlike its test images
+    (:class:`vaebench.metrics.probes.novelty.Familiar`).
     """
 
     def __init__(self, faces: int) -> None:

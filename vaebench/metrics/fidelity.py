@@ -10,9 +10,9 @@ from torch import Tensor
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Facet, Metric, Refused, Score, Study
-from vaebench.metrics import neighbours
-from vaebench.metrics.collected import KINDS, Collected, checked
 from vaebench.metrics.frechet import FrechetDistance, FrechetInfinity
+from vaebench.metrics.functional import neighbours
+from vaebench.metrics.functional.collected import KINDS, Collected, checked
 from vaebench.metrics.kernel import KernelDistance
 
 Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, Score]]

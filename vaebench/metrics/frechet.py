@@ -12,8 +12,8 @@ from vaebench.core import seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Score
-from vaebench.metrics.collected import OfAllFeatures, checked
-from vaebench.metrics.distances import doubles
+from vaebench.metrics.functional.collected import OfAllFeatures, checked
+from vaebench.metrics.functional.distances import doubles
 
 BLOCK = 4096  # rows at a time in float64
 EXTRAPOLATED_FROM = 15  # points on the line of distance over 1/n (Chong and Forsyth 2020)

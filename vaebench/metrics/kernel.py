@@ -9,8 +9,8 @@ from torch import Tensor
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Score
-from vaebench.metrics.collected import OfAllFeatures, checked
-from vaebench.metrics.distances import plain_float32
+from vaebench.metrics.functional.collected import OfAllFeatures, checked
+from vaebench.metrics.functional.distances import plain_float32
 
 BLOCK = 256, 2048  # rows and columns of a block of kernel values on the CPU: 4 MiB in float64, which its caches hold
 BLOCK_ON_GPU = 2048, 16384

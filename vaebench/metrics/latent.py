@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vaebench.blocks import kl_to_standard_normal
 from vaebench.core import seeding
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Metric, Need, PerImage, Score
+from vaebench.models.losses import kl_to_standard_normal
 
 _BLOCK = 1024  # rows of kernel values at a time
 _EPSILON = 1e-7  # Keras's: one wrong, certain pixel costs at most 16.1 nats

@@ -1,7 +1,7 @@
 """What adding an attribute's direction to latents does: to that attribute, to the others, to identity and background.
 
 Hou et al. 2017, section 4.3.2, and Hou et al. 2019, section 3.2, show pictures of it. Here a classifier that no model
-has seen (:mod:`vaebench.judges`) reads them.
+has seen (:mod:`vaebench.evaluation.judges`) reads them.
 """
 
 import math
@@ -18,9 +18,9 @@ from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
-from vaebench.judges import TRAINED
-from vaebench.latents import attribute_vector, chosen_attributes, position_of
-from vaebench.metrics.probing import balanced
+from vaebench.core.perceptual import TRAINED
+from vaebench.metrics.probes.attribute_vectors import attribute_vector, chosen_attributes, position_of
+from vaebench.metrics.probes.latent_classifiers import balanced
 
 IMAGES = 200  # test images without an attribute that it is added to
 FACTOR = 1.0

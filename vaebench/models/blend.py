@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vaebench.blocks import GaussianHeads, bce_fake, bce_real, clip_weights, kl_to_standard_normal, reparameterise
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
 from vaebench.core.recipe import Recipe
 from vaebench.models.chunks import CHUNKS, chunk_sides, feature_inverse, feature_network
+from vaebench.models.layers import GaussianHeads
+from vaebench.models.losses import bce_fake, bce_real, clip_weights, kl_to_standard_normal, reparameterise
 
 
 class BlendingAutoencoder(Autoencoder):

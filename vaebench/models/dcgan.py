@@ -8,11 +8,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from vaebench.blocks import bce_fake, bce_real
 from vaebench.core import seeding
 from vaebench.core.errors import UserError
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step
 from vaebench.core.recipe import Recipe
+from vaebench.models.losses import bce_fake, bce_real
 
 # image side -> (side of the first feature map, channels from there to the one before the image, in feature_maps)
 WIDTHS = {64: (4, (8, 4, 2, 1)), 28: (7, (2, 1))}

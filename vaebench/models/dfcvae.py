@@ -6,12 +6,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from vaebench.blocks import mean_squared_distance
-from vaebench.builtins import PERCEPTUAL
 from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
+from vaebench.models.losses import mean_squared_distance
 from vaebench.models.vae import VAE, Objective, article_vae, hou_vae
+from vaebench.perceptual import PERCEPTUAL
 
 
 def squared_feature_distance(network: Perceptual, layers: Sequence[str], weights: Sequence[float]) -> Objective:

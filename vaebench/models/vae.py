@@ -13,19 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 
-from vaebench.blocks import (
-    bernoulli_nll,
-    digit_decoder,
-    digit_encoder,
-    face_decoder,
-    face_encoder,
-    initialise_glorot_uniform,
-    kl_to_standard_normal,
-    reparameterise,
-)
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
 from vaebench.core.recipe import Recipe
+from vaebench.models.layers import digit_decoder, digit_encoder, face_decoder, face_encoder, initialise_glorot_uniform
+from vaebench.models.losses import bernoulli_nll, kl_to_standard_normal, reparameterise
 
 # decoder logits and images (n, c, h, w) -> named losses, each (n,)
 Objective = Callable[[Tensor, Tensor], Mapping[str, Tensor]]

@@ -8,13 +8,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vaebench.blocks import clip_weights, gradient_penalty, reparameterise
 from vaebench.core import seeding
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
 from vaebench.core.recipe import Recipe
 from vaebench.models.dcgan import discriminator_network, initialise_normal
 from vaebench.models.dfcvae import dfc_face_vae, dfc_vae
+from vaebench.models.losses import clip_weights, gradient_penalty, reparameterise
 from vaebench.models.vae import VAE
 
 CRITIC_WIDTHS = {64: (32, 64, 128, 256), 28: (32, 64)}  # the encoder's; no batch normalisation

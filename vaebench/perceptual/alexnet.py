@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vaebench.core.errors import UserError
+from vaebench.core.files import sha256_of, write_atomic
+from vaebench.core.paths import weights_dir
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import sha256_of, weights_dir, write_atomic
-from vaebench.core.weight_files import downloaded, find_weights, given, read_tensors
 from vaebench.perceptual.vgg19 import Standardise
+from vaebench.perceptual.weight_files import downloaded, find_weights, given, read_tensors
 
 PUBLISHED = "alexnet-owt-7be5be79.pth"  # torchvision's file; the name ends in the first digits of its sha256
 STORED = "alexnet_features.safetensors"

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vaebench.core.errors import UserError, first_line
+from vaebench.core.files import sha256_of, write_atomic
+from vaebench.core.paths import hub_dir, weights_dir
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import hub_dir, sha256_of, weights_dir, write_atomic
-from vaebench.core.weight_files import downloaded, find_weights, given, read_tensors
+from vaebench.perceptual.weight_files import downloaded, find_weights, given, read_tensors
 
 PUBLISHED = "weights-inception-2015-12-05-6726825d.pth"  # the name ends in the first digits of its sha256
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{PUBLISHED}"

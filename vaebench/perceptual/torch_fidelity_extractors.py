@@ -18,7 +18,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
 from vaebench.core.perceptual import Perceptual
-from vaebench.perceptual.small_cnn import mnist_cnn
+from vaebench.perceptual.mnist_cnn import mnist_cnn
 from vaebench.perceptual.toyfaces_cnn import toyfaces_cnn
 
 

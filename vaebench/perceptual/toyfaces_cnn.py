@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import nn
 
 from vaebench.core.perceptual import Perceptual
-from vaebench.judges import attribute_network
-from vaebench.perceptual.shipped import shipped
+from vaebench.perceptual.attribute_cnn import attribute_network
+from vaebench.perceptual.bundled_weights import shipped
 
 WEIGHTS = Path(__file__).with_name("toyfaces_cnn.safetensors")
 SHA256 = "f88cfac3ded70f1fcb65ff6cc79f1db9d50b06fb25e4fdbdaf72c3cfd5e9dbf3"

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
-from vaebench.core.places import sha256_of, write_atomic, write_text
+from vaebench.core.files import sha256_of, write_atomic, write_text
 from vaebench.datasets.mnist import Mnist
-from vaebench.perceptual.small_cnn import classifier_stages
+from vaebench.perceptual.mnist_cnn import classifier_stages
 
 SEED, EPOCHS, BATCH = 0, 8, 64
 CARD = """# mnist_cnn

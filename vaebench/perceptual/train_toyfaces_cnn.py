@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
-from vaebench.core.places import sha256_of, write_atomic, write_text
+from vaebench.core.files import sha256_of, write_atomic, write_text
 from vaebench.datasets.toyfaces import ToyFaces
-from vaebench.judges import BATCH, BEGUN_ON, RATE, SEED, begin, fit
+from vaebench.perceptual.attribute_cnn import BATCH, BEGUN_ON, RATE, SEED, begin, fit
 from vaebench.perceptual.toyfaces_cnn import attribute_stages
 
 EPOCHS = 14

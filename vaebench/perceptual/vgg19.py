@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vaebench.core.errors import UserError, first_line
+from vaebench.core.files import sha256_of, write_atomic
+from vaebench.core.paths import weights_dir
 from vaebench.core.perceptual import Perceptual
-from vaebench.core.places import sha256_of, weights_dir, write_atomic
-from vaebench.core.weight_files import downloaded, find_weights, given, read_tensors
+from vaebench.perceptual.weight_files import downloaded, find_weights, given, read_tensors
 
 # convolutions of each block: (input channels, output channels)
 BLOCKS: Final = (

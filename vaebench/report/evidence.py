@@ -8,16 +8,16 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from vaebench import per_image
-from vaebench.core import files, results
+from vaebench.core import input_files, results
 from vaebench.core.errors import UserError
-from vaebench.core.places import make_dir, write_atomic
+from vaebench.core.files import make_dir, write_atomic
 from vaebench.core.results import Result
-from vaebench.pictures import gallery_file, load_gallery
-from vaebench.plates import folder_of, read_plates
-from vaebench.record import RunFolder, RunRecord
-from vaebench.report.collect import LABELS, Subject, current, values_of
-from vaebench.report.plates import copy_files, stale_runs
+from vaebench.report.analysis.measured import LABELS, Subject, current, values_of
+from vaebench.report.figures.study_figures import copy_files, stale_runs
+from vaebench.runs import per_image
+from vaebench.runs.galleries import gallery_file, load_gallery
+from vaebench.runs.record import RunFolder, RunRecord
+from vaebench.runs.study_figures import folder_of, read_plates
 
 FOLDER = "evidence"
 
@@ -70,7 +70,7 @@ def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> 
         labels = [source.path / LABELS] if galleries else []
         for path in (source.record_file, source.history, source.warnings, *galleries, *labels):
             if path.exists():
-                write_atomic(target.path / path.name, partial(files.copy, path, inside=source.path))
+                write_atomic(target.path / path.name, partial(input_files.copy, path, inside=source.path))
 
 
 def _galleries(folder: Path, fingerprints: Iterable[str], weights_sha256: str) -> list[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vaebench.core import files
+from vaebench.core import input_files
 from vaebench.core.errors import UserError
 
 
@@ -28,7 +28,7 @@ def read_remarks(folder: Path) -> Remarks:
     if not path.exists():
         return Remarks()
     try:
-        found = tomllib.loads(files.read_text(path, most=files.SMALL, remedy="write it anew"))
+        found = tomllib.loads(input_files.read_text(path, most=input_files.SMALL, remedy="write it anew"))
         figures = {str(name): str(text) for name, text in found["figures"].items()}
         return Remarks(date=str(found["date"]), figures=figures)
     except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:

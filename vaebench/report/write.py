@@ -5,24 +5,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vaebench.core.places import inside, write_text
-from vaebench.record import RunFolder
-from vaebench.report import attributes, comparisons, latent_space, leaderboard, shift, variance
-from vaebench.report.collect import Measured, all_folders, collect
-from vaebench.report.curves import draw_curves
+from vaebench.core.files import inside, write_text
+from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, without_markup
+from vaebench.report.analysis.mean_ranks import Standing, standing
+from vaebench.report.analysis.measured import Measured, all_folders, collect
+from vaebench.report.analysis.published import claims, default_folder
 from vaebench.report.evidence import FOLDER, write_evidence
-from vaebench.report.figures import draw_all, save_figure
-from vaebench.report.forest import forest_svg
+from vaebench.report.figures import shift
+from vaebench.report.figures.curves import draw_curves
+from vaebench.report.figures.forest import forest_svg
+from vaebench.report.figures.galleries import draw_all, save_figure
+from vaebench.report.figures.shift import shift_figure
+from vaebench.report.figures.study_figures import take_up
+from vaebench.report.figures.svg import critical_difference_svg
 from vaebench.report.html import html_report
-from vaebench.report.page import main_table, page
-from vaebench.report.part import Part
-from vaebench.report.plates import take_up
-from vaebench.report.published import claims, default_folder
+from vaebench.report.markdown import main_table, page
 from vaebench.report.remarks import Remarks, read_remarks
-from vaebench.report.shift import shift_figure
-from vaebench.report.standing import Standing, standing
-from vaebench.report.svg import critical_difference_svg
-from vaebench.report.tables import to_csv, to_latex, to_text, without_markup
+from vaebench.report.section import Part
+from vaebench.runs.record import RunFolder
 
 log = logging.getLogger(__name__)
 

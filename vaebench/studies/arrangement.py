@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 
 from vaebench.core import seeding
 from vaebench.core.errors import UserError
-from vaebench.pictures import Pixels
+from vaebench.runs.galleries import Pixels
 
 Cells = NDArray[np.int64]
 

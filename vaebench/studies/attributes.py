@@ -11,20 +11,20 @@ from torch import Tensor
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.latents import (
+from vaebench.metrics.probes.attribute_vectors import (
     EXAMPLES,
     SIX,
     AttributeVector,
-    Strangeness,
     attribute_vector,
     chosen_attributes,
     position_of,
 )
-from vaebench.pictures import to_pixels
-from vaebench.plates import Plate
-from vaebench.studies.bench import Bench, Opened, Say
-from vaebench.studies.kept import keep
-from vaebench.studies.sheet import Strip, sheet
+from vaebench.metrics.probes.novelty import Strangeness
+from vaebench.runs.galleries import to_pixels
+from vaebench.runs.study_figures import Plate
+from vaebench.studies.image_sheet import Strip, sheet
+from vaebench.studies.opened_runs import Bench, Opened, Say
+from vaebench.studies.save import keep
 
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -78,7 +78,7 @@ def attributes(
 
 
 def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[str] = SIX) -> list[str]:
-    """:func:`vaebench.latents.chosen_attributes`; :class:`UserError` for images without attributes."""
+    """The attributes to look at, the usual ones by default; :class:`UserError` for images without attributes."""
     if data.attributes is None:
         raise UserError(f"{data.name} has no attributes: choose runs of celeba or toyfaces, or give your folder some")
     return chosen_attributes(wanted, data.attribute_names, usual)

@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vaebench.blending import WAYS
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.pictures import to_pixels
-from vaebench.plates import Plate
-from vaebench.studies.bench import Bench, Say, shown_pairs
-from vaebench.studies.given import load_given
-from vaebench.studies.kept import keep
-from vaebench.studies.sheet import Strip, sheet
+from vaebench.evaluation.pixel_blending import WAYS
+from vaebench.runs.galleries import to_pixels
+from vaebench.runs.study_figures import Plate
+from vaebench.studies.image_sheet import Strip, sheet
+from vaebench.studies.opened_runs import Bench, Say, shown_pairs
+from vaebench.studies.save import keep
+from vaebench.studies.user_images import load_given
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from vaebench.core.errors import UserError
-from vaebench.latents import EXAMPLES
-from vaebench.plates import Plate
+from vaebench.metrics.probes.attribute_vectors import EXAMPLES
+from vaebench.runs.study_figures import Plate
 from vaebench.studies.attributes import direction, usual_attributes
-from vaebench.studies.bench import Bench, Say
 from vaebench.studies.correlation import clustered_order, correlations, heat_map, label_correlations, mantel
-from vaebench.studies.kept import keep, matrix_csv
+from vaebench.studies.opened_runs import Bench, Say
+from vaebench.studies.save import keep, matrix_csv
 
 # Hou et al. 2017, section 4.3.3, "selected 13 of 40 attributes" and shows them in a figure. Nine its text names; the
 # last four, which only the figure could tell, are chosen here.

@@ -9,12 +9,12 @@ import torch
 
 from vaebench.core import seeding
 from vaebench.core.errors import UserError
-from vaebench.latents import position_of
-from vaebench.pictures import Pixels, to_pixels
-from vaebench.plates import Plate
+from vaebench.metrics.probes.attribute_vectors import position_of
+from vaebench.runs.galleries import Pixels, to_pixels
+from vaebench.runs.study_figures import Plate
 from vaebench.studies.arrangement import agreement, embedded, mosaic, snapped, trustworthiness
-from vaebench.studies.bench import Bench, Say
-from vaebench.studies.kept import keep
+from vaebench.studies.opened_runs import Bench, Say
+from vaebench.studies.save import keep
 
 COUNT = 1_600  # Hou et al. 2017, section 4.3.4
 SIDE = 24  # pixels of an image in the mosaic

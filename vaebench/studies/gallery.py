@@ -8,12 +8,12 @@ from torch import Tensor
 from vaebench.core import seeding
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
-from vaebench.pictures import to_pixels
-from vaebench.plates import Plate
+from vaebench.runs.galleries import to_pixels
+from vaebench.runs.study_figures import Plate
 from vaebench.studies.attributes import strangeness_said
-from vaebench.studies.bench import Bench, Opened
-from vaebench.studies.kept import keep
-from vaebench.studies.sheet import Strip, sheet
+from vaebench.studies.image_sheet import Strip, sheet
+from vaebench.studies.opened_runs import Bench, Opened
+from vaebench.studies.save import keep
 
 ACROSS = 10
 

@@ -14,14 +14,15 @@ from vaebench.core import seeding
 from vaebench.core.context import FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.judges import LOGITS, judge_network
-from vaebench.latents import line
-from vaebench.pictures import Pixels, grid, to_pixels
-from vaebench.plates import Plate
-from vaebench.studies.bench import Bench, Opened, Say, shown_pairs
-from vaebench.studies.given import load_given
-from vaebench.studies.kept import Write, keep
-from vaebench.studies.sheet import Strip, sheet
+from vaebench.core.interpolation import line
+from vaebench.evaluation.judges import judge_network
+from vaebench.perceptual.attribute_cnn import LOGITS
+from vaebench.runs.galleries import Pixels, grid, to_pixels
+from vaebench.runs.study_figures import Plate
+from vaebench.studies.image_sheet import Strip, sheet
+from vaebench.studies.opened_runs import Bench, Opened, Say, shown_pairs
+from vaebench.studies.save import Write, keep
+from vaebench.studies.user_images import load_given
 
 FRAMES = 11
 _CLASSES = ((1, 5), (1, 3), (3, 7))  # the MNIST article's pairs

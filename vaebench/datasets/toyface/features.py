@@ -2,18 +2,7 @@
 
 import numpy as np
 
-from vaebench.datasets.toyface.canvas import (
-    CIRCLE,
-    WHITE,
-    Canvas,
-    Colour,
-    Points,
-    between,
-    darker,
-    mix,
-    moved,
-    placed,
-)
+from vaebench.datasets.toyface.canvas import CIRCLE, WHITE, Canvas, Colour, Points, between, darker, mix, moved, placed
 from vaebench.datasets.toyface.person import IRISES, Person
 
 EYE_HEIGHT, EYE_OFF = 31.0, 6.4

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from vaebench.core.errors import UserError
-from vaebench.core.places import write_text
+from vaebench.core.files import write_text
 
 STRONGEST = 0.999  # a pair that never meets, or never parts, would ask for a correlation of -1 or 1
 SMALLEST_EIGENVALUE = 0.01  # survives the rounding to three decimals

@@ -9,17 +9,17 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from vaebench.report import comparisons, leaderboard, variance
-from vaebench.report.collect import BASELINE, REAL, Measured
-from vaebench.report.html import grids
-from vaebench.report.html.board import Board, board
-from vaebench.report.html.embedded import plates
-from vaebench.report.html.panels import panels
+from vaebench.report.analysis import comparisons, leaderboard, variance
+from vaebench.report.analysis.mean_ranks import Standing
+from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.figures.svg import critical_difference_svg
+from vaebench.report.html import tables
+from vaebench.report.html.images import plates
+from vaebench.report.html.leaderboard import Board, board
+from vaebench.report.html.metric_panels import panels
 from vaebench.report.html.provenance import Shown
 from vaebench.report.html.wording import p_said, title_of, typed
-from vaebench.report.part import Part, mixed_seeds, training_warnings
-from vaebench.report.standing import Standing
-from vaebench.report.svg import critical_difference_svg
+from vaebench.report.section import Part, mixed_seeds, training_warnings
 
 
 def html_report(parts: Sequence[Part]) -> str:
@@ -65,16 +65,16 @@ def _section(part: Part, prefix: str, shown: Shown) -> dict[str, Any]:
         "caution": _caution(part.ranked),
         "spread": variance.in_words(part.spread).strip(),
         "panels": panels(part, prefix, shown),
-        "missing": grids.without_value(part.ranked),
+        "missing": tables.without_value(part.ranked),
         "standing": _standing(standing),
         "plates": plates(measured, part.captions, part.remarks, part.folder),
-        "attribute_means": grids.attribute_means(part.probed),
-        "attribute_each": grids.attribute_each(part.probed),
-        "attribute_notes": grids.notes(part.probed),
-        "studies": grids.studies(part.studied),
-        "claims": grids.claims(part.held),
-        "cost": grids.cost(part.ranked, table.models),
-        "training": grids.training(measured),
+        "attribute_means": tables.attribute_means(part.probed),
+        "attribute_each": tables.attribute_each(part.probed),
+        "attribute_notes": tables.notes(part.probed),
+        "studies": tables.studies(part.studied),
+        "claims": tables.claims(part.held),
+        "cost": tables.cost(part.ranked, table.models),
+        "training": tables.training(measured),
         "warnings": training_warnings(measured),
         "commands": _commands(measured),
     }

@@ -30,7 +30,7 @@ class Shown:
 
 
 def facts_of(lines: Iterable[str]) -> list[Fact]:
-    """Lines of a name, padding and a text, as :func:`vaebench.report.collect.provenance_lines` makes them."""
+    """Lines of a name, padding and a text, as :func:`vaebench.report.analysis.measured.provenance_lines` makes them."""
     found = []
     for entry in lines:
         name, gap, said = entry.partition("  ")

@@ -4,8 +4,8 @@ import math
 import shlex
 from collections.abc import Sequence
 
-from vaebench.report.collect import BASELINE, REAL
-from vaebench.report.tables import p_text, short
+from vaebench.report.analysis.formatting import p_text, short
+from vaebench.report.analysis.measured import BASELINE, REAL
 
 # README's "What is measured": the question, and the metrics that answer it, in their order
 QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -7,9 +7,10 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from vaebench.blocks import GaussianHeads, kl_to_standard_normal, reparameterise
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
 from vaebench.core.recipe import Recipe
+from vaebench.models.layers import GaussianHeads
+from vaebench.models.losses import kl_to_standard_normal, reparameterise
 
 
 class LinearVAE(Autoencoder):

@@ -1,0 +1,49 @@
+"""What every command shares: consoles, the options that several take, and how a report is written and named."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from vaebench.core.processes import leads
+from vaebench.core.validation import plain_line
+from vaebench.runs.recipe_files import allow
+
+if TYPE_CHECKING:
+    from vaebench.runs.record import RunFolder
+
+out = Console(emoji=False, quiet=not leads())  # digits:train: is no train
+err = Console(stderr=True, emoji=False)
+
+REPORTS = Path("reports")
+RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
+Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
+RECIPE_FILE_HELP = "your own file that a run's recipe is in: it is run only if you name it"
+# a command that takes it needs do nothing more
+RecipeFile = Annotated[str | None, typer.Option(metavar="FILE", help=RECIPE_FILE_HELP, callback=allow)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
+
+
+def say(text: str) -> None:
+    """Lines to standard output, as they are but for control characters: texts may come from files of others."""
+    shown = "\n".join(map(plain_line, text.split("\n")))
+    out.print(shown, highlight=False, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One line to standard error, whatever is in it."""
+    err.print(plain_line(text), style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> None:
+    """Write each dataset's report, and say where it lies."""
+    # imported here: --help must not load torch
+    from vaebench.report.write import Report, write_report
+
+    for dataset, folders in datasets.items():
+        folder, _ = write_report(dataset, out_dir, Report(extra=folders, **wanted))
+        say(f"{dataset}: {folder / 'index.html'}; tables beside it (leaderboard.md, leaderboard.csv, comparisons.csv)")

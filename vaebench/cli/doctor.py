@@ -1,0 +1,131 @@
+"""What this machine has, what is missing, what that disables, and the exact command that gets it."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from vaebench.cli.cache import held_parts, readable
+from vaebench.cli.listing import Line, listing
+from vaebench.core.errors import UserError
+from vaebench.core.machine import processor
+from vaebench.core.paths import cache_dir, data_dir, runs_dir, weights_dir
+from vaebench.core.processes import cores
+from vaebench.training import autotune
+from vaebench.training.compute import choose, jobs_at_once
+
+PACKAGES = ("vaebench", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas")
+
+
+# how each faster way to train is switched, and what it changes
+FLAGS = {
+    "--precision fp32": "without bf16 autocast: slower, last digits nearer to the papers' arithmetic",
+    "--no-channels-last": "images as rows of planes, where that was measured to be faster",
+    "--no-fused": "optimisers a tensor at a time, as torch has them by default",
+    "--compile": "torch.compile; a start-up of minutes, earned back by long trainings on a GPU",
+    "--cuda-graphs": "a phase's kernels are launched as one, on a GPU; for small models",
+    "--stream": "images read ahead from memory or disk; by itself where they would fill a GPU",
+    "--jobs auto": "several runs at once on a CPU, where that trains more images a second",
+    "torchrun -m vaebench": "one run in several processes: the same batches, shared out",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the diagnosis; ``mend`` is a command, empty where nothing is wrong."""
+
+    topic: str
+    what: str
+    mend: str = ""
+
+
+def diagnose() -> Iterator[Finding]:
+    """Versions, devices, how training would run, places, data and weights."""
+    yield Finding(topic="python", what=f"{platform.python_version()} on {platform.platform(terse=True)}")
+    for package in PACKAGES:
+        yield Finding(topic="package", what=f"{package} {version(package)}")
+    yield from _devices()
+    for variable, place in (
+        ("VAEBENCH_RUNS", runs_dir),
+        ("VAEBENCH_DATA", data_dir),
+        ("VAEBENCH_WEIGHTS", weights_dir),
+        ("VAEBENCH_CACHE", cache_dir),
+    ):
+        yield _place(variable, place)
+    lines = listing()
+    for line in lines:
+        if line.kind in ("datasets", "perceptual"):
+            yield _stock(line, lines)
+
+
+def _devices() -> Iterator[Finding]:
+    yield Finding(topic="device", what=f"cpu: {processor()}, {cores()} cores")
+    for index in range(torch.cuda.device_count()):
+        yield Finding(topic="device", what=f"cuda:{index}: {torch.cuda.get_device_name(index)}")
+    if not torch.cuda.is_available():
+        yield Finding(topic="device", what="no CUDA device: trainings run on the CPU")
+    picked = choose()
+    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in autotune.measured(picked.device).items())
+    yield Finding(
+        topic="training",
+        what=(
+            f"{picked.device}, {picked.precision}, {picked.threads} threads, "
+            f"{'channels_last' if picked.channels_last else 'contiguous'}, fused optimisers, torch.compile off; "
+            f"{jobs_at_once(picked.device)} at once with --jobs auto"
+        ),
+    )
+    for flag, why in FLAGS.items():
+        yield Finding(topic="training", what=f"{flag}: {why}")
+    yield Finding(
+        topic="training",
+        what=f"chosen by images/s in trials: {rates} (kept in {_probe_file()}; delete it to measure anew)",
+    )
+
+
+def _probe_file() -> Path:
+    return cache_dir() / "compute.json"
+
+
+def _place(variable: str, place: Callable[[], Path]) -> Finding:
+    path = place().resolve()
+    standing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not (standing.is_dir() and os.access(standing, os.W_OK)):
+        return Finding(topic="place", what=f"{variable}: {path} cannot be written to", mend=f"export {variable}=DIR")
+    free = shutil.disk_usage(standing).free / 1e9
+    held = ""
+    if variable == "VAEBENCH_CACHE":
+        held = f"{readable(sum(part.size for part in held_parts()))} kept, 'vaebench cache' shows of what; "
+    return Finding(topic="place", what=f"{variable}: {path} ({held}{free:.0f} GB free)")
+
+
+def _stock(line: Line, lines: list[Line]) -> Finding:
+    """A dataset or network: at hand, or what its absence disables."""
+    if line.state.startswith(("ready", "not checked")):
+        return Finding(topic=line.kind, what=f"{line.name}: {line.state}")
+    disabled = [other.name for other in lines if other.kind in ("recipes", "metrics") and other.state == line.state]
+    problem, _, mend = line.state.partition(": ")
+    what = f"{line.name}: {problem}, which disables {', '.join(disabled) or 'nothing'}"
+    return Finding(topic=line.kind, what=what, mend=mend)
+
+
+def fetch(name: str, source: Path | None) -> str:
+    """Get a dataset or weights by name; what was done, in one line."""
+    from vaebench.core.registry import did_you_mean
+    from vaebench.datasets import DATASETS
+    from vaebench.perceptual import PERCEPTUAL
+
+    if name in PERCEPTUAL.names() and name not in DATASETS.names():
+        get = PERCEPTUAL.fetcher(name)
+        if get is not None:
+            return get(source)
+        PERCEPTUAL.get(name)()
+        return f"{name}: ships with its package, nothing to fetch"
+    if name not in DATASETS.names():
+        known = [*DATASETS.names(), *PERCEPTUAL.names()]
+        raise UserError(f"nothing to fetch is named '{name}': {did_you_mean(name, known)}")
+    return DATASETS.get(name)().fetch(source)

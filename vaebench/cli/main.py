@@ -1,0 +1,324 @@
+"""The command line: parse, call, print. Engines are imported by the command that runs, so --help is instant."""
+
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vaebench import __version__
+from vaebench.cli.console import (
+    REPORTS,
+    RUN_HELP,
+    Dataset,
+    Device,
+    Out,
+    RecipeFile,
+    complain,
+    err,
+    out,
+    say,
+    write_reports,
+)
+from vaebench.cli.exit_codes import outcome
+from vaebench.cli.progress import show_messages
+from vaebench.cli.studies import studies
+from vaebench.cli.train import train
+from vaebench.core import input_files
+from vaebench.core.errors import UserError
+from vaebench.core.interrupts import raising
+from vaebench.core.processes import processes
+from vaebench.runs import recipe_files
+
+SIZE_OPTION = "--max-file-size"
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Train, measure, test and rank generative image models. Start with: vaebench quickstart",
+)
+app.add_typer(studies)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"vaebench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    max_file_size: Annotated[
+        str, typer.Option(SIZE_OPTION, metavar="SIZE", help="read larger files than usual, e.g. 20GB")
+    ] = "",
+    version: Annotated[
+        bool, typer.Option("--version", help="show the version", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Options that every command takes; main() has taken them out of the arguments already."""
+
+
+@app.command(epilog="Example: vaebench quickstart --faces")
+def quickstart(
+    faces: Annotated[bool, typer.Option("--faces", help="on drawn faces instead of digits")] = False,
+    out_dir: Out = REPORTS,
+) -> None:
+    """Train, measure and rank the families on real digits: no network, no GPU, minutes."""
+    from vaebench.cli import quickstart as quickstart_module
+
+    quickstart_module.quickstart(quickstart_module.FACES if faces else quickstart_module.DIGITS, out_dir, out, say)
+
+
+@app.command("list", epilog="Example: vaebench list recipes")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="recipes, models, datasets, metrics or perceptual")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+) -> None:
+    """What there is, plugins included, and whether its data and weights are at hand."""
+    from vaebench.cli.listing import as_dicts, listing
+    from vaebench.report.analysis.formatting import to_text
+
+    lines = listing(kind)
+    if as_json:
+        say(json.dumps(as_dicts(lines), indent=2))
+        return
+    rows = [[line.kind, line.name, line.summary, line.origin, line.state] for line in lines]
+    for text in to_text(["kind", "name", "what", "source", "state"], rows):
+        say(text)
+
+
+@app.command(epilog="Example: vaebench doctor")
+def doctor() -> None:
+    """Devices, versions, data, weights, caches: what is missing, and the command that gets it."""
+    from vaebench.cli.doctor import diagnose
+
+    for finding in diagnose():
+        say(f"{finding.topic:10} {finding.what}" + (f": {finding.mend}" if finding.mend else ""))
+
+
+@app.command(epilog="Example: vaebench cache clear --older-than 30d")
+def cache(
+    action: Annotated[str, typer.Argument(metavar="clear", help="remove it")] = "",
+    older_than: Annotated[str, typer.Option(metavar="30d|12h", help="only what was not written for so long")] = "",
+) -> None:
+    """What is kept because it takes long to make, and how to be rid of it."""
+    from vaebench.cli.cache import clear, held_parts, readable
+    from vaebench.core.paths import cache_dir
+
+    if action not in ("", "clear") or (older_than and not action):
+        raise UserError("vaebench cache shows what is kept, vaebench cache clear [--older-than 30d] removes it")
+    if action:
+        size, count = clear(older_than)
+        say(f"removed {readable(size)} in {count:,} files from {cache_dir()}")
+        return
+    parts = held_parts()
+    for part in parts:
+        day = datetime.fromtimestamp(part.used).astimezone().date().isoformat()
+        say(f"{part.name:22} {readable(part.size):>10}  {part.files:6,} files  last written {day}  {part.what}")
+    say(f"{readable(sum(part.size for part in parts))} in {cache_dir()}; to be rid of it: vaebench cache clear")
+
+
+@app.command(epilog="Example: vaebench fetch mnist --from ~/Downloads/mnist")
+def fetch(
+    name: Annotated[str, typer.Argument(help="a dataset or weights")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="local file, folder or zip instead of a download")
+    ] = None,
+) -> None:
+    """Download or import a dataset or weights; verify; prepare."""
+    from vaebench.cli.doctor import fetch as get
+
+    say(get(name, source))
+
+
+app.command(epilog="Example: vaebench train vae-mnist dfcvae-mnist --seeds 0,1,2 --set latent_dim=10")(train)
+
+
+@app.command(epilog="Example: vaebench evaluate vae-mnist dfcvae-mnist --metrics blur,ssim")
+def evaluate(
+    names: Annotated[list[str] | None, typer.Argument(metavar="RUN", help=RUN_HELP)] = None,
+    every: Annotated[bool, typer.Option("--all", help="every finished run (of --dataset)")] = False,
+    dataset: Dataset = None,
+    metrics: Annotated[str, typer.Option(help="comma-separated; all by default")] = "",
+    samples: Annotated[int, typer.Option(help="images drawn from the prior; the papers' FID has 50,000")] = 10_000,
+    inception: Annotated[int | None, typer.Option(help="feature layer: 64, 192, 768 or 2048 (the usual)")] = None,
+    fid_infinity: Annotated[bool, typer.Option("--fid-infinity", help="extrapolate FID to infinite n, too")] = False,
+    again: Annotated[bool, typer.Option("--again", help="measure anew what was measured already")] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="METRIC.OPTION=VALUE")] = None,
+    images: Annotated[Path | None, typer.Option(help="npz or folder of images made elsewhere")] = None,
+    name: Annotated[str, typer.Option(help="of these images, as run external/NAME")] = "",
+    reference: Annotated[str, typer.Option(help="DATASET[:SPLIT] or a folder they are measured against")] = "",
+    paired: Annotated[bool, typer.Option(help="image i belongs to image i of the reference")] = False,
+    kind: Annotated[str, typer.Option(help="reconstructions or samples")] = "",
+    recipe_file: RecipeFile = None,
+    device: Device = "auto",
+    out_dir: Out = REPORTS,
+) -> None:
+    """Measure trained runs, or images made elsewhere, and write the tables.
+
+    Under torchrun, processes share the images that models and networks work on.
+    """
+    from vaebench.core.distributed import joined
+    from vaebench.evaluation.evaluate import evaluate_runs
+    from vaebench.evaluation.protocol import Protocol
+
+    if samples < 2:
+        raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
+    protocol = Protocol(
+        metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
+        options=_metric_options(settings or []),
+        given=({} if inception is None else {"inception": str(inception)})
+        | ({"infinity": "true"} if fid_infinity else {}),
+        samples=samples,
+        again=again,
+        device=device,
+    )
+    protocol.build()  # a misspelt metric or option is said before anything is measured
+    if images is not None and (names or every):
+        raise UserError("--images measures images made elsewhere: leave RUNs and --all away")
+    if images is not None:
+        if processes() > 1:
+            raise UserError("--images are measured by one process: start it without torchrun")
+        from vaebench.evaluation.external import External, evaluate_external
+
+        given = External(name=name, reference=reference, paired=paired, kind=kind)
+        write_reports(evaluate_external(images, given, protocol, say), out_dir)
+        return
+    with joined(device) as group:
+        measured = evaluate_runs(names or [], protocol, every=every, dataset=dataset, say=say, group=group)
+        if group.leads:
+            write_reports(measured, out_dir)
+        group.wait()
+
+
+def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
+    options: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        metric, dot, option = key.partition(".")
+        if not (equals and dot):
+            raise UserError(f"--set {setting!r} sets no metric's option: write --set METRIC.OPTION=VALUE")
+        options.setdefault(metric, {})[option] = value
+    return options
+
+
+@app.command(epilog="Example: vaebench report --dataset mnist --out reports")
+def report(
+    dataset: Dataset = None,
+    out_dir: Out = REPORTS,
+    published: Annotated[Path | None, typer.Option(help="folder of published tables; default vaebench's own")] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="leaderboard.tex as well, for booktabs")] = False,
+    evidence: Annotated[bool, typer.Option("--evidence", help="what it was made from as well, to be rebuilt")] = False,
+) -> None:
+    """Write tables, page and figures from what has been measured; says so at once where nothing is new."""
+    from vaebench.report import freshness
+
+    wanted = {"published": published, "latex": latex, "evidence": evidence}
+    if same := freshness.datasets_unchanged({"dataset": dataset, **wanted}, out_dir):
+        for name in same:
+            say(f"{name}: nothing new since {out_dir / name / 'index.html'} was written")
+        return
+    made_from = freshness.sources({"dataset": dataset, **wanted})
+    from vaebench.report.analysis.measured import all_folders, datasets_measured
+
+    found = [dataset] if dataset else datasets_measured(all_folders())
+    if not found:
+        raise UserError("nothing has been measured yet: run 'vaebench evaluate --all' first")
+    write_reports(dict.fromkeys(found, ()), out_dir, **wanted)
+    freshness.remember({"dataset": dataset, **wanted}, out_dir, found, made_from)
+
+
+@app.command(epilog="Example: vaebench compare dfcvae-mnist vae-mnist")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help=RUN_HELP)],
+    b: Annotated[str, typer.Argument(metavar="B", help=RUN_HELP)],
+) -> None:
+    """Every test between two runs, as the report has them."""
+    from vaebench.report.compare import between
+
+    for line in between(a, b):
+        say(line)
+
+
+@app.command(epilog="Example: vaebench check new.csv --baseline accepted.csv --margin ssim=0.01 --margin fid=5%")
+def check(
+    candidate: Annotated[Path, typer.Argument(metavar="CANDIDATE.csv", help="a leaderboard.csv")],
+    baseline: Annotated[Path, typer.Option(metavar="BASELINE.csv", help="the accepted leaderboard.csv")],
+    margins: Annotated[
+        list[str] | None,
+        typer.Option("--margin", metavar="METRIC=VALUE", help="0.01, 5% or none; default: the baseline's own"),
+    ] = None,
+    allow_missing: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="a metric, recipe or RECIPE:METRIC that may be gone")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="write a job summary")] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write JUnit XML")] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="everything, for machines")] = None,
+) -> None:
+    """Is a table worse than an accepted one by more than a margin? Exit code 1: yes; 3: it cannot be decided."""
+    from vaebench.report.gate import rendering
+    from vaebench.report.gate.gate import check as judge
+    from vaebench.report.gate.table import read_table
+
+    gate = judge(read_table(candidate), read_table(baseline), margins or (), allow_missing or ())
+    lines = rendering.deliver(gate, markdown=markdown, junit=junit, as_json=as_json)
+    with contextlib.suppress(SystemExit):  # rich's answer to a reader that has seen enough: it changes no verdict
+        say("\n".join(lines))
+    raise typer.Exit(gate.exit_code)
+
+
+@app.command(epilog="Example: vaebench explain vae-mnist/seed-0 blur")
+def explain(
+    run: Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)],
+    metric: Annotated[str, typer.Argument(metavar="METRIC")],
+) -> None:
+    """Where one number came from: protocol, n, seed, hashes, versions, device, time, command."""
+    from vaebench.report.compare import origins
+
+    for line in origins(run, metric):
+        say(line)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, and exit with one of its codes: 0, 1, 2, 3, 70 or 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows only ASCII, a name that is no UTF-8
+            stream.reconfigure(errors="backslashreplace")
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    show_messages(err)
+    debug = "--debug" in given
+    name = next((word for word in given if not word.startswith("-")), "")
+    with raising():
+        code, problem = outcome(lambda: _run(given), debug=debug, name=name)
+    if problem:
+        complain(problem)
+    if processes() > 1:  # one ended run in eight aborted as torch 2.15's gloo was taken down with the interpreter
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run(given: Sequence[str]) -> int | None:
+    """Take out what may stand anywhere (``--debug``, ``--max-file-size SIZE``), and run the command."""
+    recipe_files.allow(None)
+    os.environ.pop(input_files.BOUND, None)
+    rest = []
+    words = iter([word for word in given if word != "--debug"])
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != SIZE_OPTION:
+            rest.append(word)
+            continue
+        size = value if equals else next(words, "")
+        os.environ[input_files.BOUND] = str(input_files.parse_size(size))
+    answered: int | None = app(rest, standalone_mode=False)
+    return answered

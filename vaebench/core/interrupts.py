@@ -1,0 +1,92 @@
+"""SIGINT and SIGTERM: answered from the first moment on, once, without a traceback.
+
+Files are written whole or not at all, so a command may be stopped anywhere; what it leaves is said by
+:mod:`vaebench.cli.exit_codes`. What has something to save, as a training has, is told of a signal instead. Imports
+nothing large: a signal may come while the rest is being imported.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(BaseException):
+    """Asked to stop by a signal. No KeyboardInterrupt, which command line libraries answer with lines of their own."""
+
+
+_asked: list[int] = []
+
+
+def answer_at_once() -> None:
+    """From now on a signal ends the process with a line: nothing was begun yet."""
+    for number in SIGNALS:
+        signal.signal(number, _leave)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.stderr.write("interrupted: nothing was begun\n")
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """While inside, a signal raises :class:`Stopped`; a second one ends the process at once."""
+    _asked.clear()
+    if threading.current_thread() is not threading.main_thread():  # only the main one is told of signals
+        yield
+        return
+    before = {number: signal.signal(number, _raise) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        ours = before[signal.SIGINT] is _leave  # a process of its own, which is about to end
+        _asked.clear()
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if ours else handler)
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    if _asked:
+        os._exit(INTERRUPTED)
+    _asked.append(number)
+    raise Stopped
+
+
+@contextmanager
+def noted(tell: Callable[[int], object] = lambda number: None) -> Iterator[Callable[[], bool]]:
+    """While inside, a signal stops nothing: it is noted, and ``tell`` is called with it. A second SIGINT raises.
+
+    What is yielded says whether one came. So it does from the start where :class:`Stopped` was raised before and got
+    lost, as an exception does in a destructor or in a callback from C.
+    """
+    came = list(_asked)
+    for number in came:
+        tell(number)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        tell(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main one is told of signals
+        yield lambda: bool(came)
+        return
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def asked() -> bool:
+    """Whether a signal came: an error may be but its echo, such as of an import that it broke off."""
+    return bool(_asked)

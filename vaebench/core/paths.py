@@ -1,0 +1,38 @@
+"""Where runs, data, weights and caches lie, and how a file is written so that it is whole or absent."""
+
+import os
+from pathlib import Path
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vaebench"
+
+
+def _place(variable: str, default: Path) -> Path:
+    return Path(os.environ.get(variable) or default).expanduser()
+
+
+def runs_dir() -> Path:
+    """Folder of trained runs: ``VAEBENCH_RUNS``, by default ``runs`` in the working directory."""
+    return _place("VAEBENCH_RUNS", Path("runs"))
+
+
+def data_dir() -> Path:
+    """Folder of datasets: ``VAEBENCH_DATA``, by default under the user's cache directory."""
+    return _place("VAEBENCH_DATA", _user_cache() / "data")
+
+
+def weights_dir() -> Path:
+    """Folder of downloaded or imported weights: ``VAEBENCH_WEIGHTS``."""
+    return _place("VAEBENCH_WEIGHTS", _user_cache() / "weights")
+
+
+def hub_dir() -> Path:
+    """Torch hub's checkpoint directory, where torchvision keeps what it downloads; found without importing torch."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
+    return _place("TORCH_HOME", default) / "hub" / "checkpoints"
+
+
+def cache_dir() -> Path:
+    """Folder of what can be made again: ``VAEBENCH_CACHE``."""
+    return _place("VAEBENCH_CACHE", _user_cache() / "cache")

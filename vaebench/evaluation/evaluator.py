@@ -1,0 +1,194 @@
+"""One pass over what a subject provides feeds every metric; images go through each network once for all of them."""
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from vaebench.core.context import FeatureSpace
+from vaebench.core.distributed import ALONE, Group
+from vaebench.core.errors import UserError
+from vaebench.core.memory import give_back_freed_memory
+from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score
+from vaebench.evaluation.accumulator_transfer import pack, unpack
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.sources import FIELDS, Subject
+
+_LACKING = {
+    Need.REAL: "real images",
+    Need.RECONSTRUCTION: "reconstructions",
+    Need.DRAW: "draws from a posterior",
+    Need.SAMPLE: "samples",
+    Need.PATH: "a decoder",
+    Need.LATENT: "a posterior",
+    Need.ATTRIBUTES: "labels or attributes",
+    Need.TRAINING: "a training record",
+    Need.BLEND: "an encoder to blend with",
+    Need.CODE: "an encoder",
+}
+
+
+BATCHES_KEPT = 32  # whose freed memory waits for the next ones, before the system gets it back
+_APART = Need.TRAINING | Need.BLEND | Need.CODE  # no batch carries them
+
+
+@dataclass(slots=True)
+class _Taker:
+    """What takes in batches: a metric, or the study that several metrics read."""
+
+    take: Any  # Metric or Study
+    metrics: list[Metric]
+    refusal: str = ""
+
+    @property
+    def needs(self) -> Need:
+        return self.metrics[0].needs
+
+    @property
+    def space(self) -> FeatureSpace | None:
+        """Where all of its metrics want features; facets of one study may differ, and then it asks for them itself."""
+        spaces = {metric.space for metric in self.metrics}
+        return spaces.pop() if len(spaces) == 1 else None
+
+
+def measure(
+    metrics: Sequence[Metric], subject: Subject, networks: Networks | None = None, group: Group = ALONE
+) -> list[tuple[Metric, Score]]:
+    """Feed every metric that applies in one pass, and take its score.
+
+    What the subject cannot do, or what a metric or a network refuses, is a score without value whose note says why.
+    Of several processes each feeds what its share of the subject provides; the first one has the scores, the others
+    nothing.
+    """
+    networks = networks or Networks()
+    name_extractors(metrics, networks)
+    takers = _takers(metrics)
+    for taker in takers:
+        missing = taker.needs & ~subject.provides
+        taker.refusal = "needs " + " and ".join(_LACKING[part] for part in missing) if missing else ""
+        if taker.space is not None and not missing and subject.ready is None:
+            try:
+                networks.sha256(taker.space)
+            except UserError as error:
+                taker.refusal = str(error)
+    fed = [taker for taker in takers if not taker.refusal]
+    row = 0
+    for number, batch in enumerate(subject.batches if any(taker.needs & ~_APART for taker in fed) else (), 1):
+        _feed(batch, fed, subject, networks, row)
+        row += 0 if batch.real is None else len(batch.real)
+        if number % BATCHES_KEPT == 0:
+            give_back_freed_memory()
+    if not _brought_together(takers, group):
+        return []
+    refusals = {id(metric): taker.refusal for taker in takers for metric in taker.metrics if taker.refusal}
+    return [(metric, _score(metric, subject, refusals.get(id(metric), ""))) for metric in metrics]
+
+
+def _brought_together(takers: Sequence[_Taker], group: Group) -> bool:
+    """Merge what the processes' accumulators took in, at the first one; whether this is it."""
+    if group.size == 1:
+        return True
+    packed = pack([taker.take for taker in takers], [taker.refusal for taker in takers])
+    for content in group.gathered(packed)[1:]:
+        others, refusals = unpack(content, [taker.take for taker in takers])
+        for taker, other, refusal in zip(takers, others, refusals, strict=True):
+            taker.refusal = taker.refusal or refusal
+            if not taker.refusal:
+                taker.take.merge(other)
+    return group.leads
+
+
+def name_extractors(metrics: Sequence[Metric], networks: Networks) -> None:
+    """Write into each metric the hash of the weights that its features come from, where they are at hand."""
+    for metric in metrics:
+        if metric.space is not None:
+            with suppress(UserError):
+                metric.extractor_sha256 = networks.sha256(metric.space)
+
+
+def _takers(metrics: Sequence[Metric]) -> list[_Taker]:
+    """One a metric; facets of equal studies share one study."""
+    takers: dict[Any, _Taker] = {}
+    for metric in metrics:
+        if isinstance(metric, Facet):
+            taker = takers.setdefault((Facet, metric.study.key), _Taker(metric.study, []))
+            metric.study = taker.take
+        else:
+            taker = takers.setdefault(id(metric), _Taker(metric, []))
+        taker.metrics.append(metric)
+    return list(takers.values())
+
+
+def _feed(batch: EvalBatch, takers: Sequence[_Taker], subject: Subject, networks: Networks, row: int) -> None:
+    carried = _carried(batch)
+    hungry = [taker for taker in takers if not taker.refusal and _wants(taker.needs, carried)]
+    features = _features(batch, hungry, subject, networks, row)
+    for taker in hungry:
+        try:
+            if not taker.refusal:
+                found = features.get(taker.space, {}) if taker.space else {}
+                taker.take.update(replace(batch, features=found))
+        except UserError as error:
+            taker.refusal = str(error)
+
+
+def _features(
+    batch: EvalBatch, takers: Sequence[_Taker], subject: Subject, networks: Networks, row: int
+) -> dict[FeatureSpace, dict[str, Tensor]]:
+    """Of the images that the takers want, each image set through each network once."""
+    found: dict[FeatureSpace, dict[str, Tensor]] = {}
+    for need, name in ((Need.RECONSTRUCTION, "reconstruction"), (Need.SAMPLE, "sample")):
+        images: Tensor | None = getattr(batch, name)
+        wanted = [taker for taker in takers if taker.space is not None and need in taker.needs]
+        for network in sorted({taker.space.network for taker in wanted if taker.space} if images is not None else ()):
+            inside = [taker for taker in wanted if taker.space and taker.space.network == network]
+            spaces = sorted({taker.space for taker in inside if taker.space})
+            assert images is not None
+            try:
+                if subject.ready is not None:
+                    parts = {space: subject.ready(space)[row : row + len(images)] for space in spaces}
+                else:
+                    parts = networks.extract(images, spaces)
+            except UserError as error:
+                for taker in inside:
+                    taker.refusal = str(error)
+                continue
+            for space, part in parts.items():
+                found.setdefault(space, {})[name] = part
+    return found
+
+
+def _score(metric: Metric, subject: Subject, refusal: str) -> Score:
+    try:
+        score = Score(value=None, n=0, note=refusal) if refusal else metric.score(subject.context)
+    except UserError as error:
+        score = Score(value=None, n=0, note=str(error))
+    return _finite(score)
+
+
+def _wants(needs: Need, carried: Need) -> bool:
+    """Whether a batch holds all that the metric needs of real images, or all that it needs of samples."""
+    apart = Need.SAMPLE | Need.PATH
+    parts = [part for part in (needs & Need.SAMPLE, needs & Need.PATH, needs & ~apart & ~_APART) if part]
+    return any(part in carried for part in parts)
+
+
+def _carried(batch: EvalBatch) -> Need:
+    carried = Need(0)
+    for need, name in FIELDS.items():
+        if getattr(batch, name) is not None:
+            carried |= need
+    if batch.labels is not None or batch.attributes is not None:
+        carried |= Need.ATTRIBUTES
+    return carried
+
+
+def _finite(score: Score) -> Score:
+    parts = {name: _finite(part) for name, part in score.parts.items()}
+    known = [number for number in (score.value, score.std_error) if number is not None]
+    if all(map(math.isfinite, known)):
+        return replace(score, parts=parts)
+    return Score(value=None, n=score.n, note=f"the value is not finite ({score.value})", parts=parts)

@@ -1,0 +1,245 @@
+"""Features of images in the spaces that metrics name, and those of real images kept on disk by content.
+
+A set of real images goes through a network once: what is kept is found again by the hash of its pixels (crop
+included), of the network's weights, and of how the images were prepared.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vaebench import __version__
+from vaebench.core.context import PIXELS, FeatureSpace, Reference
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.errors import UserError
+from vaebench.core.files import exclusive, is_sealed, make_dir, write_sealed
+from vaebench.core.paths import cache_dir
+from vaebench.core.perceptual import Perceptual
+from vaebench.evaluation.feature_extraction import Pace, pooled_features
+from vaebench.evaluation.resumable_rows import GrowingRows, join_rows, read_rows
+from vaebench.perceptual import PERCEPTUAL
+from vaebench.perceptual.weight_files import save_tensors
+
+BATCH = 16  # images at a time: what Inception makes of them on the way stays in the processor's caches (measured)
+BATCH_ON_GPU = 128  # enough work for a GPU; Inception's largest layer takes 0.7 GB of its memory then
+PREPARATION = "8-bit/1"  # part of the key: change it with anything that changes features
+STATED = 5_000  # images; extraction of fewer is not worth a message
+CHUNK = 512  # real images at a time: between two of them a stop loses nothing
+
+log = logging.getLogger(__name__)
+
+
+class Networks:
+    """The networks behind feature spaces, each opened once, on one device."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._opened: dict[str, Perceptual | UserError] = {}
+        self._makers: dict[str, Callable[[], Perceptual]] = {}
+
+    def provide(self, name: str, make: Callable[[], Perceptual]) -> None:
+        """A network that no registry knows, since it belongs to some data; made when it is first asked for."""
+        self._makers[name] = make
+
+    def network(self, space: FeatureSpace) -> Perceptual:
+        """The network, its layer checked; :class:`UserError` where its weights are missing or lack the layer."""
+        if space.network not in self._opened:
+            try:
+                make = self._makers.get(space.network) or PERCEPTUAL.get(space.network)
+                self._opened[space.network] = make()
+            except UserError as error:
+                self._opened[space.network] = error
+        found = self._opened[space.network]
+        if isinstance(found, UserError):
+            raise found
+        found.check([space.layer], found.channels)
+        return found
+
+    def sha256(self, space: FeatureSpace) -> str:
+        """Of the network's weights; empty for pixels. :class:`UserError` as in :meth:`network`."""
+        return "" if space.network == PIXELS else self.network(space).sha256
+
+    @torch.inference_mode()
+    def extract(self, images: Tensor, spaces: Iterable[FeatureSpace]) -> dict[FeatureSpace, Tensor]:
+        """Features (n, d) float32 of images (n, c, h, w) in [0, 1], in each space.
+
+        Features are where the images are for ``pixels``, else on the networks' device; nothing waits for that device
+        before all of them are under way. Grey images are shown to a colour network as equal channels; colour images
+        cannot be shown to a grey one. Raises :class:`UserError` for that, for values that are not finite, and as
+        :meth:`network` does.
+        """
+        finite = torch.isfinite(images).all()
+        images = images.clamp(0, 1).mul_(255).round_().div_(255)
+        found: dict[FeatureSpace, Tensor] = {}
+        by_network: dict[str, list[FeatureSpace]] = {}
+        for space in spaces:
+            if space.network == PIXELS:
+                found[space] = images.flatten(1)
+            else:
+                by_network.setdefault(space.network, []).append(space)
+        for wanted in by_network.values():
+            network = self.network(wanted[0])
+            layers = [space.layer for space in wanted]
+            network.check(layers, network.channels)
+            found.update(
+                zip(wanted, pooled_features(network, images.split(self.batch), layers, self.device), strict=True)
+            )
+        if not finite:  # read last: of a GPU's number this waits for all that was asked of it before
+            raise UserError("images hold NaN or infinite values: they have no features")
+        return found
+
+    @property
+    def batch(self) -> int:
+        """Images that go through a network at a time."""
+        return BATCH_ON_GPU if self.device.type == "cuda" else BATCH
+
+
+class KeptFeatures(Reference):
+    """Final: features of a split and statistics of them, in ``VAEBENCH_CACHE/features``; damaged files are remade.
+
+    A stopped extraction is gone on with. Several processes may share it: each calls :meth:`extract_rows` for rows of
+    its own, and when all are done, one calls :meth:`join_rows`.
+    """
+
+    def __init__(self, data: ImageDataset, space: FeatureSpace, networks: Networks) -> None:
+        self._data, self._space, self._networks = data, space, networks
+        key = json.dumps([data.fingerprint, networks.sha256(space), space.network, space.layer, PREPARATION])
+        self._key = hashlib.sha256(key.encode()).hexdigest()
+        self.folder = cache_dir() / "features" / self._key[:32]
+        self._path, self._parts = self.folder / "features.npy", self.folder / "rows"
+        self._features: Tensor | None = None
+        self._statistics: dict[str, Mapping[str, Tensor]] = {}
+
+    @property
+    def features(self) -> Tensor:
+        if self._features is None:
+            make_dir(self.folder)
+            with exclusive(self.folder, wait=True):
+                found = read_rows(self._path, len(self._data))
+                if found is None:
+                    self._extract(self._path, 0, len(self._data))
+                    found = read_rows(self._path, len(self._data))
+            assert found is not None
+            self._features = found
+        return self._features
+
+    def extract_rows(self, start: int, stop: int) -> None:
+        """Extract rows ``start`` to ``stop`` (without it) alone, for :meth:`join_rows`, unless they are there.
+
+        Other processes may do other rows at the same time; where a network's batches begin does not depend on the
+        range, so neither do features. ``ValueError`` for a range that is not within the split.
+        """
+        if not 0 <= start <= stop <= len(self._data):
+            raise ValueError(f"rows {start} to {stop} of {len(self._data)}")
+        if start == stop or read_rows(self._path, len(self._data)) is not None:
+            return
+        folder = make_dir(self._parts / f"{start}-{stop}")
+        with exclusive(folder, wait=True):
+            if read_rows(folder / self._path.name, stop - start) is None:
+                self._extract(folder / self._path.name, start, stop)
+
+    def join_rows(self) -> None:
+        """Make one file of what :meth:`extract_rows` left, and delete that; nothing to do where it is there.
+
+        Raises :class:`UserError` where rows are missing. No other process may be extracting.
+        """
+        make_dir(self.folder)
+        with exclusive(self.folder, wait=True):
+            if read_rows(self._path, len(self._data)) is None:
+                parts = self._chain()
+                write_sealed(self._path, lambda path: join_rows(parts, path))
+            shutil.rmtree(self._parts, ignore_errors=True)
+
+    def _chain(self) -> list[Tensor]:
+        """Parts one after the other, from the first row to the last; there may be others of an earlier division."""
+        named = [path.name.split("-") for path in self._parts.glob("*-*")]
+        reached: dict[int, list[Tensor]] = {0: []}
+        for start, stop in sorted((int(name[0]), int(name[1])) for name in named):
+            part = read_rows(self._parts / f"{start}-{stop}" / self._path.name, stop - start)
+            if start in reached and part is not None:
+                reached.setdefault(stop, [*reached[start], part])
+        if len(self._data) not in reached:
+            missing = f"from {max(reached):,} on, of {len(self._data):,} of {self._data.name}:{self._data.split}"
+            raise UserError(f"rows {missing} have no features in {self._space} yet: extract them before joining")
+        return reached[len(self._data)]
+
+    def statistic(self, name: str, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        if name not in self._statistics:
+            path = self.folder / f"{name}.safetensors"
+            if is_sealed(path):
+                with contextlib.suppress(OSError, SafetensorError):
+                    self._statistics[name] = load_file(path)
+            if name not in self._statistics:
+                fresh = {key: value.contiguous() for key, value in compute(self.features).items()}
+                with contextlib.suppress(UserError):  # a full disk costs time, not the answer
+                    write_sealed(path, lambda temporary: save_tensors(fresh, temporary))
+                self._statistics[name] = fresh
+        return self._statistics[name]
+
+    def _extract(self, path: Path, start: int, stop: int) -> None:
+        """Rows ``start`` to ``stop`` into a file, from where an earlier process was stopped."""
+        if stop == start:
+            raise UserError(f"{self._data.name}:{self._data.split} has no images")
+        title = f"{self._data.name}/{self._data.split}"
+        if stop - start < len(self._data):
+            title += f", rows {start:,} to {stop:,}"
+        stated = stop - start >= STATED and self._space.network != PIXELS
+        with GrowingRows(path, f"{self._key} {start}-{stop}", stop - start) as file:
+            if stated:
+                before = f" ({file.done:,} of them done before)" if file.done else ""
+                log.info("%s: %s images through %s, once%s", title, f"{stop - start:,}", self._space, before)
+            pace = Pace(log, title, stop - start, file.done)
+            while start + file.done < stop:
+                file.add(self._rows(start + file.done, stop))
+                if stated:
+                    pace.at(file.done)
+
+    def _rows(self, start: int, stop: int) -> Tensor:
+        """Features of the rows from ``start`` on to the end of their chunk, or to ``stop``, on the CPU.
+
+        Images go through in the batches that a pass over the whole split has: the last bits may depend on them.
+        """
+        batch, chunk = self._networks.batch, start - start % CHUNK
+        end = min(chunk + CHUNK, len(self._data))
+        first = start - (start - chunk) % batch
+        last = min(stop + -(stop - chunk) % batch, end)
+        images = to_float(self._data.images[first:last])
+        found = self._networks.extract(images, [self._space])[self._space].cpu()
+        return found[start - first : min(stop, end) - first]
+
+
+def kept_latents(
+    latents: Callable[[str, str], Tensor], weights_sha256: str, data: Callable[[str], ImageDataset]
+) -> Callable[[str, str], Tensor]:
+    """Posterior means of a split seen through a view, kept in ``VAEBENCH_CACHE/latents`` by weights and content.
+
+    Encoding a training split takes longer than most of what is then read off it.
+    """
+
+    def kept(split: str, view: str) -> Tensor:
+        images = data(split)
+        key = hashlib.sha256(json.dumps([weights_sha256, images.fingerprint, view, __version__]).encode()).hexdigest()
+        path = cache_dir() / "latents" / f"{key[:32]}.npy"
+        found = read_rows(path, len(images))
+        if found is None:
+            found = latents(split, view)
+            with contextlib.suppress(UserError):  # a full disk costs time, not the answer
+                write_sealed(path, lambda temporary: _save(temporary, found))
+        return found
+
+    return kept
+
+
+def _save(path: Path, rows: Tensor) -> None:
+    with path.open("wb") as handle:
+        np.save(handle, rows.numpy(), allow_pickle=False)

@@ -1,0 +1,90 @@
+"""Judges: classifiers of a dataset's own attributes, trained apart from every model that is measured.
+
+What a study changes in an image (an attribute added, a face turned) is read by a network that no measured model has
+seen. Datasets that name a classifier are judged by it; of others with attributes one is trained, once, on the training
+split, and kept in ``VAEBENCH_CACHE/judges`` by content.
+"""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from vaebench.core import seeding
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.errors import UserError
+from vaebench.core.files import exclusive, is_sealed, make_dir, sha256_of, write_sealed
+from vaebench.core.paths import cache_dir
+from vaebench.core.perceptual import TRAINED, Perceptual
+from vaebench.perceptual.attribute_cnn import BEGUN_ON, SEED, attribute_network, begin, fit
+from vaebench.perceptual.weight_files import save_tensors
+
+SEEN = 168_000  # images that a judge sees while it is trained: 14 epochs of 12,000
+
+
+_VERSION = 1  # part of the key: change it with anything that changes a judge
+
+
+log = logging.getLogger(__name__)
+
+
+def judge_network(data: ImageDataset) -> str:
+    """Name of the network that judges the data's attributes or labels; empty where none can.
+
+    A function of the evaluated split, so that judges of different data never share a name.
+    """
+    if data.classifier:
+        return data.classifier.partition("/")[0]
+    side, width = data.image_shape[1:]
+    if data.attributes is None or side != width or side < 16:
+        return ""
+    return f"{TRAINED}{data.fingerprint[:8]}"
+
+
+def judge_of(name: str, training: ImageDataset) -> Perceptual:
+    """The judge trained on these images, or kept from an earlier time; minutes on a CPU where it is not.
+
+    Raises :class:`UserError` where the images have no attributes.
+    """
+    if training.attributes is None:
+        raise UserError(f"{training.name} has no attributes: no judge can be trained on it")
+    channels, side, _ = training.image_shape
+    shape = (channels, side, training.attributes.shape[1])
+    key = hashlib.sha256(repr((_VERSION, training.fingerprint, SEEN, shape)).encode()).hexdigest()[:32]
+    folder = make_dir(cache_dir() / "judges")
+    path = folder / f"{key}.safetensors"
+    # outside inference mode, wherever it is asked for from: what is made in it cannot be trained
+    with exclusive(folder, wait=True), torch.inference_mode(False), torch.enable_grad():
+        network = _kept(path, shape)
+        if network is None:
+            network = _trained(training, shape)
+            weights = {part: value.contiguous() for part, value in network.state_dict().items()}
+            write_sealed(path, lambda temporary: save_tensors(weights, temporary))
+    return Perceptual(name, dict(network.named_children()), channels=channels, sha256=sha256_of(path))
+
+
+def _kept(path: Path, shape: tuple[int, int, int]) -> nn.Sequential | None:
+    """What is kept, or nothing where it is missing or damaged."""
+    if not is_sealed(path):
+        return None
+    try:
+        with torch.device("meta"):
+            network = nn.Sequential(attribute_network(*shape))
+        network.load_state_dict(load_file(path), assign=True)
+    except (OSError, SafetensorError, RuntimeError):
+        return None
+    return network
+
+
+def _trained(training: ImageDataset, shape: tuple[int, int, int]) -> nn.Sequential:
+    log.info("%s: a classifier of its attributes is trained to judge by, once (minutes on a CPU)", training.name)
+    with seeding.isolated(SEED, "initialisation"):
+        network = nn.Sequential(attribute_network(*shape))
+    begin(network, training.images[:BEGUN_ON])
+    network.to(memory_format=torch.channels_last)
+    fit(network, training, max(1, round(SEEN / len(training))), lambda line: log.info("judge, %s", line))
+    return network.to(memory_format=torch.contiguous_format)

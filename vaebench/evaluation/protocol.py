@@ -1,0 +1,65 @@
+"""What to measure and how: metrics by name with their options, built for the data at hand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.errors import UserError
+from vaebench.core.metric import Metric
+from vaebench.core.recipe import hyperparameters_of, parse_options
+from vaebench.core.registry import did_you_mean
+from vaebench.evaluation.judges import judge_network
+from vaebench.metrics import METRICS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """What to measure, and how."""
+
+    metrics: tuple[str, ...] = ()  # empty: all
+    options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # metric -> option -> text
+    given: Mapping[str, str] = field(default_factory=dict)  # option -> text, for every metric that has it
+    samples: int = 10_000
+    again: bool = False  # measure what was measured already, too
+    device: str = "auto"
+
+    def build(self, data: ImageDataset | None = None) -> list[Metric]:
+        """Fresh accumulators; :class:`UserError` for unknown metrics or options.
+
+        A factory with a parameter named as one of ``given`` takes it from there, and with one named as a fact of
+        ``data`` (:func:`_facts_of`) from the data, unless an option of its own says otherwise.
+        """
+        names = self.metrics or tuple(METRICS.names())
+        for owner in self.options:
+            if owner not in names:
+                raise UserError(f"--set {owner}.…: no metric '{owner}' is measured: {did_you_mean(owner, names)}")
+        built: list[Metric] = []
+        broken = self._broken()
+        for name in [name for name in names if name not in broken]:
+            factory = METRICS.get(name)
+            known = hyperparameters_of(factory)
+            shared = {key: text for key, text in self.given.items() if key in known}
+            facts = {key: fact for key, fact in _facts_of(data).items() if key in known}
+            built.extend(factory(**{**facts, **parse_options(name, {**shared, **self.options.get(name, {})}, factory)}))
+        return built
+
+    def passed_over(self) -> list[str]:
+        """Why metrics that nobody asked for by name are left out: their plugins are broken."""
+        return list(self._broken().values())
+
+    def _broken(self) -> dict[str, str]:
+        found = {}
+        for name in () if self.metrics else METRICS.names():
+            try:
+                METRICS.get(name)
+            except UserError as error:
+                found[name] = str(error)
+        return found
+
+
+def _facts_of(data: ImageDataset | None) -> dict[str, object]:
+    """What metrics choose their defaults by."""
+    if data is None:
+        return {}
+    judge = judge_network(data)
+    return {"classifier": data.classifier, "attributes": data.attributes is not None, "judge": judge}

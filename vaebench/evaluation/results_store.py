@@ -1,0 +1,165 @@
+"""Answers beside what they speak of: results and per-image values in a run's folder, and which are still wanted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from vaebench import __version__
+from vaebench.core import results
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.files import exclusive, make_dir
+from vaebench.core.machine import machine
+from vaebench.core.metric import Metric, Need, Score
+from vaebench.core.results import Provenance, Result
+from vaebench.core.strata import strata
+from vaebench.runs import per_image
+from vaebench.runs.provenance import command_line, now, package_versions
+from vaebench.runs.record import RunFolder
+
+
+def label_columns(data: ImageDataset) -> dict[str, list[int]]:
+    """``label`` and attributes by name, as :func:`vaebench.core.dataset.strata` cuts them."""
+    columns: dict[str, list[int]] = {}
+    if data.labels is not None:
+        columns["label"] = data.labels.tolist()
+    if data.attributes is not None:
+        for position, attribute in enumerate(data.attribute_names):
+            columns[attribute] = data.attributes[:, position].int().tolist()
+    return columns
+
+
+def image_columns(data: ImageDataset) -> dict[str, list[int]]:
+    """What is kept of each image: :func:`label_columns`, and who is on it."""
+    people = {} if data.people is None else {per_image.PERSON: data.people.tolist()}
+    return {**label_columns(data), **people}
+
+
+def place_of(data: ImageDataset) -> str:
+    """Name of a folder for what belongs to a split's images by content: a subset is another set of images."""
+    return f"{data.name}-{data.split}-{data.fingerprint[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who made what is measured, where it was measured, and how long that took."""
+
+    recipe: str
+    seed: int | None
+    weights_sha256: str
+    device: str
+    seconds: float = 0.0
+
+
+def question(metric: Metric, samples: int) -> str:
+    """What a result answers, as far as it is known before measuring: equal questions need no second answer."""
+    return f"{metric.protocol}; samples={samples}" if metric.needs & Need.SAMPLE else metric.protocol
+
+
+def pending(
+    folder: RunFolder, source: Source, data: ImageDataset, metrics: Sequence[Metric], samples: int
+) -> list[Metric]:
+    """The metrics that have no answer yet for these weights, images, extractor and version of vaebench."""
+    lines = results.read(folder.results) if folder.results.exists() else []
+    last = lines[-1].provenance.weights_sha256 if lines else source.weights_sha256
+    if last != source.weights_sha256:
+        return list(metrics)  # the folder speaks of other weights, or images: all its answers are void
+    answered = {
+        (line.metric, origin.asked, origin.weights_sha256, origin.data_fingerprint, origin.extractor_sha256)
+        for line in lines
+        if line.stratum == "all" and (origin := line.provenance).vaebench_version == __version__
+    }
+    return [
+        metric
+        for metric in metrics
+        if (
+            *(metric.name, question(metric, samples), source.weights_sha256),
+            *(data.fingerprint, metric.extractor_sha256),
+        )
+        not in answered
+    ]
+
+
+def store(
+    folder: RunFolder,
+    source: Source,
+    data: ImageDataset,
+    scores: Sequence[tuple[Metric, Score]],
+    *,
+    paired: bool,
+    samples: int,
+) -> None:
+    """Per-image values first, then the results that speak of them."""
+    subsets = {name: torch.tensor(rows) for name, rows in strata(label_columns(data)).items()}
+    provenance = Provenance(
+        data_fingerprint=data.fingerprint,
+        weights_sha256=source.weights_sha256,
+        extractor_sha256="",
+        vaebench_version=__version__,
+        versions=package_versions(),
+        device=machine(source.device),
+        command=command_line(),
+        created=now(),
+        seconds=round(source.seconds, 3),
+        data_note=data.note,
+    )
+    kept: dict[per_image.Series, per_image.PerImageValues] = {}
+    gone: list[per_image.Series] = []
+    lines: list[Result] = []
+    for metric, score in scores:
+        cut = {"all": score, **score.parts}
+        protocol = score.protocol or metric.protocol
+        for stratum, part in cut.items():
+            series = per_image.Series(data.name, data.split, data.fingerprint, metric.name, protocol, stratum)
+            if part.per_image is None:
+                gone.append(series)  # an earlier measurement may have had some
+            else:
+                ids = part.ids or (data.ids if _belongs(part, metric, data, paired) else _numbered(source, part))
+                kept[series] = per_image.PerImageValues(tuple(ids), part.per_image.numpy(), part.influence)
+        if score.per_image is not None and metric.stratified and _belongs(score, metric, data, paired):
+            cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
+        marked = replace(provenance, extractor_sha256=metric.extractor_sha256, asked=question(metric, samples))
+        lines.extend(_result(metric, protocol, part, stratum, source, data, marked) for stratum, part in cut.items())
+    make_dir(folder.path)
+    with exclusive(folder.path, wait=True):
+        per_image.write(folder.per_image, kept, gone)
+        results.append(folder.results, lines)
+
+
+def _belongs(score: Score, metric: Metric, data: ImageDataset, paired: bool) -> bool:
+    """Whether row i of the per-image values is of image i of the split."""
+    rows = 0 if score.per_image is None else len(score.per_image)
+    return paired and rows == len(data) and not score.ids and Need.SAMPLE not in metric.needs
+
+
+def _numbered(source: Source, score: Score) -> list[str]:
+    rows = 0 if score.per_image is None else len(score.per_image)
+    return [f"{source.recipe}/{row:06d}" for row in range(rows)]
+
+
+def _result(
+    metric: Metric,
+    protocol: str,
+    score: Score,
+    stratum: str,
+    source: Source,
+    data: ImageDataset,
+    provenance: Provenance,
+) -> Result:
+    return Result(
+        recipe=source.recipe,
+        seed=source.seed,
+        dataset=data.name,
+        split=data.split,
+        stratum=stratum,
+        metric=metric.name,
+        protocol=protocol,
+        unit=metric.unit,
+        direction=metric.direction,
+        value=score.value,
+        std_error=score.std_error,
+        n=score.n,
+        note=score.note,
+        provenance=provenance,
+        margin=metric.margin,
+    )

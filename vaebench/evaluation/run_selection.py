@@ -1,0 +1,70 @@
+"""Which runs an evaluation measures: found by one process for all, so that all measure the same ones."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from vaebench.core.distributed import Group
+from vaebench.core.errors import UserError
+from vaebench.core.paths import runs_dir
+from vaebench.datasets import DATASETS
+from vaebench.runs.find import find_runs, unfinished
+from vaebench.runs.record import RunFolder, RunRecord
+
+log = logging.getLogger(__name__)
+
+Work = list[tuple[RunFolder, RunRecord]]
+
+
+def runs_to_measure(
+    names: Sequence[str], *, every: bool, dataset: str | None, say: Callable[[str], None], group: Group
+) -> Work:
+    """The named runs of the dataset, or with ``every`` all finished ones; others are said and passed over.
+
+    Raises :class:`UserError` where there is none, where a named one is not finished or was not trained here, and
+    where a process of ``group`` does not see what the first one found.
+    """
+    found = json.loads(group.led(partial(_found, names, every, dataset, say)))
+    work: Work = []
+    with suppress(UserError):
+        work = [(folder, folder.read_record()) for folder in (RunFolder(Path(path)) for path in found)]
+    said = "processes do not all see the runs that the first one found: give all the same VAEBENCH_RUNS"
+    group.agree(" ".join(record.weights_sha256 for _, record in work), said)
+    return work
+
+
+def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable[[str], None]) -> str:
+    if dataset is not None:
+        DATASETS.get(dataset)  # a misspelt name is said as such
+    chosen = find_runs(names) if names else [RunFolder(path.parent) for path in _records()] if every else []
+    untrained = [folder.path for folder in chosen if folder.results.exists() and not folder.record_file.exists()]
+    if untrained:
+        raise UserError(f"{untrained[0]} was not trained here: measure its images with --images and --name")
+    work = [(folder, record) for folder in chosen if (record := _record(folder, every=every)) is not None]
+    work = [(folder, record) for folder, record in work if dataset in (None, record.dataset)]
+    for folder, record in [pair for pair in work if pair[1].status != "finished"]:
+        if names:
+            raise UserError(unfinished(folder, record))
+        say(f"{folder.path}: not finished, passed over")
+        work.remove((folder, record))
+    if not work:
+        raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
+    return json.dumps([str(folder.path) for folder, _ in work])
+
+
+def _record(folder: RunFolder, *, every: bool) -> RunRecord | None:
+    """The run's record; where all runs are wanted, one that is damaged is said and passed over."""
+    try:
+        return folder.read_record()
+    except UserError as error:
+        if not every:
+            raise
+        log.warning("passed over: %s", error)
+        return None
+
+
+def _records() -> list[Path]:
+    return sorted(runs_dir().glob("*/seed-*/run.json"))

@@ -1,0 +1,235 @@
+"""What can be measured, and what it provides: trained models, images made elsewhere, real images, plain features."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.context import Context, FeatureSpace
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.distributed import ALONE, Group
+from vaebench.core.errors import UserError
+from vaebench.core.interpolation import line
+from vaebench.core.metric import EvalBatch, Need
+from vaebench.core.model import Autoencoder, GenerativeModel
+from vaebench.evaluation.views import VIEWS
+
+BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)
+BATCH_ON_GPU = 512
+PATHS, FRAMES = 200, 11  # straight lines between prior draws, and images on each, ends included
+FIELDS = {
+    Need.REAL: "real",
+    Need.RECONSTRUCTION: "reconstruction",
+    Need.DRAW: "draw",
+    Need.SAMPLE: "sample",
+    Need.PATH: "path",
+    Need.LATENT: "mean",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is measured: what it can provide, the batches that provide it, and what stands round it.
+
+    ``ready`` gives features of the batches' rows in a space, where they need not be extracted: those of real images.
+    """
+
+    provides: Need
+    batches: Iterator[EvalBatch]
+    context: Context = field(default_factory=Context)
+    ready: Callable[[FeatureSpace], Tensor] | None = None
+
+
+def of_model(
+    model: GenerativeModel,
+    data: ImageDataset,
+    *,
+    needs: Need,
+    samples: int,
+    seed: int,
+    device: torch.device | str,
+    context: Context,
+    group: Group = ALONE,
+) -> Subject:
+    """A trained model in evaluation mode, measured on ``data`` and on ``samples`` draws from the prior.
+
+    ``context`` is :func:`context_of` the model. Of several processes each provides its share, contiguous, in order.
+    Noise is drawn once for the whole set on the CPU, so values depend neither on batch size nor on device.
+    """
+    provides = Need.REAL | Need.SAMPLE | Need.PATH | Need.TRAINING | _labelling(data)
+    if isinstance(model, Autoencoder):
+        provides |= Need.RECONSTRUCTION | Need.DRAW | Need.LATENT | Need.BLEND | Need.CODE
+    wanted = needs & provides
+
+    @torch.inference_mode()
+    def batches() -> Iterator[EvalBatch]:
+        # all at once: torch.randn's stream depends on how many numbers a call asks for
+        noise = torch.randn(len(data), model.latent_dim, generator=seeding.generator(seed, "posterior draws"))
+        for rows in torch.arange(len(data))[group.share(len(data))].split(batch_on(device)):
+            real = to_float(data.images[rows].to(device))
+            filled: dict[str, Any] = {"real": real, **_labels(data, rows)}
+            if isinstance(model, Autoencoder) and wanted & (Need.RECONSTRUCTION | Need.DRAW | Need.LATENT):
+                mean, log_variance = model.posterior(real)
+                filled |= {"mean": mean, "log_variance": log_variance}
+                if Need.RECONSTRUCTION in wanted:
+                    filled["reconstruction"] = model.decode(mean)
+                if Need.DRAW in wanted:
+                    filled["draw"] = model.decode(mean + noise[rows].to(device) * torch.exp(0.5 * log_variance))
+            yield EvalBatch(**filled)
+        if Need.SAMPLE in wanted:
+            prior = torch.randn(samples, model.latent_dim, generator=seeding.generator(seed, "samples"))
+            for latents in prior[group.share(samples)].split(batch_on(device)):
+                yield EvalBatch(sample=model.decode(latents.to(device)))
+        if Need.PATH in wanted:
+            yield from _paths(model, seed, device, group)
+
+    return Subject(provides=provides, batches=batches(), context=context)
+
+
+def batch_on(device: torch.device | str) -> int:
+    """Images that go through a model at a time."""
+    return BATCH_ON_GPU if torch.device(device).type == "cuda" else BATCH
+
+
+def context_of(model: GenerativeModel, context: Context, device: torch.device | str) -> Context:
+    """A context with what a trained model in evaluation mode does to images and latents."""
+    if not isinstance(model, Autoencoder):
+        return replace(context, decode=_batched(model.decode, device))
+    return replace(context, latents=_encoder(model, context, device), **_ways_of(model, device))
+
+
+def _paths(model: GenerativeModel, seed: int, device: torch.device | str, group: Group) -> Iterator[EvalBatch]:
+    """Images along straight lines between pairs of prior draws."""
+    ends = torch.randn(2, PATHS, model.latent_dim, generator=seeding.generator(seed, "paths"))
+    latents = line(ends[0], ends[1], FRAMES)[group.share(PATHS)]
+    for part in latents.split(batch_on(device) // FRAMES):
+        images = model.decode(part.flatten(0, 1).to(device))
+        yield EvalBatch(path=images.unflatten(0, (len(part), FRAMES)))
+
+
+def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -> Callable[[str, str], Tensor]:
+    """Posterior means of a split seen through a view; each computed once, when it is first asked for."""
+    known: dict[tuple[str, str], Tensor] = {}
+
+    @torch.inference_mode()
+    def latents(split: str, view: str) -> Tensor:
+        if (split, view) not in known:
+            images = context.data(split).images
+            parts = [
+                model.posterior(VIEWS[view](to_float(part.to(device))))[0].cpu()
+                for part in images.split(batch_on(device))
+            ]
+            known[split, view] = torch.cat(parts).clone()
+        return known[split, view]
+
+    return latents
+
+
+class _Ways(TypedDict):
+    """What a model does to images, as :class:`vaebench.core.context.Context` names it."""
+
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    blend: Callable[[Tensor, Tensor, float], Tensor]
+    adversary: Callable[[Tensor], Tensor] | None
+
+
+def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    """The function of CPU tensors, in batches on the device."""
+
+    @torch.inference_mode()
+    def over_batches(rows: Tensor) -> Tensor:
+        # clone: what inference mode makes may not be used outside it
+        return torch.cat([function(part.to(device)).cpu() for part in rows.split(batch_on(device))]).clone()
+
+    return over_batches
+
+
+def _ways_of(model: Autoencoder, device: torch.device | str) -> _Ways:
+    """An autoencoder in evaluation mode as pure functions of CPU tensors, in batches."""
+    encode, decode = _batched(lambda images: model.posterior(images)[0], device), _batched(model.decode, device)
+    judging = [phase for phase in model.phases() if phase.adversary is not None]
+    return {
+        "encode": encode,
+        "decode": decode,
+        "blend": lambda first, second, weight: decode(torch.lerp(encode(first), encode(second), weight)),
+        "adversary": _batched(lambda images: judging[0].modules[0](images).float(), device) if judging else None,
+    }
+
+
+def of_blending(way: Callable[[Tensor, Tensor, float], Tensor], context: Context) -> Subject:
+    """A way of blending in pixels that stands where a model's would: a baseline for what blends images."""
+    return Subject(provides=Need.BLEND, batches=iter(()), context=replace(context, blend=way))
+
+
+def of_features(latents: Callable[[str], Tensor], data: ImageDataset, context: Context) -> Subject:
+    """Features of each split's images that stand where a model's latents would: a baseline for what reads latents."""
+
+    def without_views(split: str, view: str) -> Tensor:
+        if view != "whole":
+            raise UserError("features of a baseline have no views")
+        return latents(split)
+
+    provides = Need.LATENT | _labelling(data)
+    return Subject(provides=provides, batches=iter(()), context=replace(context, latents=without_views))
+
+
+def of_images(
+    images: Tensor, data: ImageDataset, *, kind: Need, paired: bool, context: Context | None = None
+) -> Subject:
+    """Images made elsewhere: uint8 or float (n, c, h, w), as ``Need.RECONSTRUCTION`` or ``Need.SAMPLE``.
+
+    With ``paired``, image i belongs to image i of ``data``, and what compares the two can be measured. Samples
+    are measured against ``data`` as a whole: its images come in batches of their own.
+    """
+    provides = kind
+    if paired or kind == Need.SAMPLE:
+        provides |= Need.REAL | _labelling(data)
+
+    def batches() -> Iterator[EvalBatch]:
+        if not paired and kind == Need.SAMPLE:
+            yield from _real_batches(data)
+        for rows in torch.arange(len(images)).split(BATCH):
+            part = images[rows]
+            filled: dict[str, Any] = {FIELDS[kind]: to_float(part) if part.dtype == torch.uint8 else part}
+            if paired:
+                filled |= {"real": to_float(data.images[rows]), **_labels(data, rows)}
+            yield EvalBatch(**filled)
+
+    return Subject(provides=provides, batches=batches(), context=context or Context())
+
+
+def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
+    for rows in torch.arange(len(data)).split(BATCH):
+        yield EvalBatch(real=to_float(data.images[rows]), **_labels(data, rows))
+
+
+def of_real(data: ImageDataset, context: Context | None = None) -> Subject:
+    """The real images themselves, standing in for reconstructions and for samples."""
+    context = context or Context()
+
+    def batches() -> Iterator[EvalBatch]:
+        for batch in _real_batches(data):
+            yield replace(batch, reconstruction=batch.real, sample=batch.real)
+
+    provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE | Need.BLEND | _labelling(data)
+    return Subject(
+        provides=provides,
+        batches=batches(),
+        context=replace(context, blend=lambda first, second, weight: first),  # the target: images as they are
+        ready=lambda space: context.reference(space, data.split).features,
+    )
+
+
+def _labelling(data: ImageDataset) -> Need:
+    return Need(0) if data.labels is None and data.attributes is None else Need.ATTRIBUTES
+
+
+def _labels(data: ImageDataset, rows: Tensor) -> dict[str, Any]:
+    return {
+        "labels": None if data.labels is None else data.labels[rows],
+        "attributes": None if data.attributes is None else data.attributes[rows],
+    }

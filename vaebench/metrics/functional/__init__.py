@@ -1,0 +1,1 @@
+"""Pure functions of tensors that metrics are made of."""

@@ -1,0 +1,1 @@
+"""Tables as pure functions of results: leaderboards, comparisons, variance, attributes."""

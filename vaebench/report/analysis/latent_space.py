@@ -1,0 +1,251 @@
+"""What studies of latent space measured: ``latent_space.csv``, and its tables on the pages.
+
+The values are metrics' and stand in the leaderboard, too. Here the conditions under which each was taken (an attribute,
+a weight, a shift) are laid side by side, which a leaderboard of one row a condition does not show.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from vaebench.core.results import PARTS, Result
+from vaebench.report.analysis import leaderboard
+from vaebench.report.analysis.formatting import short, to_markdown, to_text
+from vaebench.report.analysis.measured import BASELINE, REAL, all_folders, collect
+from vaebench.runs.record import RunFolder
+
+MEAN = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A table: its title, what is to be known of it, the metrics in its columns and how their heads read."""
+
+    name: str
+    title: str
+    says: str
+    metrics: Mapping[str, str]
+    across: bool = False  # conditions are columns, not rows
+
+
+STUDIES = (
+    Study(
+        name="interpolation",
+        title="On the way between two images",
+        says=(
+            "Straight lines between posterior means of test images of different classes: how many classes appear on "
+            "the way (a path's mean) that neither image is, as the data's classifier sees it. Smoothness: largest step "
+            "of the pixels over the mean step, between prior draws."
+        ),
+        metrics={"interpolation_surprises": "surprising classes", "interpolation_smoothness": "largest / mean step"},
+    ),
+    Study(
+        name="manipulation",
+        title="An attribute added",
+        says=(
+            "The attribute's direction is added once to the latents of test images that lack it, and a classifier that "
+            "no model has seen reads the result. Effect: what its probability of the attribute gains. Leakage: how far "
+            "its probabilities of all other attributes move. Identity: how far the face moves by eigenfaces, 1 being "
+            "the distance between two persons as the model draws them. Background: change of the picture's corners, "
+            "1 being the difference between two images as it draws them. Read effect beside its costs: who changes "
+            "nothing leaks nothing."
+        ),
+        metrics={
+            "manipulation_effect": "effect",
+            "manipulation_leakage": "leakage",
+            "manipulation_identity": "identity",
+            "manipulation_background": "background",
+        },
+    ),
+    Study(
+        name="blending",
+        title="Two images blended",
+        says=(
+            "The same pairs of test images, blended in latent space by each model and in pixels by the classical ways. "
+            "Realism (Kynkäänniemi et al. 2019): the largest ratio of a real image's neighbourhood to the blend's "
+            "distance from it, its own two images left out; nearer to the originals' value is better, and above it "
+            "lies what is more average than real images are. Adversary: share of real images that the model's own "
+            "discriminator or critic takes less for real. Columns: the weight of the second image."
+        ),
+        metrics={"blend_realism": "realism", "blend_adversary": "adversary"},
+        across=True,
+    ),
+    Study(
+        name="shift",
+        title="Faces out of place",
+        says=(
+            "Linear SVMs fitted on the latents of training images, asked about test faces that were moved, scaled or "
+            "turned: mean accuracy over the attributes, plain, and put back by their eyes, where these are found. "
+            "Majority class: what always naming it scores on these faces. Flagged: "
+            "share of faces that the model's reconstruction error or latent norm calls unlike the data."
+        ),
+        metrics={"shift_accuracy": "accuracy", "shift_flagged": "flagged"},
+    ),
+)
+_STUDY_OF = {metric: study for study in STUDIES for metric in study.metrics}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One value; ``condition`` is ``all`` for the mean over conditions, or the metric's main one."""
+
+    dataset: str
+    split: str
+    study: str
+    condition: str
+    recipe: str
+    metric: str
+    protocol: str
+    unit: str
+    direction: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    seeds: int
+    n: int
+    note: str
+
+
+def rows(ranked: Iterable[leaderboard.Row]) -> list[Row]:
+    """Those of the leaderboard's rows that studies measured, by study; strata of the images are left out."""
+    found = [
+        Row(
+            dataset=row.dataset,
+            split=row.split,
+            study=_STUDY_OF[row.metric].name,
+            condition=_condition(row.stratum),
+            recipe=row.recipe,
+            metric=row.metric,
+            protocol=row.protocol,
+            unit=row.unit,
+            direction=row.direction,
+            value=row.value,
+            ci_low=row.ci_low,
+            ci_high=row.ci_high,
+            seeds=row.seeds,
+            n=row.n,
+            note=row.note,
+        )
+        for row in ranked
+        if row.metric in _STUDY_OF and (row.stratum == MEAN or row.stratum.startswith(PARTS))
+    ]
+    order = [study.name for study in STUDIES]
+    return sorted(found, key=lambda row: order.index(row.study))
+
+
+def _condition(stratum: str) -> str:
+    for prefix in PARTS:
+        stratum = stratum.removeprefix(prefix)
+    return stratum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One study laid out: heads, and cells as text beside the value each is sorted by, where it is a number."""
+
+    study: Study
+    head: Sequence[str]
+    cells: Sequence[Sequence[tuple[str, float | None]]]
+
+
+def laid_out(table: Sequence[Row]) -> list[Table]:
+    """A table for each study that has values."""
+    return [
+        _table(study, [row for row in table if row.study == study.name])
+        for study in STUDIES
+        if any(row.study == study.name and row.value is not None for row in table)
+    ]
+
+
+def _table(study: Study, table: Sequence[Row]) -> Table:
+    """Rows: a condition and a model; columns: metrics and protocols; or conditions too, where they go across."""
+    valued = [row for row in table if row.value is not None]
+    multiple = {row.condition for row in valued} != {MEAN}
+    columns = dict.fromkeys(_column(study, row, valued) for row in valued)
+    lines: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in valued:
+        lines.setdefault(_line(study, row), {})[_column(study, row, valued)] = row
+    ordered = sorted(columns, key=lambda text: (list(study.metrics.values()).index(text.split(",")[0]), text))
+    wide = study.across or not multiple
+    cells = []
+    conditions = sorted({condition for condition, _ in lines}, key=natural)
+    for (condition, recipe), known in sorted(lines.items(), key=lambda item: _place(item[0], conditions)):
+        words = [(_title(recipe), None)] if wide else [(_title(condition), None), (_title(recipe), None)]
+        cells.append([*words, *(_cell(known.get(column)) for column in ordered)])
+    return Table(study=study, head=[*(["model"] if wide else ["what", "model"]), *ordered], cells=cells)
+
+
+def natural(condition: str) -> tuple[bool, bool, str, float]:
+    """What conditions are sorted by: the mean, what was left as it is, then names and numbers, 1/16 before 1/8."""
+    name, _, last = condition.rpartition(" ")
+    try:
+        return condition != MEAN, condition != "untouched", name, float(Fraction(last))
+    except ValueError:
+        return condition != MEAN, condition != "untouched", condition, 0.0
+
+
+def _place(line: tuple[str, str], conditions: Sequence[str]) -> tuple[int, int, str]:
+    """By condition; in each the originals first, models, then what no model learnt."""
+    condition, recipe = line
+    return conditions.index(condition), 0 if recipe == REAL else 1 + recipe.startswith(BASELINE), recipe
+
+
+def _line(study: Study, row: Row) -> tuple[str, str]:
+    return ("" if study.across else row.condition, row.recipe)
+
+
+def _column(study: Study, row: Row, table: Sequence[Row]) -> str:
+    """The metric; its protocol where it has several; the condition where conditions go across."""
+    head = study.metrics[row.metric]
+    protocols = {other.protocol for other in table if other.metric == row.metric}
+    common = set.intersection(*(set(protocol.split("/")) for protocol in protocols))
+    apart = [word for word in row.protocol.split("/") if word not in common]
+    parts = [head, *(["/".join(apart)] if len(protocols) > 1 and apart else [])]
+    if study.across and any(other.condition != MEAN for other in table if other.metric == row.metric):
+        parts.append("weight 0.5" if row.condition == MEAN else row.condition)
+    return ", ".join(parts)
+
+
+def _title(name: str) -> str:
+    if name == MEAN:
+        return "mean of all"
+    return "originals" if name == REAL else name.removeprefix(BASELINE).replace("_", " ")
+
+
+def _cell(row: Row | None) -> tuple[str, float | None]:
+    if row is None or row.value is None:
+        return "", None
+    half = None if row.ci_low is None or row.ci_high is None else (row.ci_high - row.ci_low) / 2
+    return short(row.value) + ("" if half is None else f" ± {short(half)}"), row.value
+
+
+def _asked(line: Result, metrics: Sequence[str], recipes: Set[str]) -> bool:
+    beside = line.recipe == REAL or line.recipe.startswith(BASELINE)
+    return line.metric in metrics and (beside or line.recipe in recipes)
+
+
+def section(table: Sequence[Row]) -> list[str]:
+    """The Markdown page's part; empty where nothing was studied."""
+    found = laid_out(table)
+    parts = ["## What can be done in latent space\n"] if found else []
+    for one in found:
+        body = [[text for text, _ in line] for line in one.cells]
+        parts += [f"### {one.study.title}\n", f"{one.study.says}\n", to_markdown(one.head, body)]
+    if found:
+        parts.append("Values ± half of the 95 % interval; latent_space.csv has all of them.\n")
+    return parts
+
+
+def lines_of(dataset: str, metrics: Sequence[str], folders: Sequence[RunFolder], recipes: Set[str]) -> list[str]:
+    """The tables of these metrics for a terminal: of the named recipes, and of what no model learnt.
+
+    From all that was measured on a dataset, ``folders`` outside ``VAEBENCH_RUNS`` included.
+    """
+    lines = []
+    known = {folder.path.resolve(): folder for folder in (*all_folders(), *folders)}
+    for part in collect(dataset, known.values()).parts():
+        chosen = replace(part, results=[line for line in part.results if _asked(line, metrics, recipes)])
+        for table in laid_out(rows(leaderboard.leaderboard(chosen, []))):
+            body = [[text for text, _ in line] for line in table.cells]
+            lines += ["", table.study.title, *to_text(table.head, body)]
+    return [*lines, ""] if lines else []

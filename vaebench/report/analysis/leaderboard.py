@@ -1,0 +1,220 @@
+"""One row a recipe, metric, protocol and stratum: the rows of ``leaderboard.csv``."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from vaebench import statistics
+from vaebench.core.results import Result
+from vaebench.report.analysis import comparisons
+from vaebench.report.analysis.formatting import or_none
+from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.samples import Group, groups_of
+from vaebench.runs.per_image import Series
+from vaebench.statistics import Estimate
+from vaebench.statistics.base import quantile
+
+Decided = Mapping[tuple[str, str, str, str, frozenset[str]], comparisons.Row]  # what is tested, and the pair
+
+
+# an effect and what it costs, a model by its own adversary, and what a detector says: none is quality by itself
+DESCRIPTIONS = ("manipulation_", "blend_adversary", "shift_flagged")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Columns as INTERFACE.md fixes them; ``None`` is an empty cell."""
+
+    dataset: str
+    split: str
+    stratum: str
+    recipe: str
+    metric: str
+    protocol: str
+    unit: str
+    direction: str
+    value: float | None
+    std_error: float | None
+    ci_low: float | None
+    ci_high: float | None
+    seeds: int
+    n: int
+    rank_low: int | None
+    rank_high: int | None
+    data_fingerprint: str
+    extractor_sha256: str
+    vaebench_version: str
+    device: str
+    note: str
+    margin: str  # what difference matters, as the metric declares it: absolute, or a share such as 5%
+    df: float | None  # degrees of freedom of the interval; None where it is exact or unknown
+
+
+def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[Row]:
+    """All rows, with ranks that the comparisons support."""
+    matrices = _matrices(measured)
+    ordered = sorted(measured.results, key=lambda line: (*_cell(line), line.recipe != REAL, line.recipe))
+    rows = []
+    for _, lines in groupby(ordered, key=lambda line: (*_cell(line), line.recipe)):
+        seeds = sorted(lines, key=lambda line: line.seed if line.seed is not None else -1)
+        rows.append(_row(seeds, _on_stratum(seeds[0], matrices, measured)))
+    rivals: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if _ranks(row):
+            rivals.setdefault(_place(row), []).append(row)
+    decided = {(*_subject(test), frozenset((test.a, test.b))): test for test in comparisons.decisive(tested)}
+    return [_ranked(row, rivals[_place(row)], decided) if _ranks(row) else row for row in rows]
+
+
+def protocol_ends(metric: str, protocol: str) -> tuple[str, str, str]:
+    """A protocol without what only a measurement knows: one that could not be taken does not know its n."""
+    parts = protocol.split("/")
+    return metric, parts[0], parts[-1]
+
+
+def _cell(line: Result) -> tuple[str, ...]:
+    """What one comparison is about; recipes differ within it."""
+    source = line.provenance
+    first = "" if line.stratum == "all" else line.stratum
+    return (line.split, line.metric, line.protocol, first, source.data_fingerprint, source.extractor_sha256)
+
+
+def _matrices(measured: Measured) -> dict[tuple[Series, str], Group]:
+    """(series, recipe) -> its values (seeds, images)."""
+    every = {series for known in measured.values.values() for series in known}
+    return {(series, group.name): group for series in every for group in groups_of(measured, series)}
+
+
+def _on_stratum(line: Result, matrices: Mapping[tuple[Series, str], Group], measured: Measured) -> Group | None:
+    """The per-image values behind a row: of its stratum where they are kept by it, else that cut of all images."""
+    fingerprint = line.provenance.data_fingerprint
+    series = Series(line.dataset, line.split, fingerprint, line.metric, line.protocol)
+    own = matrices.get((replace(series, stratum=line.stratum), line.recipe))
+    if own is not None or line.stratum == "all":
+        return own
+    whole = matrices.get((series, line.recipe))
+    mask = measured.strata.get(fingerprint, {}).get(line.stratum)
+    if whole is None or mask is None or len(mask) != len(whole.ids):
+        return None
+    return whole.on(mask)
+
+
+def _row(lines: Sequence[Result], group: Group | None) -> Row:
+    """One recipe's seeds as one row."""
+    head, source = lines[0], lines[0].provenance
+    usable = [line.value for line in lines if line.value is not None]
+    found = _estimate(lines, usable, group)
+    seeds = sum(line.seed is not None and (line.value is not None or not usable) for line in lines)
+    notes = sorted({line.note for line in lines if line.note})
+    if len({line.n for line in lines if line.value is not None}) > 1:
+        notes.append("seeds were measured on different numbers of images: only those alike are tested together")
+    if found.std_error > 0 and seeds == 1:
+        notes.append("one training seed: the interval is over images, of this checkpoint only")
+    return Row(
+        dataset=head.dataset,
+        split=head.split,
+        stratum=head.stratum,
+        recipe=head.recipe,
+        metric=head.metric,
+        protocol=head.protocol,
+        unit=head.unit,
+        direction=head.direction,
+        value=or_none(found.value),
+        std_error=or_none(found.std_error),
+        ci_low=or_none(found.ci_low),
+        ci_high=or_none(found.ci_high),
+        seeds=seeds,
+        n=max(line.n for line in lines),
+        rank_low=None,
+        rank_high=None,
+        data_fingerprint=source.data_fingerprint,
+        extractor_sha256=source.extractor_sha256,
+        vaebench_version=source.vaebench_version,
+        device=source.device,
+        note="; ".join(notes),
+        margin=head.margin,
+        df=or_none(found.df),
+    )
+
+
+def _estimate(lines: Sequence[Result], usable: Sequence[float], group: Group | None) -> Estimate:
+    """Value and 95 % interval: over training seeds and images where there are several seeds, else over images.
+
+    Without values image by image: over seeds alone, or as the metric says of the one. Seeds that agree to the last
+    digit do not make a measurement exact, unless it is a count.
+    """
+    if not usable:
+        return _bare(math.nan)
+    exact = all(line.std_error == 0 for line in lines)
+    value = statistics.nested_mean([[each] for each in usable]).value
+    if group is not None and group.values.shape[1] > 1 and len(group.values) == len(usable):
+        # what the metric said counts: the values beside it are kept with fewer digits
+        return _moved(statistics.nested_mean(group.values, group.clusters), value)
+    if len(usable) > 1 and (exact or len(set(usable)) > 1):
+        return statistics.nested_mean([[each] for each in usable])
+    error = next((line.std_error for line in lines if line.value is not None), None)
+    if len(usable) > 1 or error is None:
+        return _bare(value)
+    n = next(line.n for line in lines if line.value is not None)
+    half = quantile(n - 1) * error if error else 0.0  # an exact value has no degrees of freedom
+    return Estimate(value, error, n - 1.0 if error else math.nan, value - half, value + half, math.nan)
+
+
+def _bare(value: float) -> Estimate:
+    """A value without an interval."""
+    return Estimate(value, math.nan, math.nan, math.nan, math.nan, math.nan)
+
+
+def _moved(estimate: Estimate, value: float) -> Estimate:
+    shift = value - estimate.value
+    return replace(estimate, value=value, ci_low=estimate.ci_low + shift, ci_high=estimate.ci_high + shift)
+
+
+def _ranked(row: Row, rivals: Sequence[Row], decided: Decided) -> Row:
+    """Best and worst rank that the tests leave open among trained and external recipes; the real images have none.
+
+    An exact value (a count of parameters) ranks by itself. Where no test speaks, no rank is given.
+    """
+    better = worse = 0
+    for rival in rivals:
+        if rival.recipe == row.recipe:
+            continue
+        outcome = _outcome(row, rival, decided)
+        if outcome is None:
+            return row
+        better += outcome > 0
+        worse += outcome < 0
+    return replace(row, rank_low=1 + worse, rank_high=len(rivals) - better)
+
+
+def _ranks(row: Row) -> bool:
+    if row.metric.startswith(DESCRIPTIONS):
+        return False
+    return row.value is not None and row.recipe != REAL and not row.recipe.startswith(BASELINE)
+
+
+def _subject(row: Row | comparisons.Row) -> tuple[str, str, str, str]:
+    return row.split, row.stratum, row.metric, row.protocol
+
+
+def _place(row: Row) -> tuple[str, ...]:
+    """Rows with the same one are ranked among each other."""
+    return (*_subject(row), row.data_fingerprint, row.extractor_sha256)
+
+
+def _outcome(row: Row, rival: Row, decided: Decided) -> int | None:
+    """1 where ``row`` is significantly better than ``rival``, -1 where worse, 0 unresolved, None untested."""
+    decisive = decided.get((*_subject(row), frozenset((row.recipe, rival.recipe))))
+    if decisive is not None:
+        if decisive.verdict in ("unresolved", "equivalent"):
+            return 0
+        winner = decisive.a if decisive.verdict == "a" else decisive.b
+        return 1 if winner == row.recipe else -1
+    exact = [part for part in (row, rival) if part.std_error == 0]
+    if len(exact) < 2 or row.direction == "target" or row.value is None or rival.value is None:
+        return None
+    sign = int(np.sign(row.value - rival.value))
+    return sign if row.direction == "higher" else -sign

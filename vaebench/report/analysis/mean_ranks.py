@@ -1,0 +1,105 @@
+"""How models stand over several metrics, and how far their places depend on the training seed."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vaebench import statistics
+from vaebench.core.results import Result
+from vaebench.report.analysis import leaderboard
+from vaebench.report.analysis.measured import REAL, Measured
+
+Cell = tuple[str, str]  # metric and protocol
+DESCRIPTIONS = (*leaderboard.DESCRIPTIONS, "blend_realism")  # what is not ranked, and what averages win
+DRAWS = 100_000  # of seeds: more than that are not counted out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Mean ranks over the metrics that all models have, best first, and shares of seed draws in which each is best.
+
+    ``p_value`` is Friedman's; models whose mean ranks differ by less than ``critical_difference`` (Nemenyi) are not
+    told apart. Metrics overlap in what they measure, so both describe this table and test no claim beyond it.
+    Without two models and two metrics in common ``names`` is empty.
+    """
+
+    names: tuple[str, ...] = ()
+    average_ranks: tuple[float, ...] = ()
+    critical_difference: float = 0.0
+    p_value: float = 1.0
+    metrics: tuple[str, ...] = ()
+    stability: Mapping[Cell, Mapping[str, float]] = field(default_factory=dict)
+
+
+def standing(measured: Measured, ranked: Sequence[leaderboard.Row]) -> Standing:
+    """Of one part; metrics that declare no margin (costs) or describe are no quality and do not count."""
+    models = [name for name in measured.models() if name != REAL]
+    cells: dict[Cell, dict[str, float]] = {}
+    for row in ranked:
+        score = _score(row, ranked)
+        if score is not None and row.recipe in models and not row.metric.startswith(DESCRIPTIONS):
+            cells.setdefault((row.metric, row.protocol), {})[row.recipe] = score
+    stability = {cell: share for cell in cells if (share := _best(measured, cell, ranked))}
+    common = {cell: scores for cell, scores in cells.items() if len(scores) == len(models)}
+    if len(models) < 2 or len(common) < 2:
+        return Standing(stability=stability)
+    places = statistics.friedman([[scores[name] for name in models] for scores in common.values()])
+    order = sorted(range(len(models)), key=lambda position: (places.average_ranks[position], models[position]))
+    return Standing(
+        names=tuple(models[position] for position in order),
+        average_ranks=tuple(float(places.average_ranks[position]) for position in order),
+        critical_difference=places.critical_difference,
+        p_value=places.p_value,
+        metrics=tuple(f"{metric} ({protocol})" for metric, protocol in common),
+        stability=stability,
+    )
+
+
+def _score(row: leaderboard.Row, ranked: Sequence[leaderboard.Row]) -> float | None:
+    """Higher is better; ``None`` for what does not count."""
+    if row.stratum != "all" or row.value is None or not row.margin:
+        return None
+    return _better(row.value, row.direction, _target(row.metric, row.protocol, ranked))
+
+
+def _target(metric: str, protocol: str, ranked: Sequence[leaderboard.Row]) -> float | None:
+    wanted = (metric, protocol, "all", REAL)
+    return next((row.value for row in ranked if (row.metric, row.protocol, row.stratum, row.recipe) == wanted), None)
+
+
+def _better(value: float, direction: str, target: float | None) -> float | None:
+    if direction == "target":
+        return None if target is None else -abs(value - target)
+    return value if direction == "higher" else -value
+
+
+def _best(measured: Measured, cell: Cell, ranked: Sequence[leaderboard.Row]) -> dict[str, float]:
+    """How often each recipe is best where one training seed of each is drawn; empty where none has several."""
+    target = _target(*cell, ranked)
+    seeds: dict[str, list[float]] = {}
+    for line in measured.results:
+        score = _of_seed(line, cell, target)
+        if score is not None and line.recipe in measured.models() and line.recipe != REAL:
+            seeds.setdefault(line.recipe, []).append(score)
+    if len(seeds) < 2 or max(map(len, seeds.values())) < 2:
+        return {}
+    return _shares_best(seeds)
+
+
+def _of_seed(line: Result, cell: Cell, target: float | None) -> float | None:
+    if (line.metric, line.protocol) != cell or line.stratum != "all" or line.value is None:
+        return None
+    return _better(line.value, line.direction, target)
+
+
+def _shares_best(seeds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Over all ways of drawing one seed of each; a tie is shared among those that tie."""
+    if math.prod(map(len, seeds.values())) > DRAWS:
+        return {}
+    draws = np.array(list(itertools.product(*seeds.values())))
+    best = draws == draws.max(axis=1, keepdims=True)
+    shares = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    return dict(zip(seeds, map(float, shares), strict=True))

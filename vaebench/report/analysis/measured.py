@@ -1,0 +1,280 @@
+"""Read what lies in the runs folder about one dataset: results, per-image values, records and pictures."""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaebench.core import results
+from vaebench.core.errors import UserError
+from vaebench.core.paths import runs_dir
+from vaebench.core.results import Result
+from vaebench.core.strata import strata
+from vaebench.runs import history, per_image
+from vaebench.runs.galleries import Pixels, gallery_file, load_gallery
+from vaebench.runs.per_image import PerImageValues, Series
+from vaebench.runs.record import RunFolder, RunRecord
+
+log = logging.getLogger(__name__)
+
+REAL = "real"
+BASELINE = "baseline/"
+LABELS = "images.parquet"
+Subject = tuple[str, int | None]  # recipe and seed; the real images and external ones have no seed
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Everything known about the runs on one dataset, as read from disk."""
+
+    dataset: str
+    results: Sequence[Result]
+    values: Mapping[Subject, Mapping[Series, PerImageValues]]
+    strata: Mapping[str, Mapping[str, Mask]]  # data fingerprint -> stratum -> which images
+    labels: Mapping[str, Mapping[str, Sequence[int]]]  # data fingerprint -> column -> values
+    people: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # data fingerprint -> image id -> who is on it
+    galleries: Mapping[Subject, Mapping[str, Pixels]] = field(default_factory=dict)
+    records: Mapping[Subject, RunRecord] = field(default_factory=dict)
+    warnings: Mapping[Subject, Sequence[str]] = field(default_factory=dict)
+    folders: Mapping[Subject, Path] = field(default_factory=dict)
+    originals: Mapping[str, Path] = field(default_factory=dict)  # data fingerprint -> folder of the real images
+
+    def parts(self) -> "list[Measured]":
+        """One for each split and data fingerprint, ``test`` first: numbers of different images never meet."""
+        known = {(line.split, line.provenance.data_fingerprint) for line in self.results}
+        return [self._part(*key) for key in sorted(known, key=lambda key: (key[0] != "test", key))]
+
+    def _part(self, split: str, fingerprint: str) -> "Measured":
+        def here(line: Result) -> bool:
+            return (line.split, line.provenance.data_fingerprint) == (split, fingerprint)
+
+        lines = [line for line in self.results if here(line)]
+        subjects = {(line.recipe, line.seed) for line in lines}
+        return replace(
+            self,
+            results=lines,
+            values={
+                subject: {
+                    series: content
+                    for series, content in known.items()
+                    if (series.split, series.data_fingerprint) == (split, fingerprint)
+                }
+                for subject, known in self.values.items()
+            },
+            records={key: record for key, record in self.records.items() if key in subjects},
+            warnings={key: found for key, found in self.warnings.items() if key in subjects},
+        )
+
+    def with_galleries(self) -> "Measured":
+        """A part with its pictures read from disk."""
+        fingerprint = self.results[0].provenance.data_fingerprint
+        folders: dict[Subject, Path] = dict(self.folders)
+        if fingerprint in self.originals:
+            folders[REAL, None] = self.originals[fingerprint]
+        weights = {(line.recipe, line.seed): line.provenance.weights_sha256 for line in self.results}
+        return replace(
+            self,
+            galleries={
+                subject: _gallery(gallery_file(path, fingerprint), weights.get(subject, ""))
+                for subject, path in folders.items()
+            },
+        )
+
+    def models(self) -> list[str]:
+        """:meth:`recipes` without the baselines that are no models of images."""
+        return [name for name in self.recipes() if not name.startswith(BASELINE)]
+
+    def recipes(self) -> list[str]:
+        """The real images first, then recipes and external sets by name."""
+        names = {result.recipe for result in self.results}
+        return sorted(names, key=lambda name: (name != REAL, name))
+
+
+def _gallery(path: Path, weights_sha256: str) -> Mapping[str, Pixels]:
+    """The pictures that belong beside these weights' numbers; what is damaged is left out, and said."""
+    try:
+        return load_gallery(path, weights_sha256)
+    except UserError as error:
+        log.warning("left out: %s", error)
+        return {}
+
+
+def all_folders() -> list[RunFolder]:
+    """Every folder with results where runs, external sets and real images lie; copies kept elsewhere do not count."""
+    found = {
+        path for pattern in ("*/seed-*", "external/*", "real/*", "baseline/*") for path in runs_dir().glob(pattern)
+    }
+    return [RunFolder(path) for path in sorted(found) if (path / "results.jsonl").is_file()]
+
+
+def datasets_measured(folders: Iterable[RunFolder]) -> list[str]:
+    """Names of the datasets that something was measured on; a folder whose results cannot be read is said."""
+    found = set()
+    for folder in folders:
+        try:
+            found |= {result.dataset for result in results.read(folder.results)}
+        except UserError as error:
+            log.warning("left out: %s", error)
+    return sorted(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """What one folder holds about the dataset."""
+
+    subject: Subject
+    path: Path
+    results: Sequence[Result]
+    values: Mapping[Series, PerImageValues]
+    record: RunRecord | None
+    warnings: Sequence[str]
+    unsigned: int  # files or lines that an earlier version wrote without a digest
+
+
+def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
+    """Read the folders' results on ``dataset``; those of weights that have been replaced since are left out.
+
+    A folder that is damaged is left out, and said.
+
+    Raises:
+        UserError: nothing was measured on the dataset, or two folders hold the same run.
+    """
+    folders = list(folders)
+    runs: list[_Run] = []
+    for folder in folders:
+        try:
+            found = _read_run(folder, dataset)
+        except UserError as error:
+            log.warning("left out: %s", error)
+        else:
+            runs += [] if found is None else [found]
+    if not runs:
+        raise UserError(f"nothing was measured on '{dataset}' in {runs_dir()}: run 'vaebench evaluate --all' first")
+    unsigned = [run for run in runs if run.unsigned]
+    if unsigned:
+        told = "%s: results of %d of %d runs have no digests (an earlier version wrote them): damage goes unnoticed"
+        log.info(told, dataset, len(unsigned), len(runs))
+    values: dict[Subject, dict[Series, PerImageValues]] = {}
+    places: dict[Subject, Path] = {}
+    for run in runs:
+        values.setdefault(run.subject, {}).update(run.values)
+        if run.subject in places and run.subject[0] != REAL and not run.subject[0].startswith(BASELINE):
+            raise UserError(f"{places[run.subject]} and {run.path} hold the same run: move one out of {runs_dir()}")
+        places[run.subject] = run.path
+    kept = [line for run in runs for line in run.results]
+    labelled = _labelled({line.provenance.data_fingerprint for line in kept}, folders)
+    return Measured(
+        dataset=dataset,
+        results=kept,
+        values=values,
+        records={run.subject: run.record for run in runs if run.record is not None},
+        warnings={run.subject: run.warnings for run in runs if run.warnings},
+        folders=places,
+        **labelled,
+    )
+
+
+def _read_run(folder: RunFolder, dataset: str) -> _Run | None:
+    """One folder, all of it checked; ``None`` where nothing in it is of the dataset."""
+    record = folder.read_record() if folder.record_file.exists() else None
+    found = [line for line in current(folder, record) if line.dataset == dataset]
+    if not found:
+        return None
+    history.read(folder.history)  # drawn later; a damaged one is said now, with the run's name
+    signed = not folder.per_image.exists() or per_image.has_digest(folder.per_image)
+    return _Run(
+        subject=(found[0].recipe, found[0].seed),
+        path=folder.path,
+        results=found,
+        values=values_of(folder, found),
+        record=record,
+        warnings=folder.read_warnings(),
+        unsigned=results.count_without_digest(folder.results) + (not signed),
+    )
+
+
+class _Labelled(TypedDict):
+    """Strata, labels, people and folders of real images, each by data fingerprint, as :class:`Measured` has them."""
+
+    strata: dict[str, dict[str, Mask]]
+    labels: dict[str, dict[str, list[int]]]
+    people: dict[str, dict[str, int]]
+    originals: dict[str, Path]
+
+
+def _labelled(fingerprints: Iterable[str], folders: Sequence[RunFolder]) -> _Labelled:
+    """What is known of the real images; labels that are damaged are left out, and said."""
+    known = _Labelled(strata={}, labels={}, people={}, originals={})
+    originals = [folder.path for folder in folders if (folder.path / LABELS).exists()]
+    for fingerprint in sorted(fingerprints):
+        # by name: where no metric asked was one of the real images, their folder has labels but no results
+        for path in [path for path in originals if path.name.endswith(fingerprint[:12])]:
+            known["originals"][fingerprint] = path
+            try:
+                ids, columns = per_image.read_labels(path / LABELS)
+            except UserError as error:
+                log.warning("left out: %s", error)
+                continue
+            if per_image.PERSON in columns:
+                known["people"][fingerprint] = dict(zip(ids, columns.pop(per_image.PERSON), strict=True))
+            known["strata"][fingerprint] = {name: np.array(rows) for name, rows in strata(columns).items()}
+            known["labels"][fingerprint] = columns
+    return known
+
+
+def current(folder: RunFolder, record: RunRecord | None) -> list[Result]:
+    """The newest results of a folder, without those of weights, or of external images, replaced since."""
+    lines = results.read(folder.results)
+    content = lines[-1].provenance.weights_sha256 if record is None and lines else ""
+    wanted = content if record is None else record.weights_sha256
+    newest = [line for line in results.latest(lines) if line.provenance.weights_sha256 == wanted]
+    # strata count while they are of the same pass as their metric's value over all images
+    passes = {(*_measured(line), line.provenance.created) for line in newest if line.stratum == "all"}
+    return [line for line in newest if (*_measured(line), line.provenance.created) in passes]
+
+
+def _measured(line: Result) -> tuple[str, ...]:
+    return line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol
+
+
+def values_of(folder: RunFolder, found: Sequence[Result]) -> dict[Series, PerImageValues]:
+    """Per-image values that ``found`` speaks of: the file may hold older ones, of weights since replaced."""
+    spoken_of = {
+        Series(line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol, line.stratum)
+        for line in found
+        if line.value is not None
+    }
+    read = per_image.read(folder.per_image) if folder.per_image.exists() else {}
+    return {series: content for series, content in read.items() if series in spoken_of}
+
+
+def provenance_lines(result: Result) -> list[str]:
+    """Where one number came from, one fact a line."""
+    source = result.provenance
+    error = "" if result.std_error is None else f" ± {result.std_error:.6g} (standard error over images)"
+    value = "n/a" if result.value is None else f"{result.value:.10g}{error}"
+    seed = "none" if result.seed is None else str(result.seed)
+    facts = {
+        "value": value,
+        "note": result.note,
+        "unit, direction": f"{result.unit}, {result.direction}",
+        "protocol": result.protocol,
+        "data": f"{result.dataset}:{result.split}, stratum {result.stratum}, n = {result.n}",
+        "data fingerprint": source.data_fingerprint,
+        "training seed": seed,
+        "weights sha256": source.weights_sha256,
+        "extractor sha256": source.extractor_sha256,
+        "versions": f"vaebench {source.vaebench_version}, {json.dumps(source.versions, sort_keys=True)}",
+        "device": source.device,
+        "measured": f"{source.created}, in a pass of {source.seconds} s",
+        "command": source.command,
+    }
+    return [f"{name:17} {text}" for name, text in facts.items() if text]

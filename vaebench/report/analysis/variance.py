@@ -1,0 +1,87 @@
+"""Where the uncertainty of a value comes from: training seeds, images, or draws from the prior: ``variance.csv``."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vaebench import statistics
+from vaebench.report.analysis.formatting import or_none
+from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.samples import Group, groups_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One recipe's metric. Standard deviations in the metric's unit; ``None``, an empty cell, where it cannot be told.
+
+    ``training_sd`` is of retraining with another seed, images and draws held fixed; ``image_sd`` of the value of one
+    test image; ``sampling_sd`` of that of one draw from the prior. ``training_share`` is the part of the squared
+    standard error that comes from training.
+    """
+
+    dataset: str
+    split: str
+    recipe: str
+    metric: str
+    protocol: str
+    seeds: int
+    n: int
+    training_sd: float | None
+    image_sd: float | None
+    sampling_sd: float | None
+    std_error: float | None
+    training_share: float | None
+
+
+def rows(measured: Measured) -> list[Row]:
+    """One part's recipes, wherever a metric has a value an image, all images taken."""
+    found = []
+    every = sorted({series for known in measured.values.values() for series in known if series.stratum == "all"})
+    for series in every:
+        for group in groups_of(measured, series):
+            if group.name == REAL or group.name.startswith(BASELINE) or group.values.shape[1] < 2:
+                continue
+            found.append(
+                Row(
+                    dataset=series.dataset,
+                    split=series.split,
+                    recipe=group.name,
+                    metric=series.metric,
+                    protocol=series.protocol,
+                    seeds=len(group.values),
+                    n=group.values.shape[1],
+                    **_parts(group, sampled=_sampled(group)),
+                )
+            )
+    return found
+
+
+def _sampled(group: Group) -> bool:
+    """Whether its values are of draws, which are named after the recipe, and not of images of the split."""
+    return group.ids[0].startswith(f"{group.name}/")
+
+
+def _parts(group: Group, *, sampled: bool) -> dict[str, float | None]:
+    whole = statistics.nested_mean(group.values, group.clusters)
+    training = statistics.training_deviation(group.values)
+    # each seed's own spread over images or draws, pooled
+    within = math.sqrt(float(group.values.var(axis=1, ddof=1).mean()))
+    return {
+        "training_sd": or_none(training),
+        "image_sd": None if sampled else within,
+        "sampling_sd": within if sampled else None,
+        "std_error": or_none(whole.std_error),
+        "training_share": or_none(whole.training),
+    }
+
+
+def in_words(table: Sequence[Row]) -> str:
+    """One sentence for the page, or nothing where no recipe has several seeds."""
+    shares = sorted(row.training_share for row in table if row.training_share is not None)
+    if not shares:
+        return ""
+    middle = shares[len(shares) // 2]
+    return (
+        f"Of the squared standard errors, {100 * middle:.0f} % (median over metrics and recipes) come from training "
+        "seeds, the rest from images and draws: variance.csv.\n"
+    )

@@ -1,0 +1,140 @@
+"""Forest plots: each model's value of a metric with its interval, beside the originals' where there are any."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vaebench.report.analysis.formatting import DIRECTIONS, short
+from vaebench.report.analysis.leaderboard import Row
+from vaebench.report.analysis.measured import BASELINE, REAL
+from vaebench.report.figures import svg
+
+WIDTH, LINE, FOOT = 430.0, 23.0, 24.0
+_LEFT, _RIGHT = 150.0, 345.0  # of the axis; names stand on its left, values on its right
+# what a reader looks for first, in this order: metric, and a part that its protocol must have
+_FIRST = (
+    ("blur", "recon"),
+    ("blur", "samples"),
+    ("mse", "recon"),
+    ("ssim", "recon"),
+    ("lpips", "recon"),
+    ("fid", "samples"),
+    ("svm_accuracy", "official"),
+    ("diversity", "vendi"),
+)
+_INSTEAD = {("fid", "samples"): ("fcd", "samples")}  # where no Inception weights are at hand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One line of a forest plot; ``place`` is ``first``, ``shared`` (first, with others), ``originals`` or empty."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    place: str
+
+
+def place_of(row: Row) -> str:
+    """How a row stands: ``first`` alone, ``shared`` where the data leave open who is first, else empty."""
+    if row.recipe == REAL:
+        return "originals"
+    if row.rank_low != 1:
+        return ""
+    return "first" if row.rank_high == 1 else "shared"
+
+
+def marks(rows: Sequence[Row]) -> list[Mark]:
+    """The rows of one metric, protocol and stratum that have values; the originals first."""
+    found = []
+    for row in rows:
+        if row.value is not None and not row.recipe.startswith(BASELINE):
+            low, high = (row.value if end is None else end for end in (row.ci_low, row.ci_high))
+            name = "originals" if row.recipe == REAL else row.recipe
+            found.append(Mark(name=name, value=row.value, low=low, high=high, place=place_of(row)))
+    return sorted(found, key=lambda mark: mark.place != "originals")
+
+
+def panel(lines: Sequence[Mark], target: bool) -> tuple[list[str], float]:
+    """The drawing's elements, and its height; the originals are a line through all where ``target``."""
+    low, high = min(mark.low for mark in lines), max(mark.high for mark in lines)
+    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    low, high = low - room, high + room
+    bottom = LINE * len(lines) + 4
+
+    def at(value: float) -> float:
+        return _LEFT + (value - low) / (high - low) * (_RIGHT - _LEFT)
+
+    body = [svg.line(_LEFT, bottom, _RIGHT, bottom, "axis")]
+    shown = svg.ticks(low, high)
+    step = shown[1] - shown[0] if len(shown) > 1 else abs(shown[0])
+    for tick in shown:
+        body += [svg.line(at(tick), bottom, at(tick), bottom + 4, "axis")]
+        body += [svg.text(at(tick), bottom + 17, svg.tick_text(tick, step), "faint", "middle")]
+    for mark in lines:
+        if target and mark.place == "originals":
+            body.append(svg.line(at(mark.value), 2, at(mark.value), bottom, "reference", 1, "4 3"))
+    for position, mark in enumerate(lines):
+        y = LINE * (position + 0.5) + 2
+        body += [svg.fitted(_LEFT - 10, y + 4, mark.name, 21, "ink", "end")]
+        if mark.high > mark.low:
+            body.append(svg.line(at(mark.low), y, at(mark.high), y, "interval", 2))
+        shape = svg.diamond if mark.place == "originals" else svg.circle
+        body.append(shape(at(mark.value), y, 4.5, "diamond" if mark.place == "originals" else mark.place or "dot"))
+        body.append(svg.text(WIDTH - 2, y + 4, short(mark.value), "ink", "end"))
+    return body, bottom + FOOT
+
+
+def forest(rows: Sequence[Row]) -> str:
+    """One metric's plot for a page, which colours it; empty where nothing has a value."""
+    lines = marks(rows)
+    if not lines:
+        return ""
+    body, height = panel(lines, rows[0].direction == "target")
+    return svg.picture(WIDTH, height, body, f"{rows[0].metric} ({rows[0].protocol}): values and 95 % intervals")
+
+
+def forest_svg(ranked: Sequence[Row]) -> str:
+    """``figures/forest.svg``: at most eight metrics that a reader looks for first, two beside each other.
+
+    Empty where none of them was measured.
+    """
+    panels = []
+    for part, rows in _chosen(ranked):
+        body, height = panel(marks(rows), rows[0].direction == "target")
+        what = f"{rows[0].metric} ({part}), {DIRECTIONS[rows[0].direction]}"
+        panels.append(([svg.fitted(10, 0, what, 62), svg.shifted(0, 10, body)], height + 44))
+    if not panels:
+        return ""
+    pieces, top = [], 30.0
+    for start in range(0, len(panels), 2):
+        pair = panels[start : start + 2]
+        pieces += [svg.shifted(12 + (WIDTH + 36) * side, top, body) for side, (body, _) in enumerate(pair)]
+        top += max(height for _, height in pair)
+    width = 12 + (WIDTH + 36) * min(2, len(panels))
+    title = "Values and 95 % intervals of the metrics that are looked for first"
+    return svg.picture(width, top - 14, pieces, title, own_colours=True)
+
+
+def _chosen(ranked: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The parts of protocols that were looked for, and the rows that have them."""
+    cells: dict[tuple[str, str], list[Row]] = {}
+    for row in ranked:
+        if row.stratum == "all":
+            cells.setdefault((row.metric, row.protocol), []).append(row)
+    found = []
+    for wanted in _FIRST:
+        for metric, part in (wanted, _INSTEAD.get(wanted, wanted)):
+            fitting = [
+                rows
+                for (name, protocol), rows in sorted(cells.items())
+                if name == metric and part in protocol.split("/") and any(row.recipe != REAL for row in _valued(rows))
+            ]
+            if fitting:
+                found.append((part, fitting[0]))
+                break
+    return found
+
+
+def _valued(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.value is not None and not row.recipe.startswith(BASELINE)]

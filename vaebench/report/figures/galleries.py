@@ -1,0 +1,182 @@
+"""The article's pictures, of any dataset: reconstruction rows, samples, box plots and histograms of blur."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from vaebench.core.files import write_atomic
+from vaebench.report.analysis.measured import REAL, Mask, Measured, Subject
+from vaebench.report.analysis.samples import Group, groups_of
+from vaebench.runs.galleries import Pixels
+from vaebench.runs.per_image import Series
+
+# Okabe and Ito's palette: told apart by colour-blind readers too; the real images are black
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
+STYLE: Mapping[str, object] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "vaebench",
+}
+
+
+def draw_all(measured: Measured, folder: Path) -> dict[str, str]:
+    """Draw what the measurements allow; file name -> caption."""
+    captions: dict[str, str] = {}
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib's stub lists every key
+        for kind, draw in (("reconstructions", _reconstruction_rows), ("samples", _sample_grids)):
+            figure, caption = draw(measured)
+            if figure is not None:
+                save_figure(figure, folder / f"{kind}.png")
+                captions[f"{kind}.png"] = caption
+        for series in sorted({series for known in measured.values.values() for series in known}):
+            if series.metric == "blur" and series.protocol == "recon":
+                captions |= _blur(measured, series, folder)
+    return captions
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, atomically."""
+    # no date and no version of matplotlib in the file: the same numbers give the same bytes
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", metadata={"Software": None}))
+
+
+def first_seeds(galleries: Mapping[Subject, Mapping[str, Pixels]], content: str) -> list[tuple[Subject, Pixels]]:
+    """One gallery a recipe: that of its first seed, the real images first."""
+    chosen: dict[str, tuple[Subject, Pixels]] = {}
+    for subject in sorted(galleries, key=lambda pair: (pair[0] != REAL, pair[0], pair[1] or 0)):
+        if content in galleries[subject]:
+            chosen.setdefault(subject[0], (subject, galleries[subject][content]))
+    return list(chosen.values())
+
+
+def _label(subject: Subject) -> str:
+    recipe, seed = subject
+    return "original" if recipe == REAL else recipe + ("" if seed is None else f"\nseed {seed}")
+
+
+def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
+    rows = first_seeds(measured.galleries, "reconstructions")
+    if all(subject[0] == REAL for subject, _ in rows):
+        return None, ""
+    columns = max(len(images) for _, images in rows)
+    figure = Figure(figsize=(1.0 + 0.62 * columns, 0.66 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (subject, images) in zip(grid, rows, strict=True):
+        for axes, image in zip(line, images, strict=False):
+            _show(axes, image)
+        line[0].set_ylabel(_label(subject), rotation=0, ha="right", va="center")
+    for axes in grid.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    if rows[0][0][0] == REAL:
+        return figure, "Test images (first row) and their reconstructions from the posterior mean, one row a recipe."
+    return figure, (
+        "Reconstructions of test images from the posterior mean, one row a recipe. The images themselves may not be "
+        "republished; `reconstructions.png` of each run has them above."
+    )
+
+
+def _sample_grids(measured: Measured) -> tuple[Figure | None, str]:
+    grids = first_seeds(measured.galleries, "samples")
+    if not grids:
+        return None, ""
+    side = grids[0][1].shape[1]
+    columns, lines = (10, 6) if side <= 32 else (8, 4)  # faces need room
+    across = min(len(grids), 4 if side <= 32 else 2)
+    size = (3.2, 2.2) if side <= 32 else (5.2, 2.9)
+    down = math.ceil(len(grids) / across)
+    figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
+    places = figure.subplots(down, across, squeeze=False)
+    for axes, (subject, images) in zip(places.flat, grids, strict=False):
+        shown = images[: columns * lines]
+        height, width = shown.shape[1:3]
+        blank = np.zeros((columns * lines - len(shown), *shown.shape[1:]), np.uint8)
+        tiled = np.concatenate([shown, blank]).reshape(lines, columns, height, width, -1)
+        _show(axes, tiled.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, -1))
+        axes.set_title(_label(subject).replace("\n", ", "))
+    for axes in places.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    for axes in places.flat[len(grids) :]:
+        axes.set_axis_off()
+    return figure, "Samples: images decoded from draws of the prior, the same draws for recipes of as many latents."
+
+
+def _show(axes: Axes, image: Pixels) -> None:
+    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _blur(measured: Measured, series: Series, folder: Path) -> dict[str, str]:
+    """Box plots per class where there are labels, and histograms of each stratum worth a picture."""
+    every = groups_of(measured, series)
+    groups = [group for group in every if group.ids == every[0].ids]  # the real images stand first
+    captions: dict[str, str] = {}
+    labels = measured.labels.get(series.data_fingerprint, {}).get("label")
+    if labels is not None and len(labels) == len(every[0].ids):
+        save_figure(_boxes(groups, np.array(labels)), folder / "blur_per_class.png")
+        captions["blur_per_class.png"] = (
+            "Laplacian variance of the originals and of each recipe's reconstructions by class (mean over seeds); "
+            "boxes are quartiles, whiskers 1.5 interquartile ranges, outliers left out."
+        )
+    cuts = measured.strata.get(series.data_fingerprint, {})
+    cuts = {name: mask for name, mask in cuts.items() if len(mask) == len(every[0].ids)}
+    wanted = [name for name in cuts if name in ("label!=1", "label=1")]
+    for name in wanted or ["all"]:
+        mask = cuts.get(name)
+        file = f"blur_histogram_{name.replace('!=', '_not_').replace('=', '_')}.png"
+        save_figure(_histogram(groups, mask, name), folder / file)
+        captions[file] = f"Laplacian variance of originals and reconstructions, {name} (mean over seeds)."
+    return captions
+
+
+def _colour(position: int, group: Group) -> str:
+    return "black" if group.name == REAL else COLOURS[(position - 1) % len(COLOURS)]
+
+
+def _title(group: Group) -> str:
+    return "originals" if group.name == REAL else group.name
+
+
+def _boxes(groups: Sequence[Group], labels: NDArray[np.int64]) -> Figure:
+    classes = sorted(set(labels.tolist()))
+    across = min(len(groups), 4)
+    down = math.ceil(len(groups) / across)
+    figure = Figure(figsize=(2.9 * across, 2.8 * down), layout="constrained")
+    places = figure.subplots(down, across, sharey=True, squeeze=False)
+    for axes in places.flat[len(groups) :]:
+        axes.set_axis_off()
+    for axes, group in zip(places.flat, groups, strict=False):
+        means = group.values.mean(axis=0)
+        axes.boxplot([means[labels == label] for label in classes], tick_labels=classes, showfliers=False)
+        axes.set_title(_title(group))
+        axes.set_xlabel("class")
+    figure.axes[0].set_ylabel("Laplacian variance")
+    return figure
+
+
+def _histogram(groups: Sequence[Group], mask: Mask | None, stratum: str) -> Figure:
+    figure = Figure(figsize=(6, 2.8), layout="constrained")
+    axes = figure.subplots()
+    cut = [(group, group.on(mask).values.mean(axis=0)) for group in groups]
+    low = min(float(values.min()) for _, values in cut)
+    high = max(float(np.quantile(values, 0.999)) for _, values in cut)
+    bins = np.linspace(low, high, min(80, 2 + math.isqrt(len(cut[0][1])))).tolist()
+    for position, (group, values) in enumerate(cut):
+        colour = _colour(position, group)
+        axes.hist(values, bins=bins, histtype="stepfilled", alpha=0.25, color=colour)
+        axes.hist(values, bins=bins, histtype="step", linewidth=1.3, color=colour, label=_title(group))
+    axes.set_xlabel("Laplacian variance")
+    axes.set_ylabel("images")
+    axes.set_title(stratum)
+    axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,82 @@
+"""Figures that studies drew, taken up into the report: copied beside the others, with their captions."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from vaebench.core import input_files
+from vaebench.core.errors import UserError, first_line
+from vaebench.core.files import write_atomic
+from vaebench.report.analysis.measured import Measured, Subject
+from vaebench.runs.record import RunRecord
+from vaebench.runs.study_figures import Plate, folder_of, read_plates
+
+log = logging.getLogger(__name__)
+
+
+def take_up(measured: Measured, folder: Path) -> Mapping[str, str]:
+    """Copy the plates of a part into the report's figures; file name -> caption.
+
+    One that shows weights which have been replaced since, or that is damaged, is left out, and said.
+    """
+    captions = {}
+    source = _source(measured)
+    plates, refused = read_plates(source)
+    for said in refused:
+        log.warning("left out: %s", said)
+    for plate in plates:
+        stale = stale_runs(plate, measured.records)
+        if stale:
+            told = "%s shows weights of %s replaced since, or never measured: draw it again"
+            log.warning(told, plate.name, ", ".join(stale))
+            continue
+        try:
+            copy_files(plate, plate.files, source, folder)
+        except UserError as error:
+            log.warning("left out: %s", error)
+            continue
+        if (folder / plate.files[0]).exists():
+            captions[plate.files[0]] = plate.caption + _beside(plate)
+    return captions
+
+
+def copy_files(plate: Plate, names: Iterable[str], source: Path, target: Path) -> None:
+    """Copy files of a plate, all or none.
+
+    Raises:
+        UserError: one is no regular file of that folder, or a picture that is none.
+    """
+    there = [name for name in names if (source / name).exists()]
+    for name in there:
+        if name.endswith((".png", ".gif")):
+            _check_picture(source / name, plate)
+    for name in there:
+        write_atomic(target / name, partial(input_files.copy, source / name, inside=source))
+
+
+def _check_picture(path: Path, plate: Plate) -> None:
+    remedy = f"draw it again with 'vaebench {plate.name}'"
+    with input_files.opened(path, most=input_files.IMAGE, remedy=remedy, inside=path.parent) as handle:
+        try:
+            with Image.open(handle, formats=["PNG", "GIF"]) as picture:
+                picture.verify()
+        except Exception as error:  # damaged files raise whatever Pillow's readers stumble over
+            raise UserError(f"{path} is no picture ({first_line(error)}): {remedy}") from error
+
+
+def _source(measured: Measured) -> Path:
+    first = measured.results[0]
+    return folder_of(f"{first.dataset}-{first.split}-{first.provenance.data_fingerprint[:12]}")
+
+
+def stale_runs(plate: Plate, records: Mapping[Subject, RunRecord]) -> list[str]:
+    """The runs that a plate shows with other weights than their records have."""
+    known = {f"{recipe}/seed-{seed}": record.weights_sha256 for (recipe, seed), record in records.items()}
+    return [name for name, weights in plate.runs.items() if known.get(name) != weights]
+
+
+def _beside(plate: Plate) -> str:
+    return f" Beside it: {', '.join(plate.files[1:])}." if len(plate.files) > 1 else ""

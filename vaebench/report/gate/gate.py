@@ -1,0 +1,195 @@
+"""A candidate's table held against an accepted one: is the candidate worse by more than a margin?
+
+This is a test of non-inferiority, row by row (recipe, metric, protocol, over all images). Let d be the degradation,
+positive where the candidate is worse, and the margin the largest degradation that does not matter. The 95 % interval
+of d (Student's t with Welch and Satterthwaite's degrees of freedom; the two sides are taken as independent) decides:
+
+- ``regression``: the whole interval lies above the margin. The candidate is worse by more than matters.
+- ``ok``: the whole interval lies at or below the margin; ``improved``: it even lies below minus the margin.
+- ``undecided``: the margin lies within the interval, or there is no interval. More seeds or images decide.
+
+So noise alone is called a regression in at most 2.5 % of rows whose true degradation is the margin (more rarely where
+it is less), and a table without evidence never passes: absence of a significant difference is no proof of equality.
+There is no correction over rows: each row has its 2.5 %. Sides that were measured on the same images vary together,
+which makes the interval wide rather than narrow. Where one training seed was measured, the interval is over images and
+the verdict is of these checkpoints, not of the recipes.
+
+Values that do not compare (other data, split, extractor, unit, direction or protocol) are bad input, never a verdict.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from vaebench.core.errors import UserError
+from vaebench.core.margin import Margin
+from vaebench.report.gate.interval import Verdict, decide, half_width, needed, side, spread
+from vaebench.report.gate.table import REAL, Line, Table, allowed_names, given_margins, is_allowed
+
+VERDICTS: tuple[Verdict, ...] = ("regression", "missing", "undecided", "ok", "improved", "allowed")  # worst first
+PASS, FAIL, CANNOT_DECIDE = 0, 1, 3  # exit codes, as INTERFACE.md fixes them
+
+NEITHER = "no interval: neither side has a standard error with degrees of freedom; measure more seeds"
+_DIGITS = 1e-9  # tables hold ten digits: what lies nearer to a margin than this share of the values lies on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One gated row. Numbers are ``None`` where there is nothing to compare, or no interval."""
+
+    baseline: Line
+    candidate: Line | None
+    margin: float
+    margin_text: str
+    degradation: float | None = None
+    std_error: float | None = None
+    df: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    verdict: Verdict
+    reason: str = ""
+
+    @property
+    def one_checkpoint(self) -> bool:
+        """Whether a side's interval is over images, of one trained model."""
+        sides = (self.baseline, self.candidate)
+        return self.ci_low is not None and any(side and side.std_error and side.seeds <= 1 for side in sides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What the check found: gated rows, worst first; the candidate's rows that are new; rows without a margin."""
+
+    candidate: str
+    baseline: str
+    rows: tuple[Judged, ...]
+    new: tuple[Line, ...]
+    ungated: tuple[Line, ...]
+
+    def counts(self) -> dict[str, int]:
+        """Rows by verdict."""
+        found = Counter(row.verdict for row in self.rows)
+        return {verdict: found[verdict] for verdict in VERDICTS}
+
+    @property
+    def exit_code(self) -> int:
+        """0 passes, 1 fails, 3 cannot decide."""
+        counts = self.counts()
+        if counts["regression"] or counts["missing"]:
+            return FAIL
+        return CANNOT_DECIDE if counts["undecided"] else PASS
+
+
+def check(candidate: Table, accepted: Table, margins: Iterable[str] = (), allow_missing: Iterable[str] = ()) -> Gate:
+    """Judge every row of the accepted table that has a value and a margin."""
+    given, allowed = given_margins(margins, accepted), allowed_names(allow_missing, accepted)
+    mine, theirs = ({line.dataset for line in table.lines} for table in (candidate, accepted))
+    if not mine & theirs:
+        raise UserError(
+            f"{candidate.path} is of {', '.join(sorted(mine))}, {accepted.path} of {', '.join(sorted(theirs))}: "
+            "give two tables of one dataset"
+        )
+    valued = [line for line in accepted.lines if line.of_a_model and line.value is not None]
+    gated = [(line, limit) for line in valued if (limit := given.get(line.metric, line.margin)) is not None]
+    if not gated:
+        raise UserError(
+            f"{accepted.path} leaves nothing to gate: no row has both a value and a margin; give margins such as "
+            "--margin ssim=0.01 --margin fid=5%"
+        )
+    rows = [_judge(line, limit, candidate, accepted, allowed) for line, limit in gated]
+    known, chosen = {line.key for line in valued}, {line.key for line, _ in gated}
+    new = [line for line in candidate.lines if line.of_a_model and line.value is not None and line.key not in known]
+    return Gate(
+        candidate=candidate.path,
+        baseline=accepted.path,
+        rows=tuple(sorted(rows, key=_severity)),
+        new=tuple(sorted(new, key=lambda line: line.key)),
+        ungated=tuple(sorted((line for line in valued if line.key not in chosen), key=lambda line: line.key)),
+    )
+
+
+def _severity(row: Judged) -> tuple[int, float, tuple[str, ...]]:
+    """Worst first: by verdict, then by how many margins the degradation is."""
+    worse = row.degradation or 0.0
+    share = worse / row.margin if row.margin else math.copysign(math.inf, worse) if worse else 0.0
+    return VERDICTS.index(row.verdict), -share, (*row.baseline.key, *row.baseline.source)
+
+
+def _judge(line: Line, limit: Margin, candidate: Table, accepted: Table, allowed: frozenset[str]) -> Judged:
+    excused = is_allowed(line, allowed)
+    partner, missing = _partner(line, candidate, accepted, excused=excused)
+    real = _real(line, accepted) if line.direction == "target" else None
+    assert line.value is not None
+    margin = limit.of(line.value if real is None else real)
+    row = Judged(baseline=line, candidate=partner, margin=margin, margin_text=limit.text, verdict="undecided")
+    if partner is None or partner.value is None:
+        return replace(row, verdict="allowed" if excused else "missing", reason=missing)
+    worse = degradation(line, partner, real, None if real is None else _real(partner, candidate))
+    row = replace(row, degradation=worse)
+    first, second = side(line, "baseline"), side(partner, "candidate")
+    if isinstance(first, str) or isinstance(second, str):
+        unknown = [given for given in (first, second) if isinstance(given, str)]
+        return replace(row, reason=unknown[0] if len(unknown) == 1 else NEITHER)
+    error, df = spread(first, second)
+    half = half_width(first, second)
+    low, high = worse - half, worse + half
+    digits = _DIGITS * max(abs(line.value), abs(partner.value))
+    verdict = decide(low, high, margin, digits)
+    reason = needed(first, second, abs(margin - worse) - digits) if verdict == "undecided" else ""
+    return replace(row, std_error=error, df=df, ci_low=low, ci_high=high, verdict=verdict, reason=reason)
+
+
+def degradation(baseline: Line, candidate: Line, real_baseline: float | None, real_candidate: float | None) -> float:
+    """How much worse the candidate is, in the metric's unit; real images' values are asked for by target metrics."""
+    assert baseline.value is not None and candidate.value is not None
+    if baseline.direction == "higher":
+        return baseline.value - candidate.value
+    if baseline.direction == "lower":
+        return candidate.value - baseline.value
+    assert real_baseline is not None and real_candidate is not None
+    return abs(candidate.value - real_candidate) - abs(baseline.value - real_baseline)
+
+
+def _real(line: Line, table: Table) -> float:
+    """The real images' value; a target's standard error leaves theirs out, as both sides are held against it."""
+    found = table.like(line, REAL)
+    if found is None or found.value is None:
+        raise UserError(
+            f"{table.path} has no value of the real images for {line.metric} ({line.protocol}), which {line.recipe} is "
+            f"held against: make the table again with 'vaebench report', or --margin {line.metric}=none"
+        )
+    return found.value
+
+
+def _partner(line: Line, candidate: Table, accepted: Table, *, excused: bool) -> tuple[Line | None, str]:
+    """The candidate's row of the same measurement, or why there is none; :class:`UserError` for another one."""
+    found = candidate.like(line)
+    if found is not None:
+        return found, f"n/a in the candidate: {found.note or 'no reason noted'}"
+    for other in candidate.by_key.get(line.key, ()):
+        name = next(name for name, value in line.kind.items() if other.kind[name] != value)
+        raise UserError(
+            f"{other.where}: {line.title} has {name} {other.kind[name]!r}, but {line.kind[name]!r} in {line.where}: "
+            "such values do not compare; measure both alike, or accept a new baseline"
+        )
+    measured = _protocols(line, candidate, valued=True)
+    unknown = sorted(measured - _protocols(line, accepted, valued=False))
+    if unknown and not excused:
+        raise UserError(
+            f"{line.recipe} {line.metric} has protocol {line.protocol!r} in {line.where}, but {unknown[0]!r} in "
+            f"{candidate.path}: such values do not compare; measure both alike, or accept a new baseline"
+        )
+    if not any(other.recipe == line.recipe for other in candidate.lines):
+        return None, "the candidate lacks the recipe"
+    return None, f"the candidate lacks the {'protocol' if measured else 'metric'}"
+
+
+def _protocols(line: Line, table: Table, *, valued: bool) -> set[str]:
+    """Under which protocols a table has this recipe's metric over all images."""
+    wanted = (line.recipe, line.metric, line.stratum)
+    return {
+        other.protocol
+        for other in table.lines
+        if (other.recipe, other.metric, other.stratum) == wanted and (other.value is not None or not valued)
+    }

@@ -1,0 +1,168 @@
+"""What ``vaebench check`` found: text and Markdown for people, JUnit XML and JSON for machines. No date in them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from vaebench.core.errors import UserError
+from vaebench.core.files import write_text
+from vaebench.report.analysis.formatting import short, to_markdown, to_text
+from vaebench.report.gate.gate import CANNOT_DECIDE, FAIL, PASS, Gate, Judged
+from vaebench.report.gate.table import Line
+
+SCHEMA = 1
+OUTCOMES = {PASS: "passes", FAIL: "fails", CANNOT_DECIDE: "cannot decide"}
+_HEADER = ("recipe", "metric", "baseline", "candidate", "degradation [95 % interval]", "margin", "verdict")
+_FINE = ("ok", "improved")
+# as entities: neither HTML, nor a table's cell, nor Markdown's own signs
+_ESCAPED = str.maketrans({sign: f"&#{ord(sign)};" for sign in "&<>|`*[]\\~"})
+
+
+def deliver(gate: Gate, *, markdown: Path | None, junit: Path | None, as_json: Path | None) -> list[str]:
+    """Write what was asked for, each file whole or not at all; the lines for the terminal."""
+    wanted = ((markdown, to_summary), (junit, to_junit), (as_json, to_json))
+    asked = [(path, render) for path, render in wanted if path is not None]
+    places = [path.resolve() for path in (*(path for path, _ in asked), Path(gate.candidate), Path(gate.baseline))]
+    for path, _ in asked:
+        if str(path) == "-":
+            raise UserError("'-' is no file to write to: name one, such as check.json")
+        if places.count(path.resolve()) > 1:
+            raise UserError(f"{path} is to be written, but is another file of this check, too: choose another place")
+    for path, render in asked:
+        write_text(path, render(gate))
+    return to_lines(gate)
+
+
+def summary(gate: Gate) -> str:
+    """One line: ``3 regressions, 1 undecided, 20 ok, 2 new: fails``."""
+    plural = {"regression": "regressions", "allowed": "missing as allowed"}
+    counts = gate.counts()
+    parts = [f"{n} {plural.get(name, name) if n > 1 or name == 'allowed' else name}" for name, n in counts.items() if n]
+    parts += [f"{len(gate.new)} new"] if gate.new else []
+    parts += [f"{len(gate.ungated)} without a margin"] if gate.ungated else []
+    return f"{', '.join(parts)}: {OUTCOMES[gate.exit_code]}"
+
+
+def _remarks(gate: Gate) -> list[str]:
+    single = sum(row.one_checkpoint for row in gate.rows)
+    if not single:
+        return []
+    rows = "1 row has" if single == 1 else f"{single} rows have"
+    return [f"{rows} one training seed on a side: the verdict is of these checkpoints, not of the recipe"]
+
+
+def to_lines(gate: Gate) -> list[str]:
+    """An aligned table, worst first, and the summary."""
+    rows = [*map(_cells, gate.rows), *map(_new_cells, gate.new)]
+    return [*to_text(_HEADER, rows), "", *_remarks(gate), summary(gate)]
+
+
+def _cells(row: Judged) -> list[str]:
+    verdict = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
+    percent = f" ({row.margin_text})" if row.margin_text.endswith("%") else ""
+    candidate = "n/a" if row.candidate is None else short(row.candidate.value)
+    name = f"{row.baseline.metric} ({row.baseline.protocol})"
+    margin = short(row.margin) + percent
+    return [row.baseline.recipe, name, short(row.baseline.value), candidate, _degradation(row), margin, verdict]
+
+
+def _degradation(row: Judged) -> str:
+    if row.degradation is None or row.ci_low is None:
+        return _signed(row.degradation)
+    return f"{_signed(row.degradation)} [{_signed(row.ci_low)}, {_signed(row.ci_high)}]"
+
+
+def _signed(value: float | None) -> str:
+    return f"+{short(value)}" if value is not None and value > 0 else short(value)
+
+
+def _new_cells(line: Line) -> list[str]:
+    return [line.recipe, f"{line.metric} ({line.protocol})", "n/a", short(line.value), "n/a", "n/a", "new"]
+
+
+def to_summary(gate: Gate) -> str:
+    """A job summary in Markdown: what needs a look first, the rest folded away."""
+    fine = [_cells(row) for row in gate.rows if row.verdict in _FINE]
+    rest = [_cells(row) for row in gate.rows if row.verdict not in _FINE]
+    parts = [f"## vaebench check: {OUTCOMES[gate.exit_code]}\n", f"{_markdown(summary(gate))}\n"]
+    parts += [f"Candidate {_markdown(gate.candidate)}, baseline {_markdown(gate.baseline)}.\n"]
+    parts += [f"{remark}\n" for remark in _remarks(gate)]
+    parts += [_pipes(rest)] if rest else []
+    for title, rows in (("ok", fine), ("new", [_new_cells(line) for line in gate.new])):
+        if rows:
+            parts.append(f"<details><summary>{len(rows)} {title}</summary>\n\n{_pipes(rows)}\n</details>\n")
+    return "\n".join(parts)
+
+
+def _markdown(text: str) -> str:
+    return text.translate(_ESCAPED)
+
+
+def _pipes(rows: Sequence[Sequence[str]]) -> str:
+    return to_markdown(_HEADER, [[_markdown(cell) for cell in row] for row in rows])
+
+
+def to_junit(gate: Gate) -> str:
+    """JUnit XML: a test case for each gated row."""
+    counts = gate.counts()
+    totals = {
+        "name": "vaebench check",
+        "tests": str(len(gate.rows)),
+        "failures": str(counts["regression"] + counts["missing"]),
+        "errors": "0",
+        "skipped": str(counts["undecided"] + counts["allowed"]),
+    }
+    root = ElementTree.Element("testsuites", totals)
+    suite = ElementTree.SubElement(root, "testsuite", totals)
+    for row in sorted(gate.rows, key=lambda row: (row.baseline.key, row.baseline.source)):
+        name = f"{row.baseline.metric} ({row.baseline.protocol})"
+        case = ElementTree.SubElement(suite, "testcase", {"classname": row.baseline.recipe, "name": name})
+        said = dict(zip(_HEADER, _cells(row), strict=True))
+        if row.verdict in ("regression", "missing"):
+            message = row.reason or f"degradation {_degradation(row)}, margin {said['margin']}"
+            failure = ElementTree.SubElement(case, "failure", {"type": row.verdict, "message": message})
+            failure.text = "\n".join(f"{title}: {text}" for title, text in said.items())
+        elif row.verdict in ("undecided", "allowed"):
+            ElementTree.SubElement(case, "skipped", {"message": said["verdict"]})
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def to_json(gate: Gate) -> str:
+    """Everything, for machines."""
+    told = {
+        "schema": SCHEMA,
+        "outcome": OUTCOMES[gate.exit_code],
+        "exit_code": gate.exit_code,
+        "summary": summary(gate),
+        "candidate": gate.candidate,
+        "baseline": gate.baseline,
+        "counts": {**gate.counts(), "new": len(gate.new), "without_margin": len(gate.ungated)},
+        "rows": [_row(row) for row in gate.rows],
+        "new": [{**_name(line), **_side(line)} for line in gate.new],
+        "without_margin": [{**_name(line), **_side(line)} for line in gate.ungated],
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _row(row: Judged) -> dict[str, object]:
+    numbers = ("degradation", "std_error", "df", "ci_low", "ci_high", "margin")
+    return {
+        **_name(row.baseline),
+        "verdict": row.verdict,
+        "reason": row.reason,
+        **{name: getattr(row, name) for name in numbers},
+        "margin_given": row.margin_text,
+        "baseline": _side(row.baseline),
+        "candidate": None if row.candidate is None else _side(row.candidate),
+    }
+
+
+def _name(line: Line) -> dict[str, object]:
+    names = ("dataset", "split", "stratum", "recipe", "metric", "protocol", "unit", "direction")
+    return {name: getattr(line, name) for name in (*names, "data_fingerprint", "extractor_sha256")}
+
+
+def _side(line: Line) -> dict[str, object]:
+    return {name: getattr(line, name) for name in ("value", "std_error", "df", "seeds", "n", "note")}

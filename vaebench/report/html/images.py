@@ -1,0 +1,106 @@
+"""Pictures inside the page: the runs' own images pixel by pixel, and the report's figures as they lie in its folder."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from vaebench.report.analysis.measured import REAL, Measured, Subject
+from vaebench.report.figures.curves import FILE as CURVES
+from vaebench.report.figures.galleries import first_seeds
+from vaebench.report.html.wording import run_name
+from vaebench.report.remarks import Remarks
+from vaebench.runs.galleries import Pixels, grid
+
+_DRAWN_IN_PAGE = ("forest.svg", "critical_difference.svg")
+_MIME = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """One picture; ``width`` and ``height`` are its own pixels."""
+
+    uri: str
+    name: str
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plate:
+    """Pictures under one caption, with what a person said of them."""
+
+    kind: str  # reconstructions, samples, curves or figure
+    caption: str
+    remark: str
+    pictures: Sequence[Embedded]
+
+
+def plates(measured: Measured, captions: Mapping[str, str], remarks: Remarks, folder: Path) -> list[Plate]:
+    """The galleries first, then the report's other figures in their order; ``captions`` by path in ``folder``."""
+    galleries = measured.galleries or measured.with_galleries().galleries
+    found, covered = [], set()
+    for kind in ("reconstructions", "samples"):
+        pictures = _gallery(galleries, kind)
+        if any(picture.name != "originals" for picture in pictures):
+            covered.add(f"{kind}.png")
+            path = next((name for name in captions if PurePosixPath(name).name == f"{kind}.png"), f"figures/{kind}.png")
+            caption = captions.get(path, _CAPTIONS[kind])
+            found.append(Plate(kind=kind, caption=caption, remark=_remark(path, remarks), pictures=pictures))
+    for path, caption in captions.items():
+        name = PurePosixPath(path).name
+        if name not in covered and name not in _DRAWN_IN_PAGE:
+            kind = "curves" if name == CURVES else "figure"
+            picture = _file(folder / path, caption)
+            found.append(Plate(kind=kind, caption=caption, remark=_remark(path, remarks), pictures=[picture]))
+    return found
+
+
+_CAPTIONS = {
+    "reconstructions": "Reconstructions of test images from the posterior mean.",
+    "samples": "Samples: images decoded from draws of the prior.",
+}
+
+
+def _remark(path: str, remarks: Remarks) -> str:
+    said = remarks.figures.get(path)
+    return f"Seen {remarks.date}: {said}" if said else ""
+
+
+def _gallery(galleries: Mapping[Subject, Mapping[str, Pixels]], kind: str) -> list[Embedded]:
+    """One picture a recipe, of its first seed; the originals first."""
+    found = []
+    for subject, images in first_seeds(galleries, kind):
+        small = images.shape[1] <= 32
+        columns, most = (10, 60) if small else (8, 32)  # faces need room
+        if kind == "reconstructions":
+            columns = len(images)
+        sheet = grid(images[:most], columns)
+        name = "originals" if subject[0] == REAL else run_name(*subject)
+        found.append(
+            Embedded(uri=_uri(_png(sheet), "image/png"), name=name, width=sheet.shape[1], height=sheet.shape[0])
+        )
+    return found
+
+
+def _png(sheet: Pixels) -> bytes:
+    picture = Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
+    out = io.BytesIO()
+    picture.save(out, format="PNG", optimize=True)
+    return out.getvalue()
+
+
+def _file(path: Path, caption: str) -> Embedded:
+    content = path.read_bytes()
+    if path.suffix != ".png":
+        return Embedded(uri=_uri(content, _MIME[path.suffix]), name=caption)
+    with Image.open(io.BytesIO(content)) as picture:
+        width, height = picture.size
+    return Embedded(uri=_uri(content, "image/png"), name=caption, width=width, height=height)
+
+
+def _uri(content: bytes, mime: str) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,218 @@
+"""The leaderboard as the page shows it: rows by question, a column a model, and where each value came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vaebench.core.results import Result
+from vaebench.report.analysis.formatting import DIRECTIONS, short
+from vaebench.report.analysis.leaderboard import Row, protocol_ends
+from vaebench.report.analysis.measured import BASELINE, REAL, Measured, provenance_lines
+from vaebench.report.figures.forest import place_of
+from vaebench.report.html.provenance import Fact, Shown, facts_of
+from vaebench.report.html.win_counts import Tally, tallies
+from vaebench.report.html.wording import (
+    kind_of,
+    place_in_questions,
+    question,
+    rank_text,
+    run_name,
+    sortable,
+    title_of,
+    typed,
+    with_error,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One value, or the reason why there is none."""
+
+    text: str
+    error: str = ""
+    rank: str = ""
+    place: str = ""  # first, shared, originals or empty
+    sort: str = ""
+    by_rank: str = ""
+    key: str = ""  # of what a click shows
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One metric and protocol."""
+
+    metric: str
+    protocol: str
+    unit: str
+    direction: str
+    arrow: str
+    kind: str
+    anchor: str
+    cells: Sequence[Cell]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """The table, and how often who is first in it."""
+
+    models: Sequence[str]
+    seeds: Sequence[str]
+    groups: Sequence[tuple[str, Sequence[Line]]]
+    tallies: Sequence[Tally]
+
+
+ARROWS = {"higher": "↑", "lower": "↓", "target": "→|←"}
+
+
+def rows_by_metric(ranked: Sequence[Row], stratum: str = "all") -> dict[tuple[str, str], dict[str, Row]]:
+    """In the order of the questions; metrics that no model has a value of are left out."""
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in ranked:
+        if row.stratum == stratum:
+            found.setdefault((row.metric, row.protocol), {})[row.recipe] = row
+    kept = {
+        key: rows for key, rows in found.items() if any(_model(row) and row.value is not None for row in rows.values())
+    }
+    return dict(sorted(kept.items(), key=lambda item: (place_in_questions(item[0][0]), item[0])))
+
+
+def _model(row: Row) -> bool:
+    return row.recipe != REAL and not row.recipe.startswith(BASELINE)
+
+
+def models_of(measured: Measured, ranked: Sequence[Row]) -> list[str]:
+    """The columns: the originals first where they have values, then models by name."""
+    present = {row.recipe for row in ranked}
+    return [name for name in measured.models() if name in present]
+
+
+def board(measured: Measured, ranked: Sequence[Row], prefix: str, shown: Shown) -> Board:
+    """Everything that the leaderboard's table holds; ``prefix`` begins the names of this part's anchors."""
+    names = models_of(measured, ranked)
+    rows = rows_by_metric(ranked)
+    results = results_by_cell(measured)
+    groups: dict[int, list[Line]] = {}
+    for position, ((metric, protocol), row_of) in enumerate(rows.items()):
+        first = next(iter(row_of.values()))
+        groups.setdefault(place_in_questions(metric)[0], []).append(
+            Line(
+                metric=metric,
+                protocol=protocol,
+                unit=first.unit,
+                direction=DIRECTIONS[first.direction],
+                arrow=ARROWS[first.direction],
+                kind=kind_of(protocol),
+                anchor=f"{prefix}-metric-{position}",
+                cells=[cell_of(_row_for(name, row_of, ranked), results, measured, shown) for name in names],
+            )
+        )
+    return Board(
+        models=names,
+        seeds=[_seeds(name, ranked) for name in names],
+        groups=[(question(number), lines) for number, lines in sorted(groups.items())],
+        tallies=tallies(rows, [name for name in names if name != REAL]),
+    )
+
+
+def results_by_cell(measured: Measured) -> dict[tuple[str, str, str], list[Result]]:
+    """(recipe, metric, protocol) -> its seeds' results over all images."""
+    found: dict[tuple[str, str, str], list[Result]] = {}
+    for line in sorted(measured.results, key=lambda line: -1 if line.seed is None else line.seed):
+        if line.stratum == "all":
+            found.setdefault((line.recipe, line.metric, line.protocol), []).append(line)
+    return found
+
+
+def _row_for(name: str, row_of: Mapping[str, Row], ranked: Sequence[Row]) -> Row | None:
+    """A model's row; where it has none under this protocol, the n/a row that speaks of it."""
+    if name in row_of:
+        return row_of[name]
+    sample = next(iter(row_of.values()))
+    wanted = protocol_ends(sample.metric, sample.protocol)
+    return next(
+        (
+            row
+            for row in ranked
+            if row.recipe == name
+            and row.stratum == "all"
+            and row.value is None
+            and protocol_ends(row.metric, row.protocol) == wanted
+        ),
+        None,
+    )
+
+
+def cell_of(
+    row: Row | None,
+    results: Mapping[tuple[str, str, str], Sequence[Result]],
+    measured: Measured,
+    shown: Shown,
+) -> Cell:
+    """A value with its error and rank, or n/a with its reason."""
+    if row is None:
+        return Cell(text="")
+    key = shown.add(f"{row.metric} ({row.protocol}) of {title_of(row.recipe)}", _blocks(row, results, measured))
+    if row.value is None:
+        return Cell(text="n/a", key=key, title=row.note)
+    half = row.ci_high - row.value if row.std_error and row.ci_high is not None else 0.0
+    value, error = with_error(row.value, half)
+    return Cell(
+        text=value,
+        error=error,
+        rank=rank_text(row.rank_low, row.rank_high),
+        place=place_of(row),
+        sort=sortable(row.value),
+        by_rank="" if row.rank_low is None or row.rank_high is None else repr((row.rank_low + row.rank_high) / 2),
+        key=key,
+        title=row.note,
+    )
+
+
+def _blocks(
+    row: Row, results: Mapping[tuple[str, str, str], Sequence[Result]], measured: Measured
+) -> list[tuple[str, list[Fact]]]:
+    """The recipe's summary, then each seed's provenance."""
+    blocks = [("Over all seeds", _summary(row, measured))]
+    for line in results.get((row.recipe, row.metric, row.protocol), ()):
+        record = measured.records.get((line.recipe, line.seed))
+        again = [("trained by", record.command)] if record is not None else []
+        if line.recipe != REAL and not line.recipe.startswith(BASELINE):
+            again.append(("see", typed(["vaebench", "explain", run_name(line.recipe, line.seed), line.metric])))
+        head = title_of(line.recipe) if line.seed is None else f"Seed {line.seed}"
+        blocks.append((head, [*facts_of(provenance_lines(line)), *again]))
+    return blocks
+
+
+def interval_over(row: Row, measured: Measured) -> str:
+    """What an interval speaks of."""
+    if row.ci_low is None:
+        return ""
+    if row.std_error == 0:
+        return "nothing: exact"
+    if row.seeds < 2:
+        return "images"
+    kept = any(
+        (series.metric, series.protocol) == (row.metric, row.protocol)
+        for known in measured.values.values()
+        for series in known
+    )
+    return f"{row.seeds} seeds and images" if kept else f"{row.seeds} seeds"
+
+
+def _summary(row: Row, measured: Measured) -> list[Fact]:
+    facts = [("value", short(row.value) if row.value is None else f"{row.value:.10g} {row.unit}")]
+    if row.ci_low is not None and row.ci_high is not None:
+        facts.append(("95 % interval", f"{row.ci_low:.6g} to {row.ci_high:.6g}, over {interval_over(row, measured)}"))
+    if row.rank_low is not None:
+        facts.append(("rank", rank_text(row.rank_low, row.rank_high)))
+    facts.append(("seeds, n", f"{row.seeds}, {row.n:,}"))
+    if row.margin:
+        facts.append(("margin", f"differences below {row.margin} do not matter"))
+    return [*facts, ("note", row.note)] if row.note else facts
+
+
+def _seeds(name: str, ranked: Sequence[Row]) -> str:
+    if name == REAL:
+        return "for reference"
+    most = max((row.seeds for row in ranked if row.recipe == name), default=0)
+    return {0: "images made elsewhere", 1: "1 training seed"}.get(most, f"{most} training seeds")

@@ -1,0 +1,173 @@
+"""Plain sortable tables of the page: cost, training, attributes, claims."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vaebench.report.analysis import attributes, latent_space
+from vaebench.report.analysis.leaderboard import Row
+from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.published import Claim
+from vaebench.report.html.wording import COST, plain, run_name, sortable, title_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridCell:
+    """Text, and what it is sorted by where that is a number."""
+
+    text: str
+    sort: str = ""
+    badge: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table whose columns sort its rows; the first column stays in sight."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[GridCell]]
+    under: Sequence[str] = ()  # a second line of each head, where there is one
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers: their heads stand on the right, as their cells do."""
+        return [any(row[column].sort for row in self.rows) for column in range(len(self.head))]
+
+
+def _number(value: float | None, text: str | None = None) -> GridCell:
+    return GridCell(text=("" if value is None else plain(value)) if text is None else text, sort=sortable(value))
+
+
+def cost(ranked: Sequence[Row], models: Sequence[str]) -> Grid | None:
+    """Models as rows, what each cost as columns."""
+    cells: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in ranked:
+        if row.metric in COST and row.stratum == "all" and row.value is not None:
+            cells.setdefault((row.metric, row.protocol), {})[row.recipe] = row
+    keys = sorted(cells, key=lambda key: (COST.index(key[0]), key[1]))
+    names = [name for name in models if name != REAL and any(name in row_of for row_of in cells.values())]
+    if not names:
+        return None
+    head = [_headed(metric, next(iter(cells[metric, protocol].values())).unit) for metric, protocol in keys]
+    under = ["", *(protocol for _, protocol in keys)]
+    body = []
+    for name in names:
+        values = [cells[key][name].value if name in cells[key] else None for key in keys]
+        body.append([GridCell(text=name), *map(_number, values)])
+    return Grid(head=["model", *head], rows=body, under=under)
+
+
+def _headed(metric: str, unit: str) -> str:
+    """A metric's name, and its unit where the name does not say it."""
+    name = metric.replace("_", " ")
+    return name if unit in name.split() else f"{name}, {unit}"
+
+
+def training(measured: Measured) -> Grid | None:
+    """How each run was trained."""
+    body = []
+    for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
+        compute, facts = record.compute, record.training_facts()
+        body.append(
+            [
+                GridCell(text=run_name(recipe, seed)),
+                _number(record.images, f"{record.images:,}"),
+                _number(record.batch_size, str(record.batch_size)),
+                _number(record.steps, f"{record.steps:,}"),
+                _number(facts.seconds, f"{facts.seconds:,.0f}"),
+                _number(facts.images_per_second, f"{facts.images_per_second:,.0f}"),
+                GridCell(text=str(compute["precision"])),
+                _number(float(compute["threads"]), str(compute["threads"])),
+                GridCell(text=record.created[:10]),
+                GridCell(text=f"{compute['device']}: {compute['machine']}"),
+                GridCell(text=record.weights_sha256[:12]),
+            ]
+        )
+    head = ["run", "images", "batch", "steps", "seconds", "images/s", "precision", "threads", "begun", "machine"]
+    return Grid(head=[*head, "weights sha256"], rows=body) if body else None
+
+
+def _percent(value: float | None, digits: int = 2) -> GridCell:
+    return _number(value, "" if value is None else f"{100 * value:.{digits}f}")
+
+
+def attribute_means(probed: Sequence[attributes.Row]) -> Grid | None:
+    """Every method's mean over attributes (of digits, classes), published ones too."""
+    body = []
+    for row in (row for row in probed if row.attribute == attributes.MEAN and row.accuracy is not None):
+        ours = row.source == attributes.MEASURED
+        ends = "" if row.ci_low is None or row.ci_high is None else f"{100 * row.ci_low:.2f} to {100 * row.ci_high:.2f}"
+        body.append(
+            [
+                GridCell(text=row.method, title=row.note),
+                GridCell(text="measured here" if ours else row.source.partition(":")[0]),
+                GridCell(text=row.protocol if ours else "as printed", title=row.protocol),
+                _percent(row.accuracy),
+                GridCell(text=ends, sort=sortable(row.ci_low)),
+                _percent(row.balanced_accuracy),
+                _percent(row.lift),
+                GridCell(text="" if row.n is None else f"{row.n:,}", sort=sortable(row.n)),
+            ]
+        )
+    head = ["method", "source", "protocol", "mean accuracy, %", "95 % interval", "balanced, %", "lift, %", "images"]
+    return Grid(head=head, rows=body) if body else None
+
+
+def attribute_each(probed: Sequence[attributes.Row]) -> Grid | None:
+    """A row an attribute, a column a method, under the official protocol; None where there are no attributes."""
+    shown = [row for row in probed if row.accuracy is not None and (row.protocol == "official" or row.n is None)]
+    methods = list(dict.fromkeys(row.method for row in shown))
+    names = list(dict.fromkeys(row.attribute for row in shown if row.attribute != attributes.MEAN))
+    if not names:
+        return None
+    cells = {(row.method, row.attribute): row.accuracy for row in shown}
+    body = [
+        [GridCell(text=name), *(_percent(cells.get((method, name)), 1) for method in methods)]
+        for name in [*names, attributes.MEAN]
+    ]
+    return Grid(head=["attribute", *methods], rows=body)
+
+
+def claims(held: Sequence[Claim]) -> Grid | None:
+    """What papers said, and whether it is so here."""
+    body = [
+        [GridCell(text=text) for text in (claim.says, claim.published, claim.ours, claim.agrees, claim.source)]
+        for claim in held
+    ]
+    return Grid(head=["statement", "published", "ours", "agrees", "source"], rows=body) if body else None
+
+
+def studies(studied: Sequence[latent_space.Row]) -> list[tuple[latent_space.Study, Grid]]:
+    """What was done in latent space, a table a study."""
+    return [
+        (
+            table.study,
+            Grid(
+                head=table.head,
+                rows=[[GridCell(text=text, sort=sortable(value)) for text, value in line] for line in table.cells],
+            ),
+        )
+        for table in latent_space.laid_out(studied)
+    ]
+
+
+def notes(probed: Sequence[attributes.Row]) -> list[str]:
+    """What must be known of methods, once each."""
+    said: dict[str, list[str]] = {}
+    for row in probed:
+        if row.attribute == attributes.MEAN and row.note:
+            said.setdefault(("n/a, " if row.accuracy is None else "") + row.note, []).append(row.method)
+    return [f"{', '.join(dict.fromkeys(title_of(name) for name in names))}: {note}" for note, names in said.items()]
+
+
+def without_value(ranked: Sequence[Row]) -> list[str]:
+    """Why cells read n/a: each reason once, with the models and metrics it keeps out."""
+    missing: dict[str, dict[str, list[str]]] = {}
+    for row in ranked:
+        if row.value is None and row.note and row.stratum == "all" and not row.recipe.startswith(BASELINE):
+            metrics = missing.setdefault(row.note, {}).setdefault(title_of(row.recipe), [])
+            metrics += [row.metric] if row.metric not in metrics else []
+    return [
+        f"{note}: " + "; ".join(f"{name} ({', '.join(metrics)})" for name, metrics in found.items())
+        for note, found in missing.items()
+    ]

@@ -1,0 +1,41 @@
+"""How often each model is first, by question: a reader's first glance, and no test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vaebench.report.analysis.leaderboard import Row
+from vaebench.report.figures.forest import place_of
+from vaebench.report.html.wording import place_in_questions, question
+
+Rows = Mapping[tuple[str, str], Mapping[str, Row]]  # (metric, protocol) -> recipe -> row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How often a model is first among the metrics of one question."""
+
+    question: str
+    ranked: int
+    cells: Sequence[tuple[int, int]]  # alone first, first with others
+
+
+def tallies(rows: Rows, names: Sequence[str]) -> list[Tally]:
+    """Per question: metrics that are ranked at all, and how often each model is first, alone or with others."""
+    found: dict[int, list[Mapping[str, Row]]] = {}
+    for (metric, _), row_of in rows.items():
+        if any(row.rank_low is not None for row in row_of.values()):
+            found.setdefault(place_in_questions(metric)[0], []).append(row_of)
+    return [
+        Tally(
+            question=question(number),
+            ranked=len(members),
+            cells=[
+                (
+                    sum(name in row_of and place_of(row_of[name]) == "first" for row_of in members),
+                    sum(name in row_of and place_of(row_of[name]) == "shared" for row_of in members),
+                )
+                for name in names
+            ],
+        )
+        for number, members in sorted(found.items())
+    ]

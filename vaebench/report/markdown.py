@@ -1,0 +1,228 @@
+"""``leaderboard.md``: one split and fingerprint of a dataset, as a reader of a pull request sees it."""
+
+from collections.abc import Sequence
+
+from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
+from vaebench.report.analysis.leaderboard import protocol_ends
+from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.published import Claim
+from vaebench.report.remarks import Remarks
+from vaebench.report.section import Part, mixed_seeds, training_warnings
+
+
+def page(part: Part) -> str:
+    """The whole page."""
+    measured, ranked = part.measured, part.ranked
+    mixed = [f"**{line}**\n" for line in mixed_seeds(measured)]
+    parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *mixed]
+    parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(measured, ranked)]
+    strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == "blur"})
+    if strata:
+        parts += ["## Laplacian variance by stratum\n", _strata_table(measured, ranked, strata)]
+    parts += attributes.section(part.probed, measured)
+    parts += latent_space.section(part.studied)
+    parts += ["## Is the difference real?\n", *_standing(part), _comparison_table(part.tested)]
+    if part.held:
+        parts += ["## Beside what was published\n", _claims_table(part.held)]
+    if measured.records:
+        parts += ["## Training\n", _training_table(measured), _commands(measured)]
+    parts += _warnings(measured)
+    parts += ["## Figures\n", *(_figure(name, text, part.remarks) for name, text in part.captions.items())]
+    return "\n".join(parts)
+
+
+def _standing(part: Part) -> list[str]:
+    """Mean ranks over metrics, and what seeds do to who is first."""
+    places, said = part.standing, []
+    if places.names:
+        ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(places.names, places.average_ranks, strict=True))
+        said.append(
+            f"Mean ranks over the {len(places.metrics)} metrics that all models have: {ranks}; ranks less than "
+            f"{places.critical_difference:.2f} apart are not told apart (Nemenyi; Friedman's p "
+            f"{p_text(places.p_value)}).\n"
+        )
+    unsure = [
+        f"{metric} ({protocol}): {', '.join(f'{name} {100 * share:.0f} %' for name, share in sorted(shares.items()))}"
+        for (metric, protocol), shares in places.stability.items()
+        if 0 < max(shares.values()) < 1
+    ]
+    if unsure:
+        lines = "".join(f"- {line}\n" for line in unsure)
+        said.append(f"Who is best depends on the training seeds drawn (shares of all draws) in:\n\n{lines}")
+    return [*said, variance.in_words(part.spread)] if part.spread else said
+
+
+def _figure(name: str, caption: str, remarks: Remarks) -> str:
+    remark = remarks.figures.get(name)
+    seen = f"\nSeen {remarks.date}: {remark}\n" if remark else ""
+    return f"{caption}\n\n![{caption}]({name})\n{seen}"
+
+
+def _provenance(measured: Measured) -> str:
+    newest = max(measured.results, key=lambda line: line.provenance.created)
+    source = newest.provenance
+    devices = "; ".join(sorted({line.provenance.device for line in measured.results}))
+    note = f"**{source.data_note[0].upper()}{source.data_note[1:]}.** " if source.data_note else ""
+    return (
+        f"{note}Split `{newest.split}`, data fingerprint {source.data_fingerprint[:12]}. "
+        f"Measured {source.created[:10]} on "
+        f"{devices}; vaebench {source.vaebench_version}, Python {source.versions['python']}. "
+        "Made by `vaebench report`; not edited by hand.\n"
+    )
+
+
+def _commands(measured: Measured) -> str:
+    """How each run was trained, as typed."""
+    typed = sorted({record.command for record in measured.records.values()})
+    return "Trained by:\n\n```sh\n" + "".join(f"{command}\n" for command in typed) + "```\n"
+
+
+def _warnings(measured: Measured) -> list[str]:
+    """What the trainer saw amiss in adversarial trainings."""
+    lines = [f"- {line}" for line in training_warnings(measured)]
+    lead = "Warnings while training (reasons to look at the samples, no proof of failure; `warnings.log` of the run):"
+    return [f"{lead}\n\n" + "\n".join(lines) + "\n"] if lines else []
+
+
+def _cells(ranked: Sequence[leaderboard.Row], stratum: str) -> dict[tuple[str, str], dict[str, leaderboard.Row]]:
+    """(metric, protocol) -> recipe -> row."""
+    cells: dict[tuple[str, str], dict[str, leaderboard.Row]] = {}
+    for row in ranked:
+        if row.stratum == stratum:
+            cells.setdefault((row.metric, row.protocol), {})[row.recipe] = row
+    return cells
+
+
+def _text(row: leaderboard.Row | None) -> str:
+    """Value, half-width of its interval, and rank."""
+    if row is None:
+        return ""
+    if row.value is None:
+        return "n/a"
+    half = f" ± {short(row.ci_high - row.value)}" if row.std_error and row.ci_high is not None else ""
+    if row.rank_low is None:
+        return short(row.value) + half
+    rank = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low} to {row.rank_high}"
+    return f"{short(row.value)}{half} ({rank})"
+
+
+def main_table(measured: Measured, ranked: Sequence[leaderboard.Row]) -> tuple[list[str], list[list[str]]]:
+    names = [name for name in measured.models() if any(row.recipe == name for row in ranked)]
+    without = {(row.recipe, *protocol_ends(row.metric, row.protocol)) for row in ranked if row.value is None}
+    body = []
+    for (metric, protocol), row_of in _cells(ranked, "all").items():
+        sample = next(iter(row_of.values()))
+        if all(row_of[name].value is None for name in names if name in row_of):
+            continue  # a row without a value says no more than the list of reasons below
+        what = f"{metric} ({protocol}), {sample.unit}; {DIRECTIONS[sample.direction]}"
+        lacking = [name for name in names if name not in row_of and (name, *protocol_ends(metric, protocol)) in without]
+        body.append([what, *("n/a" if name in lacking else _text(row_of.get(name)) for name in names)])
+    return ["metric", *map(_title, names)], body
+
+
+def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:
+    missing: dict[str, dict[str, list[str]]] = {}
+    for row in ranked:
+        if row.value is None and row.note and row.stratum == "all" and not row.recipe.startswith(BASELINE):
+            names = missing.setdefault(row.note, {}).setdefault(row.recipe, [])
+            names += [row.metric] if row.metric not in names else []
+    notes = [
+        f"n/a, {note}: " + "; ".join(f"{recipe} ({', '.join(names)})" for recipe, names in recipes.items())
+        for note, recipes in missing.items()
+    ]
+    notes += [
+        f"{line.recipe}, {line.metric} ({line.protocol}): {line.note}"
+        for line in measured.results
+        if line.value is not None and line.note and line.stratum == "all" and not line.recipe.startswith(BASELINE)
+    ]
+    return (
+        "Value ± half of its 95 % interval (rank). The interval is over training seeds and images where a recipe has "
+        "several seeds, else over images, and then speaks of that checkpoint only. Ranks count tests won after Holm's "
+        "correction at 0.05, over seeds where there are several; a range means that the data leave it open, or that "
+        "the difference is within the margin; no rank, that nothing was tested.\n"
+        + "".join(f"\n- {note}" for note in dict.fromkeys(notes))
+        + "\n"
+    )
+
+
+def _title(name: str) -> str:
+    return "originals" if name == REAL else name
+
+
+def _strata_table(measured: Measured, ranked: Sequence[leaderboard.Row], strata: Sequence[str]) -> str:
+    names = measured.models()
+    body = []
+    for stratum in strata:
+        row_of = _cells(ranked, stratum).get(("blur", "recon"), {})
+        n = next((str(row.n) for row in row_of.values()), "")
+        body.append([stratum, n, *(_text(row_of.get(name)) for name in names)])
+    return to_markdown(["stratum", "images", *map(_title, names)], body)
+
+
+def _comparison_table(tested: Sequence[comparisons.Row]) -> str:
+    """The test that decides each pair: stratum ``all``, and the two of the MNIST article; the rest is in the CSV."""
+    shown = [row for row in comparisons.decisive(tested) if row.stratum == "all" or row.metric == "blur"]
+    shown = [row for row in shown if row.stratum in ("all", "label!=1", "label=1")]
+    body = [
+        [
+            f"{row.metric} ({row.protocol}), {row.stratum}",
+            f"{_title(row.a)} - {_title(row.b)}",
+            row.test,
+            str(row.n),
+            f"{short(row.mean_difference)} [{short(row.ci_low)}, {short(row.ci_high)}]",
+            short(row.effect_size),
+            p_text(row.p_holm) if row.p_holm < 1e-300 else f"{row.p_holm:.2g}",
+            _verdict(row),
+        ]
+        for row in shown
+    ]
+    header = ["metric, stratum", "a - b", "test", "n", "mean difference [95 %]", "effect", "p (Holm)", "better"]
+    folded = f"<details><summary>{len(shown)} pairs, each with the test that decides it</summary>\n"
+    return "\n".join([_TESTS, folded, to_markdown(header, body), "</details>\n"])
+
+
+_TESTS = (
+    "Tests over seeds and images (`nested-t`) speak of the recipes; tests over images alone (`paired-t`, "
+    "`clustered-t`, `welch-t-images`) of these checkpoints, values averaged over seeds. Effect: Cohen's dz (paired-t) "
+    "or Hedges' g. p-values are Holm's over the pairs of one metric, stratum and test (of attributes: over the "
+    "attributes of one pair), not across metrics. Equivalent: the difference is surely within the margin that the "
+    "metric declares (two one-sided tests, Holm's too), though it may be significant; unresolved rows say what "
+    "difference the data would have shown 4 times in 5. Where nearness to the originals counts, the better one must "
+    "differ from the other and from its mirror image about them. Every test, those of ranks and McNemar's included, "
+    "and every stratum: comparisons.csv.\n"
+)
+
+
+def _verdict(row: comparisons.Row) -> str:
+    if row.verdict == "unresolved" and row.detectable > 0:
+        return f"unresolved (could have shown {short(row.detectable)})"
+    return {"a": _title(row.a), "b": _title(row.b)}.get(row.verdict, row.verdict)
+
+
+def _claims_table(held: Sequence[Claim]) -> str:
+    body = [[claim.says, claim.published, claim.ours, claim.agrees] for claim in held]
+    sources = ", ".join(sorted({claim.source for claim in held}))
+    return f"Source: {sources}.\n\n" + to_markdown(["statement", "published", "ours", "agrees"], body)
+
+
+def _training_table(measured: Measured) -> str:
+    header = ["run", "images", "batch", "steps", "seconds", "images/s", "precision", "threads", "begun", "machine"]
+    body = []
+    for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
+        compute, facts = record.compute, record.training_facts()
+        body.append(
+            [
+                f"{recipe}/seed-{seed}",
+                str(record.images),
+                str(record.batch_size),
+                str(record.steps),
+                f"{facts.seconds:.0f}",
+                f"{facts.images_per_second:.0f}",
+                str(compute["precision"]),
+                str(compute["threads"]),
+                record.created[:10],
+                f"{compute['device']}: {compute['machine']}",
+            ]
+        )
+    return to_markdown(header, body)

@@ -1,0 +1,50 @@
+"""What the pages are made of: one part of a dataset's results, and all that was worked out of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.report.analysis.mean_ranks import Standing
+from vaebench.report.analysis.measured import Measured
+from vaebench.report.analysis.published import Claim
+from vaebench.report.remarks import Remarks
+
+WARNINGS_SHOWN = 6  # of a run; its file has them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One split and data fingerprint of a dataset, with all that was worked out of it."""
+
+    measured: Measured
+    ranked: Sequence[leaderboard.Row]
+    tested: Sequence[comparisons.Row]
+    probed: Sequence[attributes.Row]
+    held: Sequence[Claim]
+    captions: Mapping[str, str]  # a figure's path within ``folder`` -> caption
+    remarks: Remarks
+    folder: Path
+    standing: Standing = field(default_factory=Standing)
+    spread: Sequence[variance.Row] = ()
+    studied: Sequence[latent_space.Row] = ()
+
+
+def mixed_seeds(measured: Measured) -> list[str]:
+    """A warning for each recipe whose seeds were not trained alike: its values then mix different models."""
+    lines = []
+    for name in measured.recipes():
+        records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
+        fields = sorted({field for record in records for field in records[0].conflicts(record)})
+        if fields:
+            lines.append(f"{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models.")
+    return lines
+
+
+def training_warnings(measured: Measured) -> list[str]:
+    """What the trainer saw amiss in adversarial trainings."""
+    found = []
+    for (recipe, seed), lines in sorted(measured.warnings.items(), key=str):
+        more = [f"and {len(lines) - WARNINGS_SHOWN} more"] if len(lines) > WARNINGS_SHOWN else []
+        found += [f"{recipe}/seed-{seed}, {line}" for line in (*lines[:WARNINGS_SHOWN], *more)]
+    return found

@@ -1,0 +1,76 @@
+"""From names to things: recipes, datasets and RUNs as the command line names them, and how a run is made."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaebench.core import input_files
+from vaebench.core.errors import UserError
+from vaebench.core.files import sha256_of
+from vaebench.core.model import GenerativeModel, trained_modules
+from vaebench.core.paths import runs_dir
+from vaebench.core.recipe import Recipe, hyperparameters_of
+from vaebench.core.registry import did_you_mean
+from vaebench.core.validation import keywords
+from vaebench.runs.recipes import build_model, recipe_of
+from vaebench.runs.record import RunFolder, RunRecord
+from vaebench.runs.weights import RESTORE, load_weights
+
+
+def find_runs(names: Sequence[str]) -> list[RunFolder]:
+    """The runs that RUNs name: ``recipe`` (all its seeds), ``recipe/seed-k``, ``external/NAME``, or a path."""
+    found: list[RunFolder] = []
+    for name in names:
+        candidates = [runs_dir() / name, Path(name)]
+        folder = next((path for path in candidates if path.is_dir()), None)
+        if folder is None:
+            raise UserError(f"no run '{name}' in {runs_dir()}: {did_you_mean(name, run_names())}")
+        seeds = sorted(folder.glob("seed-*"), key=lambda path: (len(path.name), path.name))
+        inner = seeds or ([folder] if list(folder.glob("*.json*")) else sorted(folder.glob("*/")))  # e.g. real/*
+        found.extend(RunFolder(path) for path in inner)
+    return found
+
+
+def run_names() -> list[str]:
+    """Recipes and external sets that have a folder."""
+    root = runs_dir()
+    if not root.is_dir():
+        return []
+    recipes = [path.name for path in root.iterdir() if any(path.glob("seed-*"))]
+    return sorted([*recipes, *(f"external/{path.name}" for path in root.glob("external/*"))])
+
+
+def unfinished(folder: RunFolder, record: RunRecord) -> str:
+    """What to say of a run that cannot be measured yet."""
+    reason = f"{folder.path} is not finished ({record.recipe}, seed {record.seed})"
+    return f"{reason}: go on with 'vaebench train {record.reference} --seeds {record.seed} --resume'"
+
+
+def _recorded(record: RunRecord, recipe: Recipe, where: str) -> dict[str, Any]:
+    """The hyperparameters of a record, as the constructor's annotations say; those behind ``**rest`` as they are."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    passed_on = {name: inspect.Parameter(name, keyword, annotation=Any) for name in recipe.hyperparameters}
+    return keywords(record.hyperparameters, {**passed_on, **hyperparameters_of(recipe.model)}, where, "train it again")
+
+
+def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel]:
+    """A finished run's record and model, in evaluation mode on ``device``."""
+    record = folder.read_record()
+    if record.status != "finished":
+        raise UserError(unfinished(folder, record))
+    if folder.weights.exists():
+        input_files.checked(folder.weights, most=input_files.LARGE, remedy=RESTORE, inside=folder.path)
+    if folder.weights.exists() and sha256_of(folder.weights) != record.weights_sha256:
+        raise UserError(f"{folder.weights} is not the file that run.json describes (sha256): restore it or train again")
+    recipe = recipe_of(record, folder)
+    shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
+    parameters = _recorded(record, recipe, str(folder.record_file))
+    model = build_model(replace(recipe, hyperparameters=parameters), shape, record.seed)
+    load_weights(folder.weights, trained_modules(model, model.phases()))
+    # channels_last: up to twice the rate of decoders on a CPU, and what a GPU's convolutions want
+    model.to(device).to(memory_format=torch.channels_last)
+    return record, model.eval().requires_grad_(False)

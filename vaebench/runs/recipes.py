@@ -1,0 +1,105 @@
+"""From names to things: recipes, datasets and RUNs as the command line names them, and how a run is made."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from vaebench.core import seeding
+from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.errors import UserError, first_line
+from vaebench.core.model import GenerativeModel
+from vaebench.core.recipe import Recipe, configure, hyperparameters_of
+from vaebench.core.registry import did_you_mean, load_file_attribute
+from vaebench.core.validation import LONGEST, RESERVED, is_name, keywords
+from vaebench.datasets import DATASETS
+from vaebench.models import RECIPES
+from vaebench.runs.recipe_files import is_file_reference, recipe_function, split_reference
+from vaebench.runs.record import RunFolder, RunRecord
+
+TOO_LARGE = (
+    *("allocate memory", "out of memory", "Storage size calculation overflowed", "storage size", "too large"),
+    "failed to unpack",  # a size of more than 64 bits
+)
+
+
+def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
+    """A recipe that the user names, as ``./file.py:function`` or by name, configured; and the reference to store.
+
+    A file is imported, which runs it: for what a record names there is :func:`recipe_of`.
+    """
+    if is_file_reference(reference):
+        function = load_file_attribute(reference)
+        path, attribute = split_reference(reference)
+        reference = f"{Path(path).expanduser().resolve()}:{attribute}"
+    else:
+        function = RECIPES.get(reference)
+    recipe = _made(function, reference)
+    return configure(recipe, settings, DATASETS.get(recipe.dataset)), reference
+
+
+def recipe_of(record: RunRecord, folder: RunFolder) -> Recipe:
+    """The recipe of a run; :class:`UserError` where it is in a file that the user has not named."""
+    if is_file_reference(record.reference):
+        return _made(recipe_function(record.reference, folder.path), record.reference)
+    return _made(RECIPES.get(record.reference), record.reference)
+
+
+def _made(function: Callable[[], Recipe], reference: str) -> Recipe:
+    try:
+        recipe = function()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{reference} fails ({reason}): mend it; --debug shows the traceback") from error
+    if not isinstance(recipe, Recipe):
+        raise UserError(f"{reference} returns {type(recipe).__name__}, no Recipe: return vaebench.core.recipe.Recipe")
+    if not is_name(recipe.name) or recipe.name in RESERVED:
+        reason = f"{reference} calls its recipe '{recipe.name}', which cannot be a folder of runs"
+        rule = f"a name has letters, digits, '.', '_' and '-', {LONGEST} at most, and is none of {', '.join(RESERVED)}"
+        raise UserError(f"{reason}: {rule}")
+    if is_file_reference(reference) and recipe.name in RECIPES.names():
+        raise UserError(
+            f"{reference} calls itself '{recipe.name}', which vaebench or a plugin has: give it another name"
+        )
+    return recipe
+
+
+def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tuple[Recipe, str]]:
+    """All recipes; one that a broken plugin brings is named and passed over, since nobody asked for it."""
+    found = []
+    for name in RECIPES.names():
+        try:
+            RECIPES.get(name)
+        except UserError as broken:
+            say(f"passed over: {broken}")
+        else:
+            found.append(find_recipe(name, settings))
+    return found
+
+
+def open_dataset(name: str, options: Mapping[str, object] | None = None) -> DatasetSource:
+    """A dataset by name with its options; :class:`UserError` where it has no such option, or not of that type."""
+    dataset = DATASETS.get(name)
+    known = keywords(options or {}, hyperparameters_of(dataset), f"options of dataset '{name}'", "give others")
+    return dataset(**known)
+
+
+def load_split(source: DatasetSource, split: str) -> ImageDataset:
+    """One split, or a :class:`UserError` that names those there are."""
+    if split not in source.splits:
+        raise UserError(f"{source.name} has no split '{split}': {did_you_mean(split, source.splits)}")
+    return source.load(split)
+
+
+def build_model(recipe: Recipe, image_shape: tuple[int, int, int], seed: int) -> GenerativeModel:
+    """The untrained model; its initial weights are a function of the seed alone.
+
+    Raises:
+        UserError: it is larger than this machine's memory.
+    """
+    try:
+        with seeding.isolated(seed, "initialisation"):
+            return recipe.model(image_shape=image_shape, **recipe.hyperparameters)
+    except (MemoryError, RuntimeError, OverflowError, TypeError) as error:
+        if isinstance(error, RuntimeError | TypeError) and not any(sign in str(error) for sign in TOO_LARGE):
+            raise
+        reason = f"{recipe.name} does not fit into memory ({first_line(error)[:120]})"
+        raise UserError(f"{reason}: choose a smaller model with --set, such as latent_dim") from error

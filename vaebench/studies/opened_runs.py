@@ -1,0 +1,149 @@
+"""The runs that a study looks at side by side: models of one dataset, opened once, with its splits at hand."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from vaebench.core import seeding
+from vaebench.core.context import Context
+from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.device import pick_device
+from vaebench.core.errors import UserError
+from vaebench.core.model import Autoencoder
+from vaebench.evaluation.evaluate import OpenRun, measure_opened, open_beside
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.protocol import Protocol
+from vaebench.evaluation.split_context import Surroundings
+from vaebench.metrics.probes.novelty import Familiar
+from vaebench.runs.find import find_runs
+from vaebench.runs.recipes import open_dataset
+from vaebench.runs.record import RunFolder, RunRecord
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """One run, and what studies ask of it."""
+
+    run: OpenRun
+    label: str  # in pictures: the recipe, or the name where a recipe occurs twice
+
+    @property
+    def name(self) -> str:
+        """``recipe/seed-k``."""
+        return f"{self.record.recipe}/seed-{self.record.seed}"
+
+    @property
+    def record(self) -> RunRecord:
+        return self.run.record
+
+    @property
+    def context(self) -> Context:
+        return self.run.context
+
+    @property
+    def latent_dim(self) -> int:
+        return self.run.model.latent_dim
+
+    def latents(self, split: str) -> Tensor:
+        """Posterior means (n, d) of a split; encoded once."""
+        return self.context.latents(split, "whole")
+
+    @cached_property
+    def familiar(self) -> Familiar:
+        """How the model does on the evaluated split, which it was not trained on."""
+        images = to_float(self.context.data(self.context.split).images)
+        means = self.latents(self.context.split)
+        return Familiar.of(images, self.context.decode(means), means)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Runs of the same images, in the order in which they were named."""
+
+    runs: tuple[Opened, ...]
+    data: ImageDataset  # the test split
+    surroundings: Surroundings
+    device: str
+
+    @property
+    def recipes(self) -> list[str]:
+        """Of the runs, each once."""
+        return list(dict.fromkeys(run.record.recipe for run in self.runs))
+
+
+def open_bench(names: Sequence[str], device: str, say: Say, *, encode: str = "") -> Bench:
+    """Open the runs; of a recipe with several seeds the first, which is said.
+
+    ``encode`` says what an encoder is wanted for, where one is. Raises :class:`UserError` for runs of different data,
+    for a GAN where an encoder is wanted, and for runs that cannot be opened.
+    """
+    if not names:
+        raise UserError("no RUN is named: give one or more, e.g. vae-toyfaces")
+    folders = [folder for name in names for folder in _first_seed(name, say)]
+    records = [folder.read_record() for folder in folders]
+    first = records[0]
+    for record in records:
+        if (record.dataset, record.dataset_options) != (first.dataset, first.dataset_options):
+            raise UserError(
+                f"{first.recipe} is of {first.dataset}, {record.recipe} of {record.dataset}: name runs of one dataset"
+            )
+    source = open_dataset(first.dataset, first.dataset_options)
+    picked = pick_device(device)
+    surroundings = Surroundings.of_split(source, "test", Networks(picked))
+    if len({folder.path.resolve() for folder in folders}) < len(folders):
+        raise UserError("a run is named twice: name each once")
+    recipes = [record.recipe for record in records]
+    opened = []
+    for folder, record in zip(folders, records, strict=True):
+        label = record.recipe if recipes.count(record.recipe) == 1 else f"{record.recipe}/seed-{record.seed}"
+        opened.append(Opened(run=_open(folder, surroundings, picked, encode), label=label))
+    return Bench(runs=tuple(opened), data=surroundings.data, surroundings=surroundings, device=picked)
+
+
+def _open(folder: RunFolder, surroundings: Surroundings, device: str, encode: str) -> OpenRun:
+    opened = open_beside(folder, surroundings, device)
+    made, fitting = tuple(opened.record.image_shape), surroundings.data.image_shape
+    if made != fitting:
+        raise UserError(f"{folder.path} makes {made} images, {surroundings.data.name} has {fitting}: train it again")
+    if encode and not isinstance(opened.model, Autoencoder):
+        raise UserError(
+            f"{opened.record.recipe} is a GAN: it has no encoder, so it cannot {encode}; name an autoencoder "
+            "(vae, dfcvae, vaewgan, blend)"
+        )
+    return opened
+
+
+def _first_seed(name: str, say: Say) -> list[RunFolder]:
+    found = find_runs([name])
+    trained = [folder for folder in found if folder.record_file.exists()]
+    if not trained:
+        raise UserError(f"{name} was not trained here: it has images but no model to look into")
+    if len(trained) > 1:
+        say(f"{name}: {trained[0].path.name} of {len(trained)} seeds is shown")
+    return trained[:1]
+
+
+def shown_pairs(data: ImageDataset, count: int, seed: int | None) -> list[tuple[int, int]]:
+    """Rows of pairs of test images: those that figures show and then any, or with a seed any."""
+    shown = data.showcase_indices(2 * count) if seed is None else []
+    order = torch.randperm(len(data), generator=seeding.generator(seed or 0, "pairs to show")).tolist()
+    rows = list(dict.fromkeys([*shown, *order]))[: 2 * count]
+    if len(rows) < 2:
+        raise UserError(f"{data.name} has too few images for a pair: choose another dataset")
+    return list(zip(rows[0::2], rows[1::2], strict=False))
+
+
+def measure_bench(
+    bench: Bench, metrics: Sequence[str], options: Mapping[str, Mapping[str, str]], device: str, say: Say
+) -> list[RunFolder]:
+    """Take metrics of the runs, as ``vaebench evaluate`` does; the folders, or none where nothing was ever measured."""
+    folders = [opened.run.folder for opened in bench.runs]
+    if metrics:
+        protocol = Protocol(metrics=tuple(metrics), options=options, device=device)
+        measure_opened([each.run for each in bench.runs], bench.surroundings, protocol, say)
+    return folders if all(folder.results.exists() for folder in folders) else []

@@ -1,0 +1,85 @@
+"""What a study leaves behind: a picture with what must be known of it, beside the runs, for the report to take up."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vaebench.core.files import make_dir, write_atomic, write_text
+from vaebench.core.machine import machine
+from vaebench.evaluation.results_store import place_of
+from vaebench.report.analysis.formatting import text_cell
+from vaebench.runs.galleries import Pixels
+from vaebench.runs.provenance import command_line, now, package_versions
+from vaebench.runs.study_figures import Plate, folder_of, save_plate
+from vaebench.studies.opened_runs import Bench
+
+Write = Callable[[Path], object]
+ORDER = ("sample", "reconstruct", "interpolate", "attributes", "correlate", "embed", "blend")  # in the report
+
+
+def keep(
+    bench: Bench,
+    name: str,
+    caption: str,
+    picture: Figure | Pixels,
+    *,
+    more: Mapping[str, str | Write] | None = None,
+    own: bool = False,
+) -> tuple[Plate, Path]:
+    """Write ``NAME.png``, what lies beside it (``more``: suffix -> text, or a function that writes a file), the record.
+
+    Returns the record and the picture's path. ``own``: it shows a user's own images.
+    """
+    folder = make_dir(folder_of(place_of(bench.data)))
+    path = folder / f"{name}.png"
+    if isinstance(picture, Figure):
+        # no date and no version of matplotlib in the file: the same numbers give the same bytes
+        figure, dpi = picture, picture.dpi
+        write_atomic(path, lambda file: figure.savefig(file, dpi=dpi, format="png", metadata={"Software": None}))
+    else:
+        # a mosaic of thumbnails in full colour would weigh megabytes, in every page that shows it
+        small = Image.fromarray(picture).quantize(256, method=Image.Quantize.MEDIANCUT)
+        write_atomic(path, lambda file: small.save(file, format="PNG", optimize=True))
+    for old in (folder / f"{name}{ending}" for ending in (".gif", ".csv")):
+        old.unlink(missing_ok=True)  # of an earlier picture by this name
+    files = [path.name]
+    for suffix, content in (more or {}).items():
+        beside = folder / f"{name}{suffix}"
+        if isinstance(content, str):
+            write_text(beside, content)
+        else:
+            write_atomic(beside, content)
+        files.append(beside.name)
+    plate = Plate(
+        name=name,
+        caption=caption,
+        files=tuple(files),
+        runs={run.name: run.record.weights_sha256 for run in bench.runs},
+        data_fingerprint=bench.data.fingerprint,
+        versions=package_versions(),
+        device=machine(bench.device),
+        command=command_line(),
+        created=now(),
+        order=ORDER.index(name),
+        own=own,
+    )
+    save_plate(folder, plate)
+    return plate, path
+
+
+def matrix_csv(names: Sequence[str], rows: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Square matrices under each other, a line a cell's row: ``matrix, attribute`` and a column an attribute."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["matrix", "attribute", *map(text_cell, names)])
+    for title, matrix in rows.items():
+        for name, row in zip(names, matrix, strict=True):
+            writer.writerow(
+                [text_cell(title), text_cell(name), *("" if math.isnan(cell) else f"{cell:.6g}" for cell in row)]
+            )
+    return out.getvalue()

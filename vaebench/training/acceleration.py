@@ -1,0 +1,91 @@
+"""Faster ways to the same step: fused optimisers, compiled modules, whole phases replayed as CUDA graphs.
+
+Each is a field of :class:`vaebench.training.compute.Compute`, can be switched off, and is held against the plain path
+in ``tests/test_fast_paths.py``.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vaebench.core.model import Batch, Phase, Step
+from vaebench.training.compute import Compute
+
+WARM_UP = 3  # steps before a capture, in which libraries choose their algorithms and optimisers make their state
+
+
+def build_optimizer(phase: Phase, compute: Compute) -> Optimizer:
+    """The phase's optimiser over its modules' parameters, with what its constructor knows of the wanted ways.
+
+    What the phase has chosen itself, as a keyword of a ``functools.partial``, stays.
+    """
+    parameters = [parameter for module in phase.modules for parameter in module.parameters()]
+    known = inspect.signature(phase.optimizer).parameters
+    chosen = set(getattr(phase.optimizer, "keywords", ()))
+    wanted: dict[str, Any] = {
+        "fused": compute.fused and not chosen & {"fused", "foreach", "differentiable"},
+        "capturable": compute.cuda_graphs and "capturable" not in chosen,
+    }
+    return phase.optimizer(parameters, **{name: True for name, asked in wanted.items() if asked and name in known})
+
+
+def can_be_captured(optimizer: Optimizer) -> bool:
+    """Whether its step may be replayed: nothing in it is counted outside the device."""
+    return isinstance(optimizer, torch.optim.SGD) or bool(optimizer.defaults.get("capturable"))
+
+
+def compile_modules(modules: Mapping[str, nn.Module], phases: Sequence[Phase]) -> None:
+    """torch.compile all but critics: a gradient penalty differentiates twice, which compiled modules refuse."""
+    critics = [module for phase in phases if phase.adversary == "critic" for module in phase.modules]
+    for module in modules.values():
+        if module not in critics:
+            module.compile()
+
+
+class Replayed:
+    """A phase's work on a batch (loss, backward, optimiser), captured once and replayed: no launch is waited for.
+
+    The first steps are done plainly on a stream of their own, as the capture's rules want; they count as any other.
+    Batches must keep their shape, and the work must read nothing of a step but its generator (``Phase.replayable``).
+    """
+
+    def __init__(self, work: Callable[[Batch, Step], Tensor], optimizer: Optimizer) -> None:
+        self._work, self._optimizer = work, optimizer
+        self._side = torch.cuda.Stream()
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._steps = 0
+
+    def __call__(self, batch: Batch, step: Step) -> Tensor:
+        self._steps += 1
+        if self._steps <= WARM_UP:
+            return self._plainly(batch, step)
+        if self._graph is None:
+            self._capture(batch, step)
+        assert self._graph is not None
+        self._batch.images.copy_(batch.images)
+        if self._batch.labels is not None and batch.labels is not None:
+            self._batch.labels.copy_(batch.labels)
+        self._graph.replay()
+        return self._terms.clone()  # the next replay writes over it
+
+    def _plainly(self, batch: Batch, step: Step) -> Tensor:
+        self._side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._side):
+            terms = self._work(batch, step)
+        torch.cuda.current_stream().wait_stream(self._side)
+        return terms
+
+    def _capture(self, batch: Batch, step: Step) -> None:
+        for group in self._optimizer.param_groups:  # as a tensor, so that schedules reach the graph
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=batch.images.device)
+        labels = None if batch.labels is None else batch.labels.clone()
+        self._batch = Batch(images=batch.images.clone(), labels=labels)
+        self._optimizer.zero_grad(set_to_none=True)
+        self._graph = torch.cuda.CUDAGraph()
+        self._graph.register_generator_state(step.generator)
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):  # checkpoints go on
+            self._terms = self._work(self._batch, step)

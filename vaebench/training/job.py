@@ -1,0 +1,189 @@
+"""How a run is made: claimed by one worker, trained, finished; whatever of it exists is gone on with, or left."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Literal
+
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.distributed import ALONE, Group
+from vaebench.core.errors import Busy, Interrupted, UserError
+from vaebench.core.files import exclusive, make_dir, remove_leftovers
+from vaebench.core.interrupts import noted
+from vaebench.core.model import trained_modules
+from vaebench.core.paths import runs_dir
+from vaebench.core.recipe import Recipe
+from vaebench.runs.history import Progress
+from vaebench.runs.provenance import command_line, now, package_versions
+from vaebench.runs.recipe_files import is_file_reference, trust
+from vaebench.runs.recipes import build_model
+from vaebench.runs.record import RunFolder, RunRecord
+from vaebench.runs.weights import finish
+from vaebench.training.compute import Compute, describe
+from vaebench.training.loop import Plan, check_optimisers, train
+
+# of a run that goes on, the settings that decide the last bits are those that it was begun with
+DECISIVE = ("precision", "channels_last", "compile", "threads", "fused", "sync_batch_norm")
+SITTING = ("device", "machine", "processes")  # what may change from one sitting to the next, and changes the rate
+
+Outcome = Literal["trained", "finished", "busy"]  # finished: before this; busy: another process is at it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training: a configured recipe, where it came from, a seed and a length."""
+
+    recipe: Recipe
+    reference: str
+    seed: int
+    steps: int | None = None
+    epochs: int | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it goes."""
+        return RunFolder(runs_dir() / self.recipe.name / f"seed-{self.seed}")
+
+
+def train_run(
+    job: Job,
+    data: ImageDataset,
+    compute: Compute,
+    *,
+    resume: bool,
+    save_every: float,
+    on_progress: Callable[[Progress], None],
+    group: Group = ALONE,
+) -> Outcome:
+    """Train one run into its folder, all processes of ``group`` together. Nothing that exists is lost.
+
+    A checkpoint is written every ``save_every`` seconds. Raises :class:`UserError` where the folder holds another
+    training, or an interrupted one and ``resume`` is not set; ``Interrupted`` after saving on SIGINT or SIGTERM.
+    """
+    model = build_model(job.recipe, data.image_shape, job.seed)  # first: refused settings must leave no folder behind
+    check_optimisers(model, compute)
+    with ExitStack() as held:
+
+        def claim() -> str:
+            """The folder is this job's from here on, until its first process ends, however it ends."""
+            make_dir(job.folder.path)
+            try:
+                held.enter_context(exclusive(job.folder.path, wait=False))
+            except Busy:
+                return ""
+            remove_leftovers(job.folder.path)
+            return json.dumps([asdict(part) for part in _claim(job, data, compute, resume=resume)])
+
+        claimed = group.led(claim)
+        if claimed and group.leads and is_file_reference(job.reference):
+            trust(job.reference, runs_dir())
+        if not claimed:
+            return "busy"
+        record, compute = (make(**known) for make, known in zip((RunRecord, Compute), json.loads(claimed), strict=True))
+        group.agree(data.fingerprint, f"processes have different {data.name} images: give all the same VAEBENCH_DATA")
+        if record.status == "finished":
+            return "finished"
+        plan = Plan(
+            seed=job.seed,
+            batch_size=record.batch_size,
+            steps=record.steps,
+            compute=compute,
+            save_every=save_every,
+        )
+        with noted() as should_stop:
+            facts = train(
+                model,
+                data,
+                plan,
+                job.folder,
+                on_progress=on_progress,
+                should_stop=should_stop,
+                on_resumed=partial(job.folder.write_record, record) if group.leads else lambda: None,
+                group=group,
+            )
+            if group.leads:
+                finish(job.folder, record, trained_modules(model, model.phases()), facts)
+            (stop,) = group.any(should_stop())
+            if stop:
+                said = f"{job.folder.path} is finished, what comes after it is not begun"
+                raise Interrupted(said if group.leads else "")
+    return "trained"
+
+
+def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> tuple[RunRecord, Compute]:
+    """The run's record, new or found; a found one decides the compute, since it decides the last bits."""
+    folder = job.folder
+    wanted = _new_record(job, data, compute)
+    if not folder.exists():
+        folder.write_record(wanted)
+        return wanted, compute
+    found = folder.read_record()
+    if resume and job.steps is None and job.epochs is None:
+        wanted = replace(wanted, steps=found.steps)  # go on as begun, unless a length is asked for
+    conflicts = found.conflicts(wanted)
+    if conflicts and found.status != "finished" and not folder.state.exists():
+        folder.write_record(wanted)  # it failed before its first checkpoint: there is nothing to lose
+        found, conflicts = wanted, []
+        resume = True
+    if resume and conflicts == ["steps"] and found.steps < wanted.steps and folder.state.exists():
+        found = replace(found, steps=wanted.steps, status="training", weights_sha256="", facts={})
+    elif conflicts:
+        raise UserError(
+            f"{folder.path} holds a run with other {', '.join(conflicts)}: "
+            "move it away, or train into another place (VAEBENCH_RUNS=DIR)"
+        )
+    if found.status != "finished" and not resume:
+        raise UserError(f"{folder.path} holds an interrupted run: add --resume to go on, or move the folder away")
+    if found.status == "finished" and not folder.weights.exists():
+        raise UserError(f"{folder.weights} is missing: restore it, or move {folder.path} away and train again")
+    return _gone_on(found, compute, folder)
+
+
+def _gone_on(found: RunRecord, compute: Compute, folder: RunFolder) -> tuple[RunRecord, Compute]:
+    """The record and the compute of a run that is resumed; the record says when, and what differs from before.
+
+    It is written by the training, once the state is known to fit.
+    """
+    unrecorded = {one.name: one.default for one in fields(Compute) if one.name in DECISIVE}  # by earlier versions
+    begun = {name: found.compute.get(name, default) for name, default in unrecorded.items()}
+    compute = replace(compute, **begun)
+    now_is = describe(compute)
+    if found.status == "finished" or not folder.state.exists():
+        return found, compute
+    sitting = now()
+    found = replace(found, resumed=[*found.resumed, sitting])
+    if any(found.compute.get(name) not in (now_is[name], None) for name in SITTING):
+        before = {name: found.compute.get(name) for name in SITTING}
+        earlier = [*found.compute.get("earlier", []), {**before, "resumed": sitting}]
+        found = replace(found, compute={**now_is, "earlier": earlier})
+    return found, compute
+
+
+def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:
+    recipe = job.recipe
+    per_epoch = len(data) // recipe.batch_size
+    if per_epoch < 1:
+        raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={recipe.batch_size}")
+    epochs = recipe.epochs if job.epochs is None else job.epochs
+    steps = per_epoch * epochs if job.steps is None else job.steps
+    if steps < 1:
+        raise UserError(f"{recipe.name} would train {steps} steps: give --steps or --epochs of 1 or more")
+    return RunRecord(
+        recipe=recipe.name,
+        reference=job.reference,
+        seed=job.seed,
+        dataset=recipe.dataset,
+        dataset_options=dict(recipe.dataset_options),
+        data_fingerprint=data.fingerprint,
+        images=len(data),
+        image_shape=list(data.image_shape),
+        hyperparameters=recipe.resolved(),
+        batch_size=recipe.batch_size,
+        steps=steps,
+        compute=describe(compute),
+        versions=package_versions(),
+        command=command_line(),
+        created=now(),
+    )

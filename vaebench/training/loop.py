@@ -1,0 +1,253 @@
+"""THE optimisation loop. VAE, GAN and hybrid share it: a training step is a list of phases.
+
+Per phase: unfreeze exactly its modules, sum its terms, average gradients over the processes, step, refreeze. Whether
+the terms were finite is seen when they are read, a row of the history at a time, and before every checkpoint.
+
+A batch normalisation layer in a frozen phase keeps updating its running statistics, as in the reference
+implementations of DCGAN and WGAN: the whole model stays in training mode throughout.
+
+Order and noise are functions of (seed, position), so the position is all that a checkpoint adds to weights and
+optimisers; neither depends on how many processes share the batches.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from vaebench.core import seeding
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.distributed import ALONE, Group
+from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.memory import forget_peak_memory, keep_freed_memory, peak_memory
+from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
+from vaebench.core.training_facts import TrainingFacts
+from vaebench.runs import history
+from vaebench.runs.history import Progress
+from vaebench.runs.record import RunFolder
+from vaebench.runs.weights import count_parameters
+from vaebench.training import gan_diagnostics
+from vaebench.training.acceleration import Replayed, build_optimizer, can_be_captured, compile_modules
+from vaebench.training.batches import Feed
+from vaebench.training.checkpoint import Position, Saver, check_schedule, load_state
+from vaebench.training.compute import Compute
+from vaebench.training.loss_log import Meter, Terms
+from vaebench.training.sync_batch_norm import synchronise_batch_norm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long and how a run is trained, logged and saved."""
+
+    seed: int
+    batch_size: int  # of all processes together
+    steps: int
+    compute: Compute
+    log_every: int = 100  # steps
+    save_every: float = 60.0  # seconds
+
+
+def check_optimisers(model: GenerativeModel, compute: Compute) -> None:
+    """Build each phase's optimiser and schedule once; :class:`UserError` where one refuses its settings."""
+    for phase in model.phases():
+        try:
+            _PhaseRunner(phase, compute, ALONE)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"phase {phase.name} cannot be trained ({error}): change it with --set") from error
+
+
+def train(
+    model: GenerativeModel,
+    data: ImageDataset,
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+    on_resumed: Callable[[], object] = lambda: None,
+    group: Group = ALONE,
+) -> TrainingFacts:
+    """Train ``model`` in place to ``plan.steps``, from the state in ``folder`` where there is one.
+
+    Every process of ``group`` calls it alike; the first one writes. ``on_resumed`` is called once a state has been read
+    and fits: until then nothing in the folder has changed. Raises :class:`UserError` where a loss is not
+    finite or the data hold less than a batch, and :class:`Interrupted` once ``should_stop`` of any says so, after
+    saving.
+    """
+    torch.set_num_threads(plan.compute.threads)
+    keep_freed_memory()
+    feed = Feed(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute, group=group)
+    model.to(feed.device).to(memory_format=plan.compute.memory_format)
+    model.train().requires_grad_(False)
+    forget_peak_memory(feed.device)
+    workers = [_PhaseRunner(phase, plan.compute, group) for phase in model.phases()]
+    modules = trained_modules(model, [worker.phase for worker in workers])
+    adversaries = {worker.phase.name: worker.phase.adversary for worker in workers if worker.phase.adversary}
+    observe = _Observer(model, feed) if adversaries else None
+    found, row, log = _restore(folder, modules, workers, plan, on_resumed)
+    warned = gan_diagnostics.log_text(log, adversaries)
+    if plan.compute.sync_batch_norm:
+        synchronise_batch_norm(model, group)
+    if plan.compute.compile:
+        compile_modules(modules, [worker.phase for worker in workers])
+    meter = Meter(
+        steps=plan.steps,
+        batch_size=plan.batch_size,
+        per_epoch=feed.per_epoch,
+        spent=found.seconds,
+        start=found.step,
+        group=group,
+    )
+    meter.resume(found.row, row)
+    optimizers = [worker.optimizer for worker in workers]
+
+    with Saver(folder.state, modules, optimizers, every=plan.save_every) as saver:
+        for done in range(found.step + 1, plan.steps + 1):
+            step = feed.step(done - 1, plan.steps)
+            for worker in workers:
+                for repeat in range(worker.phase.repeats):
+                    meter.add(worker.run(feed.batch(done - 1, repeat), step))
+                if done % feed.per_epoch == 0:
+                    worker.end_epoch()
+            stop, show, save = group.any(should_stop(), meter.is_due(), group.leads and saver.is_due())
+            if done % plan.log_every == 0 or done == plan.steps:
+                log.append(meter.read(done, observe))
+                if done % plan.log_every == 0:  # a last row that is shorter goes on where the training is extended
+                    meter.begin(done)
+                new = gan_diagnostics.warnings(log, adversaries)
+                warned += "".join(f"{text}\n" for text in new)
+                on_progress(replace(log[-1], warnings=tuple(new)))
+            elif show:
+                on_progress(meter.read(done))
+            if save or stop or done == plan.steps:
+                meter.check(done, modules)
+                if group.leads:
+                    texts = {folder.history: history.to_text(log), **({folder.warnings: warned} if adversaries else {})}
+                    position, row = _position(done, meter, workers)
+                    saver.save(position, texts, row)
+            if stop and done < plan.steps:
+                raise Interrupted(f"stopped at step {done} of {plan.steps}" if group.leads else "")
+    return _facts(plan, modules, meter.seconds, feed.device)
+
+
+def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device: torch.device | str) -> TrainingFacts:
+    """Of a training that went on after a stop, the memory is of its last part; of several processes, the first's."""
+    return TrainingFacts(
+        parameters=count_parameters(modules.values()),
+        images_per_second=plan.steps * plan.batch_size / max(seconds, 1e-9),
+        seconds=seconds,
+        steps=plan.steps,
+        peak_memory=peak_memory(device),
+    )
+
+
+class _Observer:
+    """The state of the samples in numbers: the same latents and real images all through a training."""
+
+    def __init__(self, model: GenerativeModel, feed: Feed) -> None:
+        self._model = model
+        draw = seeding.generator(feed.seed, "vitals")
+        self._latents = torch.randn(gan_diagnostics.SAMPLES, model.latent_dim, generator=draw).to(feed.device)
+        self._real = feed.pixels(torch.randperm(len(feed), generator=draw)[: gan_diagnostics.SAMPLES])
+
+    @torch.no_grad()
+    def __call__(self) -> dict[str, float]:
+        samples = self._model.eval().decode(self._latents)  # as an evaluation will see them
+        self._model.train()
+        return gan_diagnostics.of_samples(samples, self._real)
+
+
+class _PhaseRunner:
+    """A phase with its optimiser and schedule."""
+
+    def __init__(self, phase: Phase, compute: Compute, group: Group) -> None:
+        self.phase = phase
+        self.optimizer = build_optimizer(phase, compute)
+        self._compute, self._group = compute, group
+        self._names: tuple[str, ...] = ()
+        self._schedule: LRScheduler | None = phase.schedule(self.optimizer) if phase.schedule else None
+        replays = compute.cuda_graphs and phase.replayable and can_be_captured(self.optimizer)
+        self._work = Replayed(self._update, self.optimizer) if replays else self._update
+
+    def run(self, batch: Batch, step: Step) -> Terms:
+        """One optimiser step; its terms, detached. None where the phase sits the step out."""
+        self._free(True)
+        values = self._work(batch, step)
+        self._free(False)
+        return Terms(step.index, self.phase.name, self._names, values)
+
+    def _update(self, batch: Batch, step: Step) -> Tensor:
+        with self._compute.autocast():
+            terms = self.phase.loss(batch, step)
+        self._names = tuple(terms)
+        if not terms:
+            return torch.empty(0)
+        values = torch.stack([term.float() for term in terms.values()])
+        self.optimizer.zero_grad(set_to_none=True)
+        values.sum().backward()
+        values = values.detach()
+        self._group.average_([*_gradients(self.phase), values])
+        self.optimizer.step()
+        if self.phase.after_step:
+            self.phase.after_step()
+        return values
+
+    def _free(self, trainable: bool) -> None:
+        for module in self.phase.modules:
+            module.requires_grad_(trainable)
+
+    def end_epoch(self) -> None:
+        if self._schedule:
+            self._schedule.step()
+
+    def schedule_state(self) -> dict[str, object] | None:
+        return self._schedule.state_dict() if self._schedule else None
+
+    def load_schedule(self, state: object, path: Path) -> None:
+        """As it was saved; :class:`UserError` where it is of another kind of schedule."""
+        own = self.schedule_state()
+        if self._schedule is not None and own is not None and state is not None:
+            check_schedule(self._schedule, own, state, path)
+            assert isinstance(state, dict)
+            self._schedule.load_state_dict(state)
+
+
+def _gradients(phase: Phase) -> list[Tensor]:
+    parameters = (parameter for module in phase.modules for parameter in module.parameters())
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _position(step: int, meter: Meter, workers: Sequence[_PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
+    """Where training stands, and the tensors of the history's unfinished row."""
+    row, tensors = meter.open_row()
+    schedules = [worker.schedule_state() for worker in workers]
+    return Position(step=step, seconds=meter.seconds, schedules=schedules, row=row), tensors
+
+
+def _restore(
+    folder: RunFolder,
+    modules: Mapping[str, nn.Module],
+    workers: Sequence[_PhaseRunner],
+    plan: Plan,
+    on_resumed: Callable[[], object],
+) -> tuple[Position, dict[str, Tensor], list[Progress]]:
+    """Position, terms of the unfinished row, and the history so far; weights, optimisers and schedules are filled.
+
+    A training that is extended goes on as if it had been this long from the beginning: the row that its end cut short
+    is taken up again.
+    """
+    if not folder.state.exists():
+        return Position(step=0, seconds=0.0), {}, []
+    found, row = load_state(folder.state, modules, [worker.optimizer for worker in workers], plan.steps)
+    if len(found.schedules) != len(workers):
+        raise UserError(f"{folder.state} is of a recipe with {len(found.schedules)} schedules: train it anew")
+    for worker, state in zip(workers, found.schedules, strict=True):
+        worker.load_schedule(state, folder.state)
+    log = [replace(line, steps=plan.steps) for line in history.read(folder.history) if line.step <= found.step]
+    if log and found.row is not None and found.row.begun < log[-1].step < plan.steps:
+        log.pop()
+    on_resumed()
+    return found, row, log
