@@ -112,9 +112,12 @@ def test_the_checks_catch_what_they_are_for(monkeypatch):
         broken.setattr("vaebench.models.vae.reparameterise", lambda mean, log_variance, generator: mean)
         with pytest.raises(AssertionError, match="log_variance"):
             check_recipe(recipe)
-    for fault, said in (("state._lay_out_as_weights", "gave other weights"), ("meter.Meter.resume", "has other terms")):
+    for fault, said in (
+        ("checkpoint._lay_out_as_weights", "gave other weights"),
+        ("loss_log.Meter.resume", "has other terms"),
+    ):
         with monkeypatch.context() as broken:
-            broken.setattr(f"vaebench.{fault}", lambda *given: None)
+            broken.setattr(f"vaebench.training.{fault}", lambda *given: None)
             with pytest.raises(AssertionError, match=f"stopped and resumed.*{said}"):
                 check_recipe(RECIPES.get("dcgan-digits")())
     network = PERCEPTUAL.get("mnist_cnn")()

@@ -1,7 +1,7 @@
 """Faster ways to the same step: fused optimisers, compiled modules, whole phases replayed as CUDA graphs.
 
 Each is a field of :class:`vaebench.training.compute.Compute`, can be switched off, and is held against the plain path
-in ``tests/test_fast_paths.py``.
+in ``tests/training/test_fast_paths.py``.
 """
 
 import inspect

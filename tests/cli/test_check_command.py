@@ -323,7 +323,7 @@ def test_a_reader_that_has_seen_enough_changes_no_verdict(home):
 HEAVY = {"torch", "numpy", "scipy", "pandas", "matplotlib", "sklearn", "pyarrow", "PIL"}
 COUNTED = """
 import json, sys
-from vaebench.cli import main
+from vaebench.cli.main import main
 try:
     main(sys.argv[1:])
 finally:

@@ -12,7 +12,7 @@ HEAVY = {"torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "torchvis
 RUN = """
 import contextlib, io, json, sys
 arguments = json.loads(sys.argv[1])
-import vaebench.cli
+import vaebench.cli.main
 said = io.StringIO()
 if arguments is not None:
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
@@ -50,7 +50,7 @@ def test_no_engine_is_loaded(arguments, says):
     assert not modules & HEAVY
 
 
-EVIDENCE = Path(__file__).resolve().parents[1] / "reports" / "mnist" / "evidence"
+EVIDENCE = Path(__file__).resolve().parents[2] / "reports" / "mnist" / "evidence"
 
 
 def test_checking_a_table_loads_no_engine():

@@ -179,7 +179,7 @@ def test_explain_of_a_recipe_shows_every_seed(runs):
 
 
 def test_explain_says_what_is_stale(runs):
-    from test_collect import with_record
+    from test_measured_runs import with_record
 
     from vaebench.runs.record import RunFolder
 

@@ -29,7 +29,7 @@ def test_every_command_works_in_a_folder_that_is_no_utf_8_on_an_ascii_terminal(t
         "PYTHONCOERCECLOCALE": "0",
         "PYTHONIOENCODING": "ascii",
     }
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     for command in COMMANDS:
         words = [sys.executable, "-m", "vaebench", *command]

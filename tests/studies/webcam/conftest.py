@@ -14,7 +14,7 @@ from vaebench.runs.find import open_run
 from vaebench.runs.record import RunFolder
 from vaebench.studies.webcam.reader import open_kept
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))  # chromium.py lies there
+sys.path.insert(0, str(Path(__file__).parents[2] / "report"))  # chromium.py lies there
 
 SIZES = {"train": 100, "valid": 40, "test": 60}
 PLACES = ("RUNS", "DATA", "WEIGHTS", "CACHE")
