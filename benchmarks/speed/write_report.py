@@ -56,7 +56,6 @@ SECTIONS = (
     Section(
         "train.py", "--device cuda --compile", "Training on a GPU", "--device cuda --steps 30 --rounds 1", gpu=True
     ),
-    Section("jobs.py", "", "Several runs at once", "--rounds 1 --steps 3"),
     Section(
         "floor.py", "--device cpu", "How near to the machine's limits", "--device cpu --recipes vae-mnist --steps 3"
     ),

@@ -53,16 +53,6 @@ def test_the_other_layout_is_taken_where_it_was_clearly_faster(machine_of, rate,
     assert compute.choose(device="cpu", channels_last=given).channels_last is channels_last
 
 
-@pytest.mark.parametrize(("together", "jobs"), [(250.0, 1), (262.0, 1), (263.0, 2), (400.0, 2)])
-def test_several_at_once_only_where_together_they_are_clearly_faster(machine_of, together, jobs):
-    machine_of({**RATES, "bf16/1/x2": together})
-    assert compute.jobs_at_once("cpu") == jobs
-
-
-def test_a_machine_on_which_nothing_was_tried_at_once_trains_one_at_a_time(machine_of):
-    assert compute.jobs_at_once("cpu") == 1
-
-
 def test_switches_are_as_given_and_fused_optimisers_the_default(machine_of):
     chosen = compute.choose(device="cpu")
     assert (chosen.fused, chosen.compile, chosen.cuda_graphs, chosen.stream) == (True, False, False, False)

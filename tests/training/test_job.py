@@ -1,20 +1,9 @@
-"""Many runs and many workers: shares, claims, several at once. No run is trained twice, none is left out."""
+"""Many runs and many workers: shares and claims. No run is trained twice, none is left out."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from vaebench.cli.job_queue import train_at_once
-from vaebench.core.errors import Interrupted
 from vaebench.core.files import exclusive
 from vaebench.core.paths import runs_dir
 from vaebench.runs.record import RunFolder
@@ -65,102 +54,6 @@ def test_what_another_worker_trains_is_passed_over_and_the_rest_is_done(cli):
     assert trained() == {"vae-digits/seed-0", "dfcvae-digits/seed-0"}
 
 
-@contextmanager
-def vaebench(*arguments, **options):
-    """A process of its own, since the command line starts others as it was started; none of them outlives the test."""
-    command = [sys.executable, "-m", "vaebench", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
-        try:
-            yield process
-        finally:
-            for pid in (*_trainings(process.pid), process.pid) if process.poll() is None else ():
-                os.kill(int(pid), signal.SIGKILL)
-
-
-def test_several_at_once_train_what_one_after_another_would(cli, tmp_path, monkeypatch):
-    settings = ["--seeds", "3", "--set", "latent_dim=4", "--no-fused", *SHORT]
-    with vaebench("train", *RECIPES, "--jobs", "2", *settings) as command:
-        said, errors = command.communicate(timeout=240)
-    assert (command.returncode, errors) == (0, "")
-    assert said.count("trained, in") == 3
-    together = {name: (runs_dir() / f"{name}/seed-3/weights.safetensors").read_bytes() for name in RECIPES}
-    records = [json.loads((runs_dir() / f"{name}/seed-3/run.json").read_text()) for name in RECIPES]
-    assert [record["command"] for record in records] == [
-        f"vaebench train {name} --steps 2 --set latent_dim=4 --precision fp32 --no-fused --seeds 3 --threads 1"
-        for name in RECIPES
-    ]  # each can be repeated by its own command
-    monkeypatch.setenv("VAEBENCH_RUNS", str(tmp_path / "apart"))
-    assert cli(["train", *RECIPES, *settings]).code == 0
-    apart = {name: (runs_dir() / f"{name}/seed-3/weights.safetensors").read_bytes() for name in RECIPES}
-    assert together == apart
-
-
-def test_a_failure_among_several_is_the_command_s(cli):
-    with vaebench("train", *RECIPES, "--jobs", "2", "--set", "learning_rate=1e30", *SHORT) as command:
-        said, _ = command.communicate(timeout=240)
-    assert command.returncode == 2
-    assert "not finite" in said
-
-
-def test_an_interruption_reaches_all_of_several(tmp_path):
-    long = ["--precision", "fp32", "--threads", "1", "--steps", "100000"]
-    with vaebench("train", *RECIPES, "--jobs", "2", *long) as command:
-        deadline = time.monotonic() + 120
-        while len(list(runs_dir().glob("*/*/run.json"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(3)  # into the loop
-        os.kill(command.pid, signal.SIGINT)
-        said, _ = command.communicate(timeout=120)
-    assert command.returncode == 130
-    assert said.count("interrupted: stopped at step") == 2
-    assert len(list(runs_dir().glob("*/*/training_state.safetensors"))) == 2  # and the third was not begun
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_before_trainings_can_hear_it_is_one_all_the_same(number):
-    """They end at once: nothing is lost, for nothing was begun."""
-    with vaebench("train", *RECIPES, "--jobs", "2", "--steps", "100000", "--threads", "1") as command:
-        children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
-        deadline = time.monotonic() + 120
-        while not _trainings(command.pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.kill(command.pid, number)
-        _, errors = command.communicate(timeout=120)
-    assert not children.exists()
-    assert command.returncode == 130
-    assert "interrupted: what was running is saved or finished" in errors
-
-
-def _trainings(parent):
-    """Processes of vaebench that any of its threads has started; importing torch starts others."""
-    found = []
-    for task in Path(f"/proc/{parent}/task").glob("*/children"):
-        with suppress(OSError):  # threads and processes end while they are being looked at
-            lines = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in task.read_text().split()}
-            found += [child for child, line in lines.items() if b"--seeds" in line]  # its own, once it is executed
-    return found
-
-
-def test_a_signal_that_wakes_another_thread_is_heard(tmp_path, monkeypatch):
-    """Python handles signals in the main thread, which a wait without end would keep from looking."""
-    command = ["train", "vae-digits", "--steps", "100000", "--seeds", "0", *SHORT[:4]]
-    asked = threading.Event()
-
-    def ask():
-        while not _trainings(os.getpid()):
-            time.sleep(0.05)
-        asked.set()
-        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-        time.sleep(30)
-
-    threading.Thread(target=ask, daemon=True).start()
-    began = time.monotonic()
-    with pytest.raises(Interrupted, match="what was running is saved or finished"):
-        train_at_once([command], 1, Console(quiet=True))
-    assert asked.is_set()
-    assert time.monotonic() - began < 60
-
-
 def record_of(name):
     return runs_dir() / name / "seed-0" / "run.json"
 
@@ -198,17 +91,3 @@ def test_a_run_that_a_faulty_version_resumed_is_named_when_it_is_measured(cli, t
         record_of("vae-digits").write_text(json.dumps(record | {"compute": record["compute"] | changes}))
         answer = cli(measure)
         assert (answer.code, "was resumed by a version of vaebench that" in answer.out) == (0, said), answer
-
-
-@pytest.mark.parametrize("jobs", ["0", "some", "-1"])
-def test_numbers_of_jobs_that_cannot_be(cli, jobs):
-    answer = cli(["train", "vae-digits", f"--jobs={jobs}", *SHORT])
-    assert (answer.code, "give 1 or more, or auto" in answer.err) == (2, True)
-
-
-def test_several_runs_at_once_and_several_processes_at_one_exclude_each_other(cli, monkeypatch):
-    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("os._exit", lambda code: None)  # how a process of several ends
-    answer = cli(["train", *RECIPES, "--jobs", "2", *SHORT])
-    assert (answer.code, "choose one of them" in answer.err) == (2, True)

@@ -17,7 +17,7 @@ from vaebench.core.machine import processor
 from vaebench.core.paths import cache_dir, data_dir, runs_dir, weights_dir
 from vaebench.core.processes import cores
 from vaebench.training import autotune
-from vaebench.training.compute import choose, jobs_at_once
+from vaebench.training.compute import choose
 
 PACKAGES = ("vaebench", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas")
 
@@ -30,7 +30,6 @@ FLAGS = {
     "--compile": "torch.compile; a start-up of minutes, earned back by long trainings on a GPU",
     "--cuda-graphs": "a phase's kernels are launched as one, on a GPU; for small models",
     "--stream": "images read ahead from memory or disk; by itself where they would fill a GPU",
-    "--jobs auto": "several runs at once on a CPU, where that trains more images a second",
     "torchrun -m vaebench": "one run in several processes: the same batches, shared out",
 }
 
@@ -75,8 +74,7 @@ def _devices() -> Iterator[Finding]:
         topic="training",
         what=(
             f"{picked.device}, {picked.precision}, {picked.threads} threads, "
-            f"{'channels_last' if picked.channels_last else 'contiguous'}, fused optimisers, torch.compile off; "
-            f"{jobs_at_once(picked.device)} at once with --jobs auto"
+            f"{'channels_last' if picked.channels_last else 'contiguous'}, fused optimisers, torch.compile off"
         ),
     )
     for flag, why in FLAGS.items():

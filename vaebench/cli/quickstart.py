@@ -1,4 +1,4 @@
-"""Several runs in a row, as ``train`` and ``quickstart`` want them."""
+"""The quickstart: four families trained, measured and ranked on data that need no download."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vaebench.cli.job_queue import train_jobs
+from vaebench.cli.jobs import train_jobs
 from vaebench.evaluation.evaluate import evaluate_runs
 from vaebench.evaluation.protocol import Protocol
 from vaebench.report.compare import between
 from vaebench.report.write import write_report
-from vaebench.runs import recipes as recipes_module
+from vaebench.runs.recipes import find_recipe
 from vaebench.training import compute
 from vaebench.training.job import Job
 
@@ -63,7 +63,7 @@ def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[s
     """Train, measure and rank the families; safe to repeat, goes on where it stopped."""
     names = chosen.recipes
     say(f"Training {', '.join(names[:-1])} and {names[-1]} on {chosen.data}.")
-    found = [recipes_module.find_recipe(name) for name in names]
+    found = [find_recipe(name) for name in names]
     jobs = [Job(recipe=recipe, reference=reference, seed=0) for recipe, reference in found]
     train_jobs(jobs, compute.choose(), resume=True, console=console)
     say(f"Measuring them on {chosen.test}.")

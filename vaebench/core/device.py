@@ -1,9 +1,4 @@
-"""Where and how arithmetic runs: device, precision, layout, threads; defaults are measured, once a machine.
-
-The choice decides the last bits of every weight, so it must not depend on how busy the machine is today:
-the measurement is kept in ``VAEBENCH_CACHE/compute.json`` and used from then on. ``vaebench doctor`` shows
-it; deleting the file measures anew.
-"""
+"""The device on which arithmetic runs: found, or checked where the user names one."""
 
 import torch
 

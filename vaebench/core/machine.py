@@ -1,4 +1,4 @@
-"""Trial trainings: how fast this machine trains in each precision, thread count and layout, measured once and kept."""
+"""The machine's name, as measurements and records keep it: processor or GPU, cores, torch version."""
 
 import platform
 from pathlib import Path

@@ -4,7 +4,6 @@ import json
 import math
 import statistics
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -31,24 +30,21 @@ HOPELESS = 4  # times the best setting's seconds
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One way to train; ``at_once`` trainings side by side count together."""
+    """One way to train."""
 
     precision: str
     threads: int
     channels_last: bool = True
-    at_once: int = 1
 
     def __str__(self) -> str:
-        """``bf16/2``, ``bf16/2/contiguous``, ``bf16/1/x2``: as the cache and ``vaebench doctor`` name it."""
-        layout = "" if self.channels_last else "/contiguous"
-        return f"{self.precision}/{self.threads}{layout}" + (f"/x{self.at_once}" if self.at_once > 1 else "")
+        """``bf16/2``, ``bf16/2/contiguous``: as the cache and ``vaebench doctor`` name it."""
+        return f"{self.precision}/{self.threads}" + ("" if self.channels_last else "/contiguous")
 
     @classmethod
     def parse(cls, name: str) -> "Trial":
         """The inverse of ``str``."""
         precision, threads, *rest = name.split("/")
-        beside = [int(part[1:]) for part in rest if part.startswith("x")]
-        return cls(precision, int(threads), "contiguous" not in rest, *beside)
+        return cls(precision, int(threads), "contiguous" not in rest)
 
 
 def measured(device: str) -> dict[str, float]:
@@ -77,20 +73,19 @@ def _known(path: Path) -> dict[str, dict[str, float]]:
         for trials in rates.values():
             for name in trials:
                 Trial.parse(name)
+        # versions before 0.2 measured several trainings at once, too
+        return {key: {name: rate for name, rate in of.items() if "/x" not in name} for key, of in rates.items()}
     except (FileNotFoundError, UserError, ValueError):
         return {}
-    return rates
 
 
 def measure(device: str) -> dict[str, float]:
     """Rates of a small convolutional training step, batch 32.
 
-    At each precision and thread count worth trying; then the best of them in the other layout; then, on a CPU, as many
-    trainings at once as there are processors, a thread each.
+    At each precision and thread count worth trying; then the best of them in the other layout.
     """
     before = torch.get_num_threads()
-    on_cpu = torch.device(device).type == "cpu"
-    counts = sorted({1, cores()}) if on_cpu else [cores()]
+    counts = sorted({1, cores()}) if torch.device(device).type == "cpu" else [cores()]
     rates: dict[Trial, float] = {}
 
     def take(trial: Trial) -> None:
@@ -101,27 +96,20 @@ def measure(device: str) -> dict[str, float]:
             take(Trial(precision, threads))
     best = max(rates, key=rates.__getitem__)
     take(replace(best, channels_last=False))
-    if on_cpu and cores() > 1:
-        take(replace(best, threads=1, at_once=cores()))
     torch.set_num_threads(before)
     return {str(trial): rate for trial, rate in rates.items()}
 
 
 def _rate(device: str, trial: Trial, best: float) -> float:
-    torch.set_num_threads(trial.threads)
-    hopeless = HOPELESS * BATCH * trial.at_once / best if best else math.inf
-    with ThreadPoolExecutor(trial.at_once) as trainings:
-        return sum(trainings.map(lambda number: _alone(device, trial, number, hopeless), range(trial.at_once)))
+    """Images a second of a small training; its weights and images are drawn from a generator of their own.
 
-
-def _alone(device: str, trial: Trial, number: int, hopeless: float) -> float:
-    """Images a second of one training; its weights and images are drawn from generators of their own.
-
-    A second step that takes more than ``hopeless`` seconds is the last: on a CPU that only emulates bf16, all of them
-    would take longer than everything else.
+    A second step that takes :data:`HOPELESS` times as long as at the ``best`` rate is the last: on a CPU that only
+    emulates bf16, all of them would take longer than everything else.
     """
+    torch.set_num_threads(trial.threads)
+    hopeless = HOPELESS * BATCH / best if best else math.inf
     layout = torch.channels_last if trial.channels_last else torch.contiguous_format
-    draw = torch.Generator().manual_seed(number)
+    draw = torch.Generator().manual_seed(0)
     with torch.device("meta"):  # real ones would be drawn from the global generator
         network = digit_encoder(5)
     network.to_empty(device=device)

@@ -24,7 +24,7 @@ from vaebench.training.autotune import Trial
 MARGIN = 1.15  # how much faster bf16 must be before it is the default
 
 
-LAYOUT_MARGIN = JOBS_MARGIN = 1.05  # and what departs from the usual otherwise
+LAYOUT_MARGIN = 1.05  # and the contiguous layout
 
 
 Precision = Literal["fp32", "bf16"]
@@ -101,8 +101,7 @@ def choose(
     fitting = [
         (trial, rate)
         for trial, rate in ((Trial.parse(name), rate) for name, rate in rates.items())
-        if trial.at_once == 1
-        and trial.channels_last in (True, channels_last)
+        if trial.channels_last in (True, channels_last)
         and precision in ("auto", trial.precision)
         and (trial.threads <= most if threads is None else trial.threads == threads)
     ]
@@ -132,17 +131,6 @@ def _weighed(found: "tuple[Trial, float]") -> float:
 def _faster_layout(known: "Trial", rates: Mapping[str, float]) -> bool:
     last, contiguous = (rates.get(str(replace(known, channels_last=last)), 0.0) for last in (True, False))
     return contiguous <= last * LAYOUT_MARGIN
-
-
-def jobs_at_once(device: str) -> int:
-    """How many trainings at once finish more images a second than one on all processors; 1 on a GPU."""
-    if torch.device(pick_device(device)).type != "cpu":
-        return 1
-    rates = {Trial.parse(name): rate for name, rate in autotune.measured("cpu").items()}
-    alone = max((rate for trial, rate in rates.items() if trial.at_once == 1), default=0.0)
-    together = {trial.at_once: rate for trial, rate in rates.items() if trial.at_once > 1}
-    best = max(together, key=together.__getitem__, default=1)
-    return best if together.get(best, 0.0) > alone * JOBS_MARGIN else 1
 
 
 def describe(compute: Compute) -> dict[str, Any]:

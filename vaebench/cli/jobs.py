@@ -1,0 +1,96 @@
+"""The trainings that a command asks for: recipes and seeds found, shared out among workers, trained one by one."""
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from vaebench.cli.progress import shown
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.distributed import ALONE, Group
+from vaebench.core.errors import UserError
+from vaebench.core.recipe import Recipe
+from vaebench.datasets import DATASETS
+from vaebench.runs.recipes import every_recipe, find_recipe, load_split, open_dataset
+from vaebench.training.compute import Compute
+from vaebench.training.job import Job, train_run
+
+DONE = {
+    "trained": "trained, in {}",
+    "finished": "already trained, left as it is",
+    "busy": "another process is at work in {}, passed over",
+}
+
+
+def train_jobs(
+    jobs: Sequence[Job],
+    picked: Compute,
+    *,
+    resume: bool,
+    console: Console,
+    save_every: float = 60.0,
+    group: Group = ALONE,
+) -> None:
+    """Train the jobs one after the other, each with a line of progress; a dataset is read once.
+
+    Finished runs are left as they are, and so is a run that another process trains, unless it is the only one.
+
+    Raises:
+        UserError: the only run is being trained by another process, or a run cannot be trained as asked.
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
+    """
+    loaded: dict[str, ImageDataset] = {}
+    for job in jobs:
+        key = f"{job.recipe.dataset} {sorted(job.recipe.dataset_options.items())}"
+        if key not in loaded:
+            source = open_dataset(job.recipe.dataset, dict(job.recipe.dataset_options))
+            loaded[key] = load_split(source, "train")
+        title = f"{job.recipe.name}/seed-{job.seed}"
+        with shown(console, title) as on_progress:
+            outcome = train_run(
+                job, loaded[key], picked, resume=resume, save_every=save_every, on_progress=on_progress, group=group
+            )
+        if outcome == "busy" and len(jobs) == 1:
+            raise group.error(f"another process is at work in {job.folder.path}: wait for it, or stop it")
+        said = f"{title}: {DONE[outcome].format(job.folder.path)}"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def chosen_recipes(
+    names: Sequence[str], settings: Sequence[str], say: Callable[[str], None], *, every: bool, dataset: str | None
+) -> list[tuple[Recipe, str]]:
+    """Find the recipes that the user names, or all, with their references.
+
+    Args:
+        names: registered names, or ``./file.py:function``.
+        settings: of ``--set``, ``key=value``.
+        say: told of recipes that are passed over because their plugin is broken.
+        every: all recipes, where none is named.
+        dataset: leaves out recipes on other datasets.
+
+    Raises:
+        UserError: a name is unknown, or nothing is left.
+    """
+    if dataset is not None:
+        DATASETS.get(dataset)  # raises for a misspelt name
+    found = [find_recipe(name, settings) for name in names]
+    found += every_recipe(settings, say) if every and not names else []
+    found = [(recipe, reference) for recipe, reference in found if dataset in (None, recipe.dataset)]
+    if not found:
+        raise UserError("nothing to train: name a recipe, or --all; 'vaebench list recipes' shows what there is")
+    return found
+
+
+def numbers(text: str) -> list[int]:
+    """The seeds of ``--seeds 0,1,2``; :class:`UserError` for what is no list of different whole numbers."""
+    parts = text.split(",")
+    if not all(part.strip().isdigit() and len(part) < 16 for part in parts) or len(set(map(int, parts))) < len(parts):
+        raise UserError(f"--seeds {text!r} is no list of different whole numbers: write e.g. --seeds 0,1,2")
+    return [int(part) for part in parts]
+
+
+def share(jobs: Sequence[Job], shard: str) -> list[Job]:
+    """Every N-th job from the I-th on, where ``shard`` is ``I/N``."""
+    number, slash, count = shard.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise UserError(f"--shard {shard!r} is no share: write I/N with I from 1 to N, e.g. --shard 2/8")
+    return list(jobs[int(number) - 1 :: int(count)])
