@@ -174,22 +174,23 @@ def check_metric(
     """
     data = random_images(image_shape, n)
     for position, metric in enumerate(build()):
-        assert metric.name and metric.unit and metric.protocol, f"{metric}: name, unit and protocol must be declared"
-        assert metric.direction in ("higher", "lower", "target"), f"{metric.name}: direction {metric.direction!r}"
-        read_margin(metric.margin, metric.name)
+        spec = metric.spec
+        assert spec.name and spec.unit and spec.protocol, f"{metric}: name, unit and protocol must be declared"
+        assert spec.direction in ("higher", "lower", "target"), f"{spec.name}: direction {spec.direction!r}"
+        read_margin(spec.margin, spec.name)
         (batch,) = sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
         batch = replace(batch, **_more(batch.real, n))
         fresh = partial(_built, build, position)
         one = _taken(fresh, [batch], data)
         two = _taken(fresh, [_rows(batch, slice(n // 3)), _rows(batch, slice(n // 3, n))], data)
-        assert one.n == two.n, f"{metric.name}: merged halves count {two.n} images, one pass {one.n}"
+        assert one.n == two.n, f"{spec.name}: merged halves count {two.n} images, one pass {one.n}"
         if one.value is not None and two.value is not None:
             close = abs(one.value - two.value) <= 1e-5 * max(abs(one.value), 1e-12)
-            assert close, f"{metric.name}: merged halves score {two.value}, one pass {one.value}"
+            assert close, f"{spec.name}: merged halves score {two.value}, one pass {one.value}"
         if one.value is not None and one.per_image is not None:
             close = abs(one.per_image.mean().item() - one.value) <= 1e-6 * max(abs(one.value), 1e-12)
-            assert close, f"{metric.name}: its values per image do not mean its value"
-        assert (one.value is None) == (two.value is None), f"{metric.name}: {one.note or two.note}, in one way only"
+            assert close, f"{spec.name}: its values per image do not mean its value"
+        assert (one.value is None) == (two.value is None), f"{spec.name}: {one.note or two.note}, in one way only"
 
 
 def _built(build: Callable[[], list[Metric]], position: int) -> Metric:
@@ -204,7 +205,7 @@ def _taken(build: Callable[[], Metric], batches: list[EvalBatch], data: ImageDat
             metric.update(batch)
         for other in metrics[1:]:
             (known,), (stuck,) = unpack(pack([other], [""]), [build()])
-            assert not stuck, f"{other.name}: {stuck}"
+            assert not stuck, f"{other.spec.name}: {stuck}"
             metrics[0].merge(known)
         return metrics[0].score(_surroundings(data))
     except UserError as error:

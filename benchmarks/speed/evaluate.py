@@ -92,9 +92,9 @@ def vaebench_values(n: int, layer: int, scratch: Path, names: tuple[str, ...]) -
             *fidelity.precision(inception=layer),
             *fidelity.recall(inception=layer),
         ]
-        metrics = [metric for metric in built if metric.needs == Need.SAMPLE and metric.name in names]
+        metrics = [metric for metric in built if metric.spec.needs == Need.SAMPLE and metric.spec.name in names]
         subject = sources.of_images(pictures(n, number), data, kind=Need.SAMPLE, paired=False, context=context)
-        yield {metric.name: score.value or 0.0 for metric, score in evaluator.measure(metrics, subject, networks)}
+        yield {metric.spec.name: score.value or 0.0 for metric, score in evaluator.measure(metrics, subject, networks)}
 
 
 ALL, FID = ("fid", "kid", "precision", "recall"), ("fid",)

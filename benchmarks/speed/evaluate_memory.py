@@ -51,7 +51,7 @@ def metrics(names: tuple[str, ...]) -> list[Metric]:
     """Of samples, in the space of pixels."""
     fidelity.inception_space = lambda width: FeatureSpace(PIXELS)
     built = [metric for name in names for metric in getattr(fidelity, name)()]
-    return [metric for metric in built if metric.needs == Need.SAMPLE]
+    return [metric for metric in built if metric.spec.needs == Need.SAMPLE]
 
 
 def run_one(name: str, n: int) -> None:

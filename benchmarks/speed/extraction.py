@@ -110,7 +110,7 @@ def evaluated(given: argparse.Namespace, networks: Networks, context: Context, d
         return sources.of_model(model, data, context=within, **options)
 
     def evaluate() -> None:
-        metrics = [metric for metric in fidelity.fid(inception=given.layer) if metric.needs == Need.SAMPLE]
+        metrics = [metric for metric in fidelity.fid(inception=given.layer) if metric.spec.needs == Need.SAMPLE]
         ((_, score),) = evaluator.measure(metrics, made(), networks)
         assert score.value is not None, score.note
 

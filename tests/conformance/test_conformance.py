@@ -80,7 +80,7 @@ def test_dataset(name, monkeypatch):
 @pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 64, 64)])
 @pytest.mark.parametrize("name", METRICS.names())
 def test_metric(name, image_shape):
-    assert {metric.name for metric in METRICS.get(name)()} == {name}
+    assert {metric.spec.name for metric in METRICS.get(name)()} == {name}
     check_metric(METRICS.get(name), image_shape)
 
 

@@ -10,7 +10,7 @@ import torch
 from vaebench import testing
 from vaebench.core.context import FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Facet, Metric, Need, PerImage
+from vaebench.core.metric import Facet, Metric, MetricSpec, Need, PerImage
 from vaebench.evaluation.accumulator_transfer import pack, unpack
 from vaebench.evaluation.protocol import Protocol
 from vaebench.runs.recipes import open_dataset
@@ -28,7 +28,7 @@ def accumulator(metric):
 def halves():
     """Two batches with every field that a metric may be fed."""
     data = testing.random_images((1, 28, 28), 20)
-    batch = next(testing.subjects.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches)
+    batch = next(testing.sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches)
     batch = replace(batch, **testing._more(batch.real, 20))
     return data, [testing._rows(batch, slice(7)), testing._rows(batch, slice(7, 20))]
 
@@ -55,7 +55,7 @@ def test_every_metric_merges_after_a_journey_as_before(halves):
                     other = known
             ours.merge(other)
             scores.append(_score(ours, data))
-        assert len(set(map(str, scores))) <= 1, metric.name
+        assert len(set(map(str, scores))) <= 1, metric.spec.name
 
 
 def _score(metric, data):
@@ -68,7 +68,19 @@ def _score(metric, data):
 
 def test_rows_that_several_metrics_keep_travel_once():
     rows = torch.randn(50, 40)
-    metrics = [PerImage(len, name=name, needs=Need.REAL, unit="", direction="lower", protocol="") for name in "ab"]
+    metrics = [
+        PerImage(
+            len,
+            MetricSpec(
+                name=name,
+                needs=Need.REAL,
+                unit="",
+                direction="lower",
+                protocol="",
+            ),
+        )
+        for name in "ab"
+    ]
     for metric in metrics:
         metric._values = [rows, rows]
     packed = pack(metrics, ["", ""])
@@ -78,7 +90,16 @@ def test_rows_that_several_metrics_keep_travel_once():
 
 
 def carrying(value):
-    metric = PerImage(len, name="a", needs=Need.REAL, unit="", direction="lower", protocol="")
+    metric = PerImage(
+        len,
+        MetricSpec(
+            name="a",
+            needs=Need.REAL,
+            unit="",
+            direction="lower",
+            protocol="",
+        ),
+    )
     metric.kept = value
     return metric
 

@@ -11,7 +11,7 @@ import torch
 from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Need, PerImage, Score
+from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, PerImage, Score
 from vaebench.core.model import Autoencoder, GenerativeModel
 from vaebench.core.training_facts import TrainingFacts
 from vaebench.evaluation import evaluator, sources
@@ -74,7 +74,7 @@ def dataset(labelled=True):
 def subject_of(model, metrics, *, data=None, seed=0):
     needs = Need(0)
     for metric in metrics:
-        needs |= metric.needs
+        needs |= metric.spec.needs
     context = sources.context_of(model, Context(training=FACTS), "cpu")
     return sources.of_model(
         model, data or dataset(), needs=needs, samples=SAMPLES, seed=seed, device="cpu", context=context
@@ -84,20 +84,22 @@ def subject_of(model, metrics, *, data=None, seed=0):
 def scores_of(model, metrics=None, **options):
     metrics = Protocol(metrics=NAMES).build() if metrics is None else metrics
     measured = evaluator.measure(metrics, subject_of(model, metrics, **options))
-    return {(metric.name, metric.protocol): score for metric, score in measured}
+    return {(metric.spec.name, metric.spec.protocol): score for metric, score in measured}
 
 
 def per_image(function, needs, name="probe"):
-    return PerImage(function, name=name, needs=needs, unit="", direction="lower", protocol=name)
+    return PerImage(function, spec_of(name, needs))
+
+
+def spec_of(name, needs, protocol=""):
+    return MetricSpec(name=name, needs=needs, unit="", direction="lower", protocol=protocol or name)
 
 
 class Witness(Metric):
     """Remembers which fields were filled, and with how many rows."""
 
-    name, unit, direction, protocol = "witness", "", "lower", "witness"
-
     def __init__(self, needs):
-        self.needs = needs
+        self.spec = spec_of("witness", needs)
         self.rows = {"real": 0, "sample": 0, "reconstruction": 0, "draw": 0, "mean": 0, "labels": 0}
 
     def update(self, batch):
@@ -290,7 +292,7 @@ def test_images_made_elsewhere_as_pairs():
     measured = evaluator.measure(
         Protocol(metrics=NAMES).build(), sources.of_images(images, data, kind=Need.RECONSTRUCTION, paired=True)
     )
-    scores = {(metric.name, metric.protocol): score for metric, score in measured}
+    scores = {(metric.spec.name, metric.spec.protocol): score for metric, score in measured}
     known = {name for (name, _), score in scores.items() if score.value is not None}
     assert known == {"blur", "mse", "psnr", "ssim"}
     assert scores["parameters", "trained"].note == "needs a training record"
@@ -305,8 +307,8 @@ def test_images_made_elsewhere_without_pairs(kind, protocol):
     measured = evaluator.measure(
         Protocol(metrics=NAMES).build(), sources.of_images(dataset().images, dataset(), kind=kind, paired=False)
     )
-    assert [(m.name, m.protocol) for m, score in measured if score.value is not None] == [("blur", protocol)]
-    notes = {metric.name: score.note for metric, score in measured}
+    assert [(m.spec.name, m.spec.protocol) for m, score in measured if score.value is not None] == [("blur", protocol)]
+    notes = {metric.spec.name: score.note for metric, score in measured}
     assert "reconstructions" in notes["mse"] or "real images" in notes["mse"]
 
 
@@ -315,8 +317,7 @@ def test_samples_made_elsewhere_are_measured_against_the_real_images_as_a_whole(
     seen = {"real": 0, "sample": 0}
 
     class Both(Metric):
-        name, unit, direction, protocol = "both", "images", "lower", "samples"
-        needs = Need.REAL | Need.SAMPLE
+        spec = spec_of("both", Need.REAL | Need.SAMPLE, "samples")
 
         def update(self, batch):
             for field in seen:

@@ -54,8 +54,8 @@ def scores_of(parts, factory=svm_accuracy, context=None, **options):
     """Protocol -> score."""
     known = context or context_of(parts)
     subject = of_features(lambda split: parts[split][1], parts["test"][0], known)
-    metrics = [metric for metric in factory(**options) if "views" not in metric.protocol]
-    return {metric.protocol: score for metric, score in evaluator.measure(metrics, subject)}
+    metrics = [metric for metric in factory(**options) if "views" not in metric.spec.protocol]
+    return {metric.spec.protocol: score for metric, score in evaluator.measure(metrics, subject)}
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ def test_views_are_laid_side_by_side(parts):
         return latents * (2 if view == "mirrored" else 1)
 
     context = context_of(parts, views=views)
-    (many,) = [metric for metric in svm_accuracy() if metric.protocol == "official/views=6"]
+    (many,) = [metric for metric in svm_accuracy() if metric.spec.protocol == "official/views=6"]
     assert many.score(context).value > 0.8
     assert set(asked) == {"mirrored", "left", "right", "up", "down"}
 

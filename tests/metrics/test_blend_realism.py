@@ -224,7 +224,7 @@ def of_model(model, data, pairs=30):
     context = sources.context_of(model.eval(), context_of(data), "cpu")
     given = {"needs": Need.BLEND, "samples": 0, "seed": 0, "device": "cpu", "context": context}
     found = evaluator.measure(metrics(pairs), sources.of_model(model, data, **given))
-    return {metric.name: score for metric, score in found}
+    return {metric.spec.name: score for metric, score in found}
 
 
 def expected_realism(data, weight, pairs, step=1, shade=1.0, images=None):
@@ -303,13 +303,13 @@ def test_values_do_not_depend_on_batches(monkeypatch, part, batch, small):
 
 def test_what_it_declares_and_refuses():
     (metric,) = blend_realism(judge="judge-0123")
-    assert (metric.protocol, metric.space.layer) == ("judge-dense/k=3/pairs=500", "dense")
-    assert (metric.direction, metric.of_real, metric.of_baselines) == ("target", True, True)
+    assert (metric.spec.protocol, metric.spec.space.layer) == ("judge-dense/k=3/pairs=500", "dense")
+    assert (metric.spec.direction, metric.spec.of_real, metric.spec.of_baselines) == ("target", True, True)
     (adversary,) = blend_adversary(judge="mnist_cnn", pairs=20)
-    assert (adversary.protocol, adversary.direction) == ("own adversary/pairs=20", "higher")
-    assert adversary.space is None
-    assert not adversary.of_real and not adversary.of_baselines  # they have none
-    assert blend_realism(features="inception/2048")[0].protocol == "inception2048/k=3/pairs=500"
+    assert (adversary.spec.protocol, adversary.spec.direction) == ("own adversary/pairs=20", "higher")
+    assert adversary.spec.space is None
+    assert not adversary.spec.of_real and not adversary.spec.of_baselines  # they have none
+    assert blend_realism(features="inception/2048")[0].spec.protocol == "inception2048/k=3/pairs=500"
     (refused,) = blend_realism()
     assert "--set blend_realism.features=NETWORK/LAYER" in refused.score(None).note
     with pytest.raises(UserError, match="no feature space"):
@@ -372,7 +372,7 @@ def test_an_adversary_needs_no_network(space, order):
     given = {"needs": Need.BLEND, "samples": 0, "seed": 0, "device": "cpu", "context": context}
     metrics = [*blend_realism(**space, pairs=30), *blend_adversary(**space, pairs=30)][::order]
     found = evaluator.measure(metrics, sources.of_model(model, data, **given))
-    scores = {metric.name: score for metric, score in found}
+    scores = {metric.spec.name: score for metric, score in found}
     assert scores["blend_realism"].value is None and scores["blend_realism"].note
     expected = of_model(Pixels(critic=Lightness()), data)["blend_adversary"]
     assert scores["blend_adversary"] == expected

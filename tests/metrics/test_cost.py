@@ -22,9 +22,9 @@ FACTS = TrainingFacts(parameters=93_322, images_per_second=1234.5, seconds=60.0,
 )
 def test_value_comes_from_the_record(factory, value, unit, direction, protocol):
     (metric,) = factory()
-    assert metric.name == factory.__name__
-    assert metric.needs == Need.TRAINING
-    assert (metric.unit, metric.direction, metric.protocol) == (unit, direction, protocol)
+    assert metric.spec.name == factory.__name__
+    assert metric.spec.needs == Need.TRAINING
+    assert (metric.spec.unit, metric.spec.direction, metric.spec.protocol) == (unit, direction, protocol)
     score = metric.score(Context(training=FACTS))
     assert (score.value, score.n, score.per_image) == (value, 1, None)
     assert score.std_error == (0.0 if factory is parameters else None)  # a count is exact, one timing is not

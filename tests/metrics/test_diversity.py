@@ -39,7 +39,7 @@ def scores_of(factory, samples, train=None, test=None, splits=("train", "test"),
     subject = Subject(
         provides=Need.SAMPLE | Need.REAL, batches=images, context=context, ready=lambda space: samples.float()
     )
-    return {metric.protocol: score for metric, score in evaluator.measure(metrics, subject)}
+    return {metric.spec.protocol: score for metric, score in evaluator.measure(metrics, subject)}
 
 
 def vendi(rows):
@@ -107,4 +107,4 @@ def test_what_cannot_be():
     ],
 )
 def test_where_distances_are_taken(options, space):
-    assert {metric.space for metric in (*diversity(**options), *memorisation(**options))} == {space}
+    assert {metric.spec.space for metric in (*diversity(**options), *memorisation(**options))} == {space}

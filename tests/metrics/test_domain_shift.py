@@ -141,7 +141,7 @@ def measured(source=None, model=None, faces=40, factories=(shift_accuracy, shift
     metrics = [metric for factory in factories for metric in factory(attributes=True, faces=faces)]
     subject = sources.of_model(model, surroundings.data, **given)
     found = evaluator.measure(metrics, subject, Networks())
-    return {(metric.name, metric.protocol.partition("/")[0]): score for metric, score in found}
+    return {(metric.spec.name, metric.spec.protocol.partition("/")[0]): score for metric, score in found}
 
 
 @pytest.fixture(scope="module")
@@ -322,9 +322,9 @@ def test_images_that_cannot_be_asked_about_are_refused(source, asked):
 def test_data_without_attributes_have_one_row_that_says_why():
     for factory, name in ((shift_accuracy, "shift_accuracy"), (shift_flagged, "shift_flagged")):
         (refused,) = factory()
-        assert (refused.name, refused.protocol) == (name, "faces=200")
+        assert (refused.spec.name, refused.spec.protocol) == (name, "faces=200")
         assert refused.score(None).note == "needs faces with attributes"
-    assert factory(faces=30)[0].protocol == "faces=30"
+    assert factory(faces=30)[0].spec.protocol == "faces=30"
 
 
 def test_a_subject_without_an_encoder_is_refused():
@@ -336,13 +336,20 @@ def test_a_subject_without_an_encoder_is_refused():
 def test_what_it_declares():
     for factory, unit, margin in ((shift_accuracy, "share", "0.01"), (shift_flagged, "share", "0.02")):
         metrics = factory(attributes=True, faces=60)
-        assert [metric.protocol for metric in metrics] == ["plain/faces=60", "realigned/faces=60"]
+        assert [metric.spec.protocol for metric in metrics] == ["plain/faces=60", "realigned/faces=60"]
         for metric in metrics:
-            alarm = factory is shift_flagged and metric.protocol.startswith("realigned")  # a false one
-            assert (metric.unit, metric.direction, metric.margin) == (unit, "lower" if alarm else "higher", margin)
-            assert metric.needs == Need.CODE | Need.ATTRIBUTES and metric.space is None
-            assert not metric.of_real and not metric.of_baselines
-    assert [metric.protocol for metric in shift_accuracy(attributes=True)] == ["plain/faces=200", "realigned/faces=200"]
+            alarm = factory is shift_flagged and metric.spec.protocol.startswith("realigned")  # a false one
+            assert (metric.spec.unit, metric.spec.direction, metric.spec.margin) == (
+                unit,
+                "lower" if alarm else "higher",
+                margin,
+            )
+            assert metric.spec.needs == Need.CODE | Need.ATTRIBUTES and metric.spec.space is None
+            assert not metric.spec.of_real and not metric.spec.of_baselines
+    assert [metric.spec.protocol for metric in shift_accuracy(attributes=True)] == [
+        "plain/faces=200",
+        "realigned/faces=200",
+    ]
 
 
 @pytest.mark.parametrize("faces", [-1, 0, 1])

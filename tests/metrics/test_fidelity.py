@@ -96,7 +96,7 @@ def scores_of(metrics, data=None, *, samples=None, reconstructions=None, network
     reconstructions = made_images(len(data), channels, side, seed=2) if reconstructions is None else reconstructions
     subject = subject_of(data, networks, samples=samples, reconstructions=reconstructions, batch=batch)
     measured = evaluator.measure(metrics, subject, networks)
-    return {(metric.name, metric.protocol.rpartition("/")[2]): score for metric, score in measured}
+    return {(metric.spec.name, metric.spec.protocol.rpartition("/")[2]): score for metric, score in measured}
 
 
 def features_of(network, images):
@@ -128,7 +128,7 @@ def test_values_of_samples_and_reconstructions_are_those_of_their_features(netwo
 def test_of_a_network_that_ships_with_vaebench(network):
     data = dataset(40, 1, 28)
     scores = scores_of(fcd(classifier="mnist_cnn/dense"), data)
-    (space,) = {metric.space for metric in fcd(classifier="mnist_cnn/dense")}
+    (space,) = {metric.spec.space for metric in fcd(classifier="mnist_cnn/dense")}
     parts = [
         Networks().extract(images, [space])[space] for images in (made_images(40, 1, 28, 2), to_float(data.images))
     ]
@@ -182,7 +182,7 @@ def test_real_images_are_extracted_once_for_all_runs(network):
         subject = sources.of_images(
             made_images(seed=run), data, kind=Need.SAMPLE, paired=False, context=surroundings.context()
         )
-        evaluator.measure([metric for metric in all_metrics() if metric.needs == Need.SAMPLE], subject, networks)
+        evaluator.measure([metric for metric in all_metrics() if metric.spec.needs == Need.SAMPLE], subject, networks)
     assert seen(network) == 3 * MADE + REAL
 
 
@@ -237,7 +237,7 @@ def test_metrics_carry_the_hash_of_the_weights(network):
 def test_real_images_measured_against_themselves_are_perfect_and_cost_nothing_more(network):
     data, networks = dataset(), Networks()
     subject = sources.of_real(data, Surroundings(data, None, networks).context())
-    found = {metric.name: score.value for metric, score in evaluator.measure(all_metrics(), subject, networks)}
+    found = {metric.spec.name: score.value for metric, score in evaluator.measure(all_metrics(), subject, networks)}
     assert seen(network) == REAL
     assert 0 <= found["fid"] < 1e-3 and found["kid"] <= 0
     assert (found["precision"], found["recall"], found["coverage"]) == (1, 1, 1) and found["density"] > 1
@@ -272,7 +272,7 @@ def refused(scores, words, names=("fid", "kid", "precision", "recall", "density"
 def test_too_few_images_are_refused_by_those_that_need_more(network, n, words, names):
     metrics = [*all_metrics(), *mse()]
     if n == 3:
-        metrics = [metric for metric in metrics if metric.name not in ("density", "coverage")]
+        metrics = [metric for metric in metrics if metric.spec.name not in ("density", "coverage")]
     refused(scores_of(metrics, samples=made_images(n)), words, names)
 
 
@@ -289,7 +289,7 @@ def test_the_extrapolation_is_an_option_and_refuses_alone(network):
         subject_of(dataset(), networks := Networks(), samples=made_images(120), reconstructions=made_images(REAL)),
         networks,
     )
-    notes = [(metric.protocol, score.value is None, score.note) for metric, score in scores]
+    notes = [(metric.spec.protocol, score.value is None, score.note) for metric, score in scores]
     assert [without for _, without, _ in notes] == [False, False, True, True]
     assert notes[2][2] == "needs 100 real images or more, there are 60"
 
@@ -356,7 +356,7 @@ def test_a_layer_that_the_weights_do_not_reach_is_said(monkeypatch):
 
 def test_a_classifier_that_nobody_named_and_options_that_mean_nothing():
     assert all("--set fcd.classifier=NETWORK/LAYER" in score.note for score in scores_of(fcd()).values())
-    assert [metric.name for metric in fcd()] == ["fcd", "fcd"]
+    assert [metric.spec.name for metric in fcd()] == ["fcd", "fcd"]
     with pytest.raises(UserError, match="is no feature space"):
         fcd(classifier="mnist_cnn")
     with pytest.raises(UserError, match="no layer of 100 features"):

@@ -124,13 +124,13 @@ def test_pinned(factory, grey, colour):
 
 def test_protocols():
     made = [metric for factory in (nll, kl, elbo, active_units) for metric in factory()]
-    assert [(m.name, m.protocol, m.unit, m.direction) for m in made] == [
+    assert [(m.spec.name, m.spec.protocol, m.spec.unit, m.spec.direction) for m in made] == [
         ("nll", "bernoulli/1-draw", "nats", "lower"),
         ("kl", "posterior", "nats", "lower"),
         ("elbo", "bernoulli/1-draw", "nats", "higher"),
         ("active_units", "variance>0.01", "dimensions", "higher"),
     ]
-    assert [m.needs for m in made] == [
+    assert [m.spec.needs for m in made] == [
         Need.REAL | Need.DRAW,
         Need.LATENT,
         Need.REAL | Need.DRAW | Need.LATENT,
@@ -203,7 +203,7 @@ def test_active_units_do_not_take_a_broken_dimension_for_a_dead_one():
 
 
 def test_threshold_is_in_the_protocol_and_checked():
-    assert units(threshold=0.5).protocol == "variance>0.5"
+    assert units(threshold=0.5).spec.protocol == "variance>0.5"
     for bad in (-0.1, float("nan"), float("inf")):
         with pytest.raises(UserError, match="threshold"):
             active_units(threshold=bad)

@@ -110,7 +110,9 @@ def measured(source=None, model=None, reader=Reader, **options):
         for metric in getattr(module, f"manipulation_{name}")(judge="judge-1", attributes=True, **options)
     ]
     subject = sources.of_model(model, surroundings.data, **given)
-    return {metric.name.partition("_")[2]: score for metric, score in evaluator.measure(metrics, subject, networks)}
+    return {
+        metric.spec.name.partition("_")[2]: score for metric, score in evaluator.measure(metrics, subject, networks)
+    }
 
 
 def sigmoid(x):
@@ -233,10 +235,10 @@ def test_one_study_serves_all_four(monkeypatch):
 
 def test_what_it_declares_and_refuses():
     (metric,) = module.manipulation_effect(judge="judge-1", attributes=True, wanted=("A", "B"), images=20)
-    assert metric.protocol == "judge/factor=1/images=20/A+B"
-    assert metric.needs == Need.CODE | Need.ATTRIBUTES  # no batch carries it: images go through the model once
+    assert metric.spec.protocol == "judge/factor=1/images=20/A+B"
+    assert metric.spec.needs == Need.CODE | Need.ATTRIBUTES  # no batch carries it: images go through the model once
     (named,) = module.manipulation_leakage(judge="toyfaces_cnn", attributes=True)
-    assert (named.protocol, named.direction) == ("toyfaces_cnn/factor=1/images=200", "lower")
+    assert (named.spec.protocol, named.spec.direction) == ("toyfaces_cnn/factor=1/images=200", "lower")
     for options in ({}, {"judge": "mnist_cnn"}, {"attributes": True}):
         (refused,) = module.manipulation_identity(**options)
         assert refused.score(None).note == "needs faces with attributes, and a classifier of them"

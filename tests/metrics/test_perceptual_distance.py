@@ -284,13 +284,13 @@ def test_images_that_do_not_fit_are_refused_before_weights_are_asked_for(shapes,
 
 def test_the_metric_merges_and_does_not_send_the_network_about(plumbing):
     (first,), (second,) = lpips(), lpips()
-    assert (first.name, first.protocol, first.unit, first.direction) == (
+    assert (first.spec.name, first.spec.protocol, first.spec.unit, first.spec.direction) == (
         "lpips",
         "recon/alex-v0.1",
         "distance",
         "lower",
     )
-    assert first.needs == Need.REAL | Need.RECONSTRUCTION and first.stratified and not first.of_real
+    assert first.spec.needs == Need.REAL | Need.RECONSTRUCTION and first.spec.stratified and not first.spec.of_real
     assert first.extractor_sha256 == sha256_of(weights_dir() / STORED)
     real, other = pair(5, height=32, width=32)
     first.update(EvalBatch(real=real[:3], reconstruction=other[:3]))

@@ -123,13 +123,15 @@ def test_pinned(function, grey, colour):
 
 def test_protocols():
     made = [metric for factory in FACTORIES for metric in factory()]
-    assert [(m.name, m.protocol, m.direction) for m in made] == [
+    assert [(m.spec.name, m.spec.protocol, m.spec.direction) for m in made] == [
         ("mse", "recon", "lower"),
         ("psnr", "recon/cap=100dB", "higher"),
         ("ssim", "recon/gaussian11", "higher"),
     ]
-    assert [m.unit for m in made] == ["squared intensity", "dB", "similarity"]
-    assert all(m.needs == Need.REAL | Need.RECONSTRUCTION and m.stratified and not m.of_real for m in made)
+    assert [m.spec.unit for m in made] == ["squared intensity", "dB", "similarity"]
+    assert all(
+        m.spec.needs == Need.REAL | Need.RECONSTRUCTION and m.spec.stratified and not m.spec.of_real for m in made
+    )
 
 
 @pytest.mark.parametrize(("factory", "function"), list(zip(FACTORIES, FUNCTIONS, strict=True)))

@@ -92,11 +92,11 @@ def test_other_channels_are_refused():
 
 def test_protocols():
     recon, samples = blur()
-    assert (recon.needs, samples.needs) == (Need.RECONSTRUCTION, Need.SAMPLE)
-    assert (recon.protocol, samples.protocol) == ("recon", "samples")
-    assert (recon.stratified, samples.stratified) == (True, False)
+    assert (recon.spec.needs, samples.spec.needs) == (Need.RECONSTRUCTION, Need.SAMPLE)
+    assert (recon.spec.protocol, samples.spec.protocol) == ("recon", "samples")
+    assert (recon.spec.stratified, samples.spec.stratified) == (True, False)
     for metric in (recon, samples):
-        assert (metric.name, metric.unit, metric.direction, metric.of_real) == (
+        assert (metric.spec.name, metric.spec.unit, metric.spec.direction, metric.spec.of_real) == (
             "blur",
             "variance",
             "target",

@@ -197,7 +197,7 @@ def test_two_models_are_compared_pair_by_pair():
     (one, first), (other, second) = (measured(model(), data, pairs=80) for model in (Straight, Folded))
     assert one.ids == other.ids and len(set(one.ids)) == 80
     assert one.ids == tuple(pair_ids(data.ids, different_pairs(data.labels, 80)))
-    assert first.protocol == second.protocol == "reader/11-frames/pairs=80"
+    assert first.spec.protocol == second.spec.protocol == "reader/11-frames/pairs=80"
     assert one.value < other.value
     assert not one.influence
 
@@ -219,10 +219,10 @@ def test_more_frames_see_more():
 
 def test_what_it_declares():
     (metric,) = interpolation_surprises(judge="mnist_cnn", pairs=20, frames=5)
-    assert metric.protocol == "mnist_cnn/5-frames/pairs=20"
-    assert (metric.direction, str(metric.space)) == ("lower", "mnist_cnn-logits")
-    assert metric.needs == Need.CODE | Need.ATTRIBUTES  # no batch carries it: images go through the model once
-    assert not metric.of_real and not metric.of_baselines
+    assert metric.spec.protocol == "mnist_cnn/5-frames/pairs=20"
+    assert (metric.spec.direction, str(metric.spec.space)) == ("lower", "mnist_cnn-logits")
+    assert metric.spec.needs == Need.CODE | Need.ATTRIBUTES  # no batch carries it: images go through the model once
+    assert not metric.spec.of_real and not metric.spec.of_baselines
 
 
 @pytest.mark.parametrize("options", [{}, {"judge": "judge-1", "attributes": True}, {"judge": "", "attributes": True}])
@@ -230,7 +230,7 @@ def test_faces_and_images_that_no_classifier_knows_are_refused(options):
     (metric,) = interpolation_surprises(**options)
     score = metric.score(None)
     assert score.value is None and "labelled classes" in score.note
-    assert metric.name == "interpolation_surprises"
+    assert metric.spec.name == "interpolation_surprises"
 
 
 def test_what_cannot_be_measured_says_why():

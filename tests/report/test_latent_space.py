@@ -2,9 +2,19 @@
 
 import re
 
+from vaebench.core.results import Facts
 from vaebench.report.analysis import latent_space, leaderboard
 from vaebench.report.analysis.formatting import to_csv
 from vaebench.report.html.tables import studies
+
+FACTS = {
+    "manipulation_effect": Facts(study="manipulation", column="effect"),
+    "manipulation_leakage": Facts(study="manipulation", column="leakage"),
+    "blend_realism": Facts(study="blending", column="realism"),
+    "blend_adversary": Facts(study="blending", column="adversary"),
+    "shift_accuracy": Facts(study="shift", column="accuracy"),
+    "theirs": Facts(study="weaving", column="threads"),
+}
 
 
 def row(recipe, metric, stratum="all", value=0.5, half=0.1, protocol="p", **changes):
@@ -25,6 +35,7 @@ def row(recipe, metric, stratum="all", value=0.5, half=0.1, protocol="p", **chan
         "note": "",
         "margin": "",
         "df": None,
+        "facts": FACTS.get(metric, Facts()),
     }
     low, high = (None, None) if value is None or half is None else (value - half, value + half)
     return leaderboard.Row(
@@ -118,3 +129,10 @@ def test_both_pages_have_the_same_cells():
 def test_where_nothing_was_studied_there_is_no_section():
     assert latent_space.section(latent_space.rows([row("vae", "mse")])) == []
     assert latent_space.section(latent_space.rows([row("dcgan", "manipulation_effect", value=None)])) == []
+
+
+def test_a_plugin_s_study_has_a_table_of_its_own_behind_the_others():
+    rows = latent_space.rows([row("vae", "theirs"), row("vae", "blend_realism")])
+    (own, _), (theirs, grid) = studies(rows)
+    assert (own.name, theirs.title, grid.head) == ("blending", "Weaving", ["model", "threads"])
+    assert "### Weaving" in "\n".join(latent_space.section(rows))

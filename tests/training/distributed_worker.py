@@ -53,14 +53,19 @@ def scores(group: Group = ALONE) -> dict[str, list[float]]:
     metrics: list[Metric] = Protocol(metrics=METRICS).build(data)
     needs = metrics[0].needs
     for metric in metrics:
-        needs |= metric.needs
+        needs |= metric.spec.needs
     subject = sources.of_model(
         model, data, needs=needs, samples=SAMPLES, seed=0, device="cpu", context=context, group=group
     )
     found = {}
     for metric, score in evaluator.measure(metrics, subject, networks, group):
         order = 0.0 if score.per_image is None else (score.per_image * torch.arange(1, score.n + 1)).mean().item()
-        found[f"{metric.name}/{metric.protocol}"] = [score.value or 0.0, score.std_error or 0.0, order, float(score.n)]
+        found[f"{metric.spec.name}/{metric.spec.protocol}"] = [
+            score.value or 0.0,
+            score.std_error or 0.0,
+            order,
+            float(score.n),
+        ]
     return found
 
 

@@ -4,13 +4,14 @@ import enum
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
 from vaebench.core.context import Context, FeatureSpace
+from vaebench.core.results import Facts
 
 Direction = Literal["higher", "lower", "target"]  # target: closeness to the real images' value is what counts
 
@@ -112,9 +113,9 @@ class Accumulator(ABC):
     """What takes in batches. What it has taken in merges with another's, so that an evaluation splits over processes.
 
     Its attributes that are tensors, numbers, text, lists and tuples of these, or accumulators, are what it knows; they
-    travel between processes (:mod:`vaebench.evaluation.accumulator_transfer`). Functions, enumerations and feature
-    spaces are constants. With anything else among its attributes (an array, a mapping) it is refused where several
-    processes evaluate.
+    travel between processes (:mod:`vaebench.evaluation.accumulator_transfer`). Functions, enumerations, feature
+    spaces and specifications are constants. With anything else among its attributes (an array, a mapping) it is
+    refused where several processes evaluate.
     """
 
     @abstractmethod
@@ -122,23 +123,25 @@ class Accumulator(ABC):
         """Take in what another accumulator of the same kind saw after this one."""
 
 
-class Metric(Accumulator):
-    """A pure function in a thin accumulator.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec(Facts):
+    """All facts about a metric: what it must be fed, what its values are, and how a report shows them.
 
     Attributes:
         name: as in the tables.
-        needs: only batches that carry all of this reach :meth:`update`, unless ``needs`` mixes SAMPLE with
+        needs: only batches that carry all of this reach :meth:`Metric.update`, unless ``needs`` mixes SAMPLE with
             needs of real images; then it is fed both kinds of batches and looks at the fields itself.
         unit, direction: as in the tables.
         protocol: how the value is computed; values of different protocols are never compared.
+        margin: the difference that matters to a user, in the metric's unit (``0.01``) or as a share of the value, of
+            the real images' for ``target`` (``5%``); smaller ones count as equivalent. Empty: none is declared.
         of_real: whether the real images themselves have a value worth a row.
         stratified: whether labels and attributes split it into strata.
         of_baselines: whether it can be taken of what no model learnt: features that stand for latents, or ways of
             blending in pixels.
         space: where it wants features of what the run made; the evaluator extracts them once for all metrics.
-        extractor_sha256: of the weights that a feature extractor has; empty where there is none.
-        margin: the difference that matters to a user, in the metric's unit (``0.01``) or as a share of the value, of
-            the real images' for ``target`` (``5%``); smaller ones count as equivalent. Empty: none is declared.
+
+    :class:`vaebench.core.results.Facts` has the other attributes: question, ranked, headline and so on.
     """
 
     name: str
@@ -146,12 +149,27 @@ class Metric(Accumulator):
     unit: str
     direction: Direction
     protocol: str
+    margin: str = ""
     of_real: bool = False
     stratified: bool = False
     of_baselines: bool = False
     space: FeatureSpace | None = None
+
+    def facts(self) -> Facts:
+        """What each result keeps of it for the report."""
+        return Facts(**{each.name: getattr(self, each.name) for each in fields(Facts)})
+
+
+class Metric(Accumulator):
+    """A pure function in a thin accumulator.
+
+    Attributes:
+        spec: all facts about it.
+        extractor_sha256: of the weights that a feature extractor has; empty where there is none.
+    """
+
+    spec: MetricSpec
     extractor_sha256: str = ""
-    margin: str = ""
 
     @abstractmethod
     def update(self, batch: EvalBatch) -> None:
@@ -189,25 +207,8 @@ class Study(Accumulator):
 class Facet(Metric):
     """Final: one of the values of a study, under a name of its own."""
 
-    def __init__(
-        self,
-        study: Study,
-        part: str,
-        *,
-        name: str,
-        needs: Need,
-        unit: str,
-        direction: Direction,
-        protocol: str,
-        margin: str = "",
-        space: FeatureSpace | None = None,
-        of_baselines: bool = False,
-        of_real: bool = False,
-    ) -> None:
-        self.study, self.part, self.of_real = study, part, of_real
-        self.name, self.needs, self.unit = name, needs, unit
-        self.direction, self.protocol, self.margin = direction, protocol, margin
-        self.space, self.of_baselines = space, of_baselines
+    def __init__(self, study: Study, part: str, spec: MetricSpec) -> None:
+        self.study, self.part, self.spec = study, part, spec
 
     def update(self, batch: EvalBatch) -> None:
         self.study.update(batch)
@@ -222,23 +223,8 @@ class Facet(Metric):
 class PerImage(Metric):
     """Final: a function from a batch to one value an image; the score is their mean, and all are kept."""
 
-    def __init__(
-        self,
-        function: Callable[[EvalBatch], Tensor],
-        *,
-        name: str,
-        needs: Need,
-        unit: str,
-        direction: Direction,
-        protocol: str,
-        margin: str = "",
-        of_real: bool = False,
-        stratified: bool = False,
-    ) -> None:
-        self.function = function
-        self.name, self.needs, self.unit = name, needs, unit
-        self.direction, self.protocol, self.margin = direction, protocol, margin
-        self.of_real, self.stratified = of_real, stratified
+    def __init__(self, function: Callable[[EvalBatch], Tensor], spec: MetricSpec) -> None:
+        self.function, self.spec = function, spec
         self._values: list[Tensor] = []
 
     def update(self, batch: EvalBatch) -> None:
@@ -254,10 +240,8 @@ class PerImage(Metric):
 class Refused(Metric):
     """Final: a metric that cannot be taken of the images at hand, and why: a row without a value."""
 
-    def __init__(self, reason: str, *, name: str, needs: Need, unit: str, direction: Direction, protocol: str) -> None:
-        self.reason = reason
-        self.name, self.needs, self.unit = name, needs, unit
-        self.direction, self.protocol = direction, protocol
+    def __init__(self, reason: str, spec: MetricSpec) -> None:
+        self.reason, self.spec = reason, spec
 
     def update(self, batch: EvalBatch) -> None:
         """Nothing: no image could change the reason."""

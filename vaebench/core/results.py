@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vaebench.core import input_files, validation
+from vaebench.core import input_files, questions, validation
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_atomic
 from vaebench.core.validation import Count, Name, NotNegative, RunName, Text, Token, plain_line
@@ -36,6 +36,33 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """How a report shows a metric, as the metric declares it.
+
+    Attributes:
+        question: what it answers, a heading of the page; :mod:`vaebench.core.questions` has vaebench's own.
+        ranked: whether models are ranked by it; otherwise it describes, and a better value makes no better model.
+        averaged: whether it counts in the mean ranks over metrics.
+        headline: its place among the overview's figures, from 1; 0 leaves it out.
+        stands_in_for: a metric in whose place it is shown in the overview, where that one was not measured.
+        study: section of the report that lays its conditions side by side: ``attributes``, ``interpolation``,
+            ``manipulation``, ``blending``, ``shift``, or one of a plugin's own; empty for none.
+        column: its heading in that section; without one, the word for its protocol in the overview.
+        distribution: what its per-image values are called in the figures and tables of their distribution, of the
+            whole split and by class; empty draws none.
+    """
+
+    question: Text = questions.OTHER
+    ranked: bool = True
+    averaged: bool = True
+    headline: Count = 0
+    stands_in_for: Text = ""
+    study: Text = ""
+    column: Text = ""
+    distribution: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One value: of a run, on a split and stratum, by a metric and protocol. ``value`` None means n/a."""
 
@@ -54,6 +81,7 @@ class Result:
     note: Text
     provenance: Provenance
     margin: Text = ""  # what difference matters, as the metric declares it
+    facts: Facts | None = None  # None in lines of versions before 0.2
 
     @property
     def key(self) -> tuple[str | int | None, ...]:
@@ -132,7 +160,8 @@ def _read(line: bytes, where: str) -> Result:
         raise UserError(f"{where} is damaged (its digest is not that of its content): {REMEDY}")
     origin = known.get("provenance")
     odd = set(known) - validation.fields_of(Result) - {"digest"}
-    odd |= set(origin) - validation.fields_of(Provenance) if isinstance(origin, dict) else set()
+    for part, kind in ((origin, Provenance), (known.get("facts"), Facts)):
+        odd |= set(part) - validation.fields_of(kind) if isinstance(part, dict) else set()
     validation.refuse_unknown(odd, where, REMEDY)
     result: Result = validation.converted(known, Result, where, REMEDY)
     return result

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaebench.core.context import FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Accumulator
+from vaebench.core.metric import Accumulator, MetricSpec
 
 Kind = TypeVar("Kind", bound=Accumulator)
 _STRUCTURE = "structure"
@@ -65,7 +65,7 @@ def _constant(value: object) -> bool:
     """Whether it is what its metric was built with, and so is the same in every process."""
     if isinstance(value, tuple):  # a study's key, for one
         return any(map(_constant, value)) and not any(isinstance(part, Tensor | list) for part in value)
-    return callable(value) or isinstance(value, enum.Enum | FeatureSpace)
+    return callable(value) or isinstance(value, enum.Enum | FeatureSpace | MetricSpec)
 
 
 def _written(value: Any, tensors: list[Tensor], name: str) -> Any:

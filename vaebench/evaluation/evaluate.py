@@ -26,6 +26,7 @@ from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.results_store import Source, image_columns, pending, place_of, store
 from vaebench.evaluation.run_selection import runs_to_measure
 from vaebench.evaluation.split_context import Surroundings
+from vaebench.metrics import facts_of
 from vaebench.runs import galleries, per_image
 from vaebench.runs.find import open_run
 from vaebench.runs.recipes import open_dataset
@@ -124,7 +125,7 @@ def _probed(folder: RunFolder, record: RunRecord) -> list[int]:
     """The run's latent size, where something was read off its latents that baselines can stand beside."""
     lines = results.read(folder.results) if folder.results.exists() else []
     size = record.hyperparameters.get("latent_dim")
-    read = any(line.metric.startswith("svm_") and line.value is not None for line in lines)
+    read = any(line.value is not None and facts_of(line).study == "attributes" for line in lines)
     return [size] if read and isinstance(size, int) and size > 0 else []
 
 
@@ -185,7 +186,7 @@ def measure_run(
         return True
     needs = Need(0)
     for metric in metrics:
-        needs |= metric.needs
+        needs |= metric.spec.needs
     subject = sources.of_model(
         model,
         data,
@@ -229,7 +230,7 @@ def _prepare(metrics: Sequence[Metric], surroundings: Surroundings, group: Group
     """The real images' features in the metrics' spaces, each process extracting its share; alone, when asked for."""
     if group.size == 1:
         return
-    for space in sorted({metric.space for metric in metrics if metric.space is not None}):
+    for space in sorted({metric.spec.space for metric in metrics if metric.spec.space is not None}):
         surroundings.extract_together(space, group)
 
 
@@ -270,7 +271,7 @@ def measure_real(surroundings: Surroundings, protocol: Protocol, group: Group = 
     Processes share the extraction of features; the rest is the first one's.
     """
     data = surroundings.data
-    built = [metric for metric in protocol.build(data) if metric.of_real]
+    built = [metric for metric in protocol.build(data) if metric.spec.of_real]
     source = Source("real", None, "", "cpu")
     _prepare(_wanted_by_all(real_folder(data), source, surroundings, protocol, built, group), surroundings, group)
     group.led(partial(_measured_real, surroundings, protocol))
@@ -280,7 +281,7 @@ def _measured_real(surroundings: Surroundings, protocol: Protocol) -> str:
     data = surroundings.data
     folder, source = real_folder(data), Source("real", None, "", "cpu")
     per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
-    built = [metric for metric in protocol.build(data) if metric.of_real]
+    built = [metric for metric in protocol.build(data) if metric.spec.of_real]
     metrics = wanted(folder, source, surroundings, protocol, built)
     if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found
         subject = sources.of_real(data, surroundings.context())
@@ -302,7 +303,11 @@ def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Ite
     for name, subject in (*(baselines(data, context, sizes) if sizes else ()), *classical_blends(context)):
         folder = RunFolder(runs_dir() / f"{name}-{place_of(data)}")
         source = Source(name, None, "", "cpu")
-        built = [metric for metric in protocol.build(data) if metric.of_baselines and metric.needs in subject.provides]
+        built = [
+            metric
+            for metric in protocol.build(data)
+            if metric.spec.of_baselines and metric.spec.needs in subject.provides
+        ]
         metrics = wanted(folder, source, surroundings, protocol, built)
         if metrics:
             measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)

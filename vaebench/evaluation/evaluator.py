@@ -45,12 +45,12 @@ class _Taker:
 
     @property
     def needs(self) -> Need:
-        return self.metrics[0].needs
+        return self.metrics[0].spec.needs
 
     @property
     def space(self) -> FeatureSpace | None:
         """Where all of its metrics want features; facets of one study may differ, and then it asks for them itself."""
-        spaces = {metric.space for metric in self.metrics}
+        spaces = {metric.spec.space for metric in self.metrics}
         return spaces.pop() if len(spaces) == 1 else None
 
 
@@ -104,9 +104,9 @@ def _brought_together(takers: Sequence[_Taker], group: Group) -> bool:
 def name_extractors(metrics: Sequence[Metric], networks: Networks) -> None:
     """Write into each metric the hash of the weights that its features come from, where they are at hand."""
     for metric in metrics:
-        if metric.space is not None:
+        if metric.spec.space is not None:
             with suppress(UserError):
-                metric.extractor_sha256 = networks.sha256(metric.space)
+                metric.extractor_sha256 = networks.sha256(metric.spec.space)
 
 
 def _takers(metrics: Sequence[Metric]) -> list[_Taker]:

@@ -53,7 +53,7 @@ class Source:
 
 def question(metric: Metric, samples: int) -> str:
     """What a result answers, as far as it is known before measuring: equal questions need no second answer."""
-    return f"{metric.protocol}; samples={samples}" if metric.needs & Need.SAMPLE else metric.protocol
+    return f"{metric.spec.protocol}; samples={samples}" if metric.spec.needs & Need.SAMPLE else metric.spec.protocol
 
 
 def pending(
@@ -73,7 +73,7 @@ def pending(
         metric
         for metric in metrics
         if (
-            *(metric.name, question(metric, samples), source.weights_sha256),
+            *(metric.spec.name, question(metric, samples), source.weights_sha256),
             *(data.fingerprint, metric.extractor_sha256),
         )
         not in answered
@@ -108,15 +108,15 @@ def store(
     lines: list[Result] = []
     for metric, score in scores:
         cut = {"all": score, **score.parts}
-        protocol = score.protocol or metric.protocol
+        protocol = score.protocol or metric.spec.protocol
         for stratum, part in cut.items():
-            series = per_image.Series(data.name, data.split, data.fingerprint, metric.name, protocol, stratum)
+            series = per_image.Series(data.name, data.split, data.fingerprint, metric.spec.name, protocol, stratum)
             if part.per_image is None:
                 gone.append(series)  # an earlier measurement may have had some
             else:
                 ids = part.ids or (data.ids if _belongs(part, metric, data, paired) else _numbered(source, part))
                 kept[series] = per_image.PerImageValues(tuple(ids), part.per_image.numpy(), part.influence)
-        if score.per_image is not None and metric.stratified and _belongs(score, metric, data, paired):
+        if score.per_image is not None and metric.spec.stratified and _belongs(score, metric, data, paired):
             cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
         marked = replace(provenance, extractor_sha256=metric.extractor_sha256, asked=question(metric, samples))
         lines.extend(_result(metric, protocol, part, stratum, source, data, marked) for stratum, part in cut.items())
@@ -129,7 +129,7 @@ def store(
 def _belongs(score: Score, metric: Metric, data: ImageDataset, paired: bool) -> bool:
     """Whether row i of the per-image values is of image i of the split."""
     rows = 0 if score.per_image is None else len(score.per_image)
-    return paired and rows == len(data) and not score.ids and Need.SAMPLE not in metric.needs
+    return paired and rows == len(data) and not score.ids and Need.SAMPLE not in metric.spec.needs
 
 
 def _numbered(source: Source, score: Score) -> list[str]:
@@ -152,14 +152,15 @@ def _result(
         dataset=data.name,
         split=data.split,
         stratum=stratum,
-        metric=metric.name,
+        metric=metric.spec.name,
         protocol=protocol,
-        unit=metric.unit,
-        direction=metric.direction,
+        unit=metric.spec.unit,
+        direction=metric.spec.direction,
         value=score.value,
         std_error=score.std_error,
         n=score.n,
         note=score.note,
         provenance=provenance,
-        margin=metric.margin,
+        margin=metric.spec.margin,
+        facts=metric.spec.facts(),
     )

@@ -1,6 +1,7 @@
 """Metrics: one file a subject; the table of them."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from vaebench.core.registry import Entry, Registry
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from vaebench.core.metric import Metric
     from vaebench.core.perceptual import Perceptual as Perceptual
     from vaebench.core.recipe import Recipe as Recipe
+    from vaebench.core.results import Facts, Result
 
 
 _FIDELITY = {
@@ -119,3 +121,25 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
         "peak_memory": Entry(target="vaebench.metrics.cost:peak_memory", summary="largest memory of the training"),
     },
 )
+
+
+def facts_of(line: "Result") -> "Facts":
+    """How a report shows a result's metric: as the line says, or, in lines of versions before 0.2, as it declares now.
+
+    A metric that is not installed here is shown as one that declares nothing.
+    """
+    return line.facts or _declared(line.metric, line.protocol)
+
+
+@cache
+def _declared(metric: str, protocol: str) -> "Facts":
+    """Of the metric's protocols, those of the one that shares most with ``protocol``, which may say more: its n."""
+    from vaebench.core.errors import UserError  # noqa: PLC0415
+    from vaebench.core.results import Facts  # noqa: PLC0415
+
+    try:
+        specs = [made.spec for made in METRICS.get(metric)()]
+    except UserError:
+        return Facts()
+    words = set(protocol.split("/"))
+    return max(specs, key=lambda spec: len(words & set(spec.protocol.split("/")))).facts()

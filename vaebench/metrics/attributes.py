@@ -12,10 +12,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vaebench.core import seeding
+from vaebench.core import questions, seeding
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score, Study
+from vaebench.core.metric import EvalBatch, Facet, Metric, MetricSpec, Need, Score, Study
 from vaebench.metrics.probes.latent_classifiers import (
     WHOLE,
     Split,
@@ -132,13 +132,19 @@ def _facets(part: str, attributes: bool, multi_view: bool) -> list[Metric]:
         Facet(
             Probe(protocol, views),
             part,
-            name=f"svm_{part}",
-            needs=Need.LATENT | Need.ATTRIBUTES,
-            unit="share",
-            direction="higher",
-            protocol=protocol + (f"/views={len(views)}" if len(views) > 1 else ""),
-            margin="0.01",
-            of_baselines=len(views) == 1,
+            MetricSpec(
+                name=f"svm_{part}",
+                needs=Need.LATENT | Need.ATTRIBUTES,
+                unit="share",
+                direction="higher",
+                protocol=protocol + (f"/views={len(views)}" if len(views) > 1 else ""),
+                margin="0.01",
+                of_baselines=len(views) == 1,
+                question=questions.LATENT_SPACE,
+                headline=7 if (part, protocol, views) == ("accuracy", "official", WHOLE) else 0,
+                study="attributes",
+                column=part,
+            ),
         )
         for protocol, views in kinds
     ]

@@ -13,11 +13,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vaebench.core import seeding
+from vaebench.core import questions, seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
+from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, MetricSpec, Need, Refused, Score, Study
 from vaebench.core.perceptual import TRAINED
 from vaebench.metrics.functional.distances import mean_row, squared
 from vaebench.metrics.functional.neighbours import nearest_distances
@@ -169,29 +169,26 @@ def _space_of(features: str, judge: str) -> FeatureSpace | None:
 
 
 def _facets(part: str, unit: str, direction: Direction, features: str, judge: str, pairs: int) -> list[Metric]:
-    name, margin, space = f"blend_{part}", "0.02", _space_of(features, judge)
-    needs, protocol = Need.BLEND, f"pairs={pairs}"
-    if space is None and part == "realism":
-        reason = f"no classifier knows these images: name a feature space with --set {name}.features=NETWORK/LAYER"
-        return [
-            Refused(reason, name=name, needs=needs, unit=unit, direction=direction, protocol=f"features/{protocol}")
-        ]
-    named = f"{_name_of(space)}/k={NEIGHBOURS}/{protocol}" if space is not None else ""
-    return [
-        Facet(
-            Blends(space, pairs),
-            part,
-            name=name,
-            needs=needs,
-            unit=unit,
-            direction=direction,
-            protocol=named if part == "realism" else f"own adversary/{protocol}",
-            margin=margin,
-            space=space if part == "realism" else None,
-            of_baselines=part == "realism",
-            of_real=part == "realism",
-        )
-    ]
+    realism, space = part == "realism", _space_of(features, judge)
+    spec = MetricSpec(
+        name=f"blend_{part}",
+        needs=Need.BLEND,
+        unit=unit,
+        direction=direction,
+        protocol=f"features/pairs={pairs}" if realism else f"own adversary/pairs={pairs}",
+        question=questions.MANIPULATION,
+        ranked=realism,
+        averaged=False,  # whatever averages is realistic
+        study="blending",
+        column=part,
+    )
+    if space is None and realism:
+        reason = f"no classifier knows these images: name a feature space with --set {spec.name}.features=NETWORK/LAYER"
+        return [Refused(reason, spec)]
+    if space is not None and realism:
+        named = f"{_name_of(space)}/k={NEIGHBOURS}/pairs={pairs}"
+        spec = replace(spec, protocol=named, space=space, of_baselines=True, of_real=True)
+    return [Facet(Blends(space, pairs), part, replace(spec, margin="0.02"))]
 
 
 def _name_of(space: FeatureSpace) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Self
 
+from vaebench.core import questions
 from vaebench.core.context import Context
-from vaebench.core.metric import Direction, EvalBatch, Metric, Need, Score
+from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, Score
 from vaebench.core.training_facts import TrainingFacts
 
 
@@ -16,20 +17,10 @@ class FromTraining(Metric):
     protocol says on what. A function that gives ``None`` has nothing to say of this training.
     """
 
-    needs = Need.TRAINING
-
     def __init__(
-        self,
-        function: Callable[[TrainingFacts], float | None],
-        *,
-        name: str,
-        unit: str,
-        direction: Direction,
-        protocol: str,
-        exact: bool = False,
+        self, function: Callable[[TrainingFacts], float | None], spec: MetricSpec, *, exact: bool = False
     ) -> None:
-        self.function, self.exact = function, exact
-        self.name, self.unit, self.direction, self.protocol = name, unit, direction, protocol
+        self.function, self.spec, self.exact = function, spec, exact
 
     def update(self, batch: EvalBatch) -> None:
         """Nothing: the value does not come from images."""
@@ -59,10 +50,14 @@ def parameters() -> list[Metric]:
     return [
         FromTraining(
             attrgetter("parameters"),
-            name="parameters",
-            unit="parameters",
-            direction="lower",
-            protocol="trained",
+            MetricSpec(
+                name="parameters",
+                needs=Need.TRAINING,
+                unit="parameters",
+                direction="lower",
+                protocol="trained",
+                question=questions.COST,
+            ),
             exact=True,
         )
     ]
@@ -73,10 +68,14 @@ def training_steps() -> list[Metric]:
     return [
         FromTraining(
             attrgetter("steps"),
-            name="training_steps",
-            unit="steps",
-            direction="lower",
-            protocol="trained",
+            MetricSpec(
+                name="training_steps",
+                needs=Need.TRAINING,
+                unit="steps",
+                direction="lower",
+                protocol="trained",
+                question=questions.COST,
+            ),
             exact=True,
         )
     ]
@@ -85,7 +84,17 @@ def training_steps() -> list[Metric]:
 def training_seconds() -> list[Metric]:
     """Seconds of training on the wall clock; compare runs of one device only."""
     return [
-        FromTraining(attrgetter("seconds"), name="training_seconds", unit="s", direction="lower", protocol="training")
+        FromTraining(
+            attrgetter("seconds"),
+            MetricSpec(
+                name="training_seconds",
+                needs=Need.TRAINING,
+                unit="s",
+                direction="lower",
+                protocol="training",
+                question=questions.COST,
+            ),
+        )
     ]
 
 
@@ -94,10 +103,14 @@ def throughput() -> list[Metric]:
     return [
         FromTraining(
             attrgetter("images_per_second"),
-            name="throughput",
-            unit="images/s",
-            direction="higher",
-            protocol="training",
+            MetricSpec(
+                name="throughput",
+                needs=Need.TRAINING,
+                unit="images/s",
+                direction="higher",
+                protocol="training",
+                question=questions.COST,
+            ),
         )
     ]
 
@@ -107,9 +120,13 @@ def peak_memory() -> list[Metric]:
     return [
         FromTraining(
             _mebibytes,
-            name="peak_memory",
-            unit="MiB",
-            direction="lower",
-            protocol="training",
+            MetricSpec(
+                name="peak_memory",
+                needs=Need.TRAINING,
+                unit="MiB",
+                direction="lower",
+                protocol="training",
+                question=questions.COST,
+            ),
         )
     ]

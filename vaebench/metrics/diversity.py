@@ -7,13 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from vaebench.core import questions
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Metric, Score
+from vaebench.core.metric import Metric, MetricSpec, Score
 from vaebench.metrics.fidelity import RESIZE, inception_space
 from vaebench.metrics.functional import diversity as diversity_module
 from vaebench.metrics.functional import neighbours
-from vaebench.metrics.functional.collected import OfAllFeatures, checked
+from vaebench.metrics.functional.collected import KINDS, OfAllFeatures, checked
 
 COLLAPSED = 0.5  # of the real images' diversity: below it, samples are said to have collapsed
 
@@ -31,23 +32,36 @@ def _stem(space: FeatureSpace) -> str:
 class Diversity(OfAllFeatures):
     """Final: one number for how far a set of images is spread; real images have one too, to be near to."""
 
-    name, direction, of_real, margin = "diversity", "target", True, "5%"
-
     def __init__(
-        self, function: Callable[[Tensor], diversity_module.Spread], kind: str, unit: str, space: FeatureSpace
+        self,
+        function: Callable[[Tensor], diversity_module.Spread],
+        kind: str,
+        unit: str,
+        space: FeatureSpace,
+        headline: int = 0,
     ) -> None:
-        self._function, self._kind, self.unit, self.space = function, kind, unit, space
-        self.protocol = f"{kind}/{_stem(space)}/samples"
-        super().__init__("samples")
+        self._function, self._statistic = function, kind
+        spec = MetricSpec(
+            name="diversity",
+            needs=KINDS["samples"][1],
+            unit=unit,
+            direction="target",
+            protocol=f"{kind}/{_stem(space)}/samples",
+            margin="5%",
+            of_real=True,
+            space=space,
+            question=questions.VARIETY,
+            headline=headline,
+        )
+        super().__init__(spec, space, "samples")
 
     def score(self, context: Context) -> Score:
-        assert self.space is not None
         made = self._collected.rows()
-        reference = context.reference(self.space, context.split)
+        reference = context.reference(self._space, context.split)
         checked(made, reference, 2)
         found = self._function(made)
         value = found.value
-        real = reference.statistic(self._kind, partial(_alone, function=self._function))["value"].item()
+        real = reference.statistic(self._statistic, partial(_alone, function=self._function))["value"].item()
         note = f"collapse: {value:.4g} of the real images' {real:.4g}" if value < COLLAPSED * real else ""
         return replace(Score.influenced(value, found.derivatives), note=note)
 
@@ -65,7 +79,7 @@ def diversity(features: str = "", classifier: str = "", inception: int = 2048) -
     """
     space = _space(features, classifier, inception)
     return [
-        Diversity(diversity_module.vendi_score, "vendi", "effective images", space),
+        Diversity(diversity_module.vendi_score, "vendi", "effective images", space, headline=8),
         Diversity(diversity_module.mean_pairwise_distance, "pairwise", "distance", space),
     ]
 
@@ -77,19 +91,25 @@ class Memorisation(OfAllFeatures):
     the value to be near to: new images of the same kind have it, copies have more.
     """
 
-    name, unit, direction, of_real, margin = "memorisation", "share", "target", True, "0.02"
-
     def __init__(self, space: FeatureSpace) -> None:
-        self.space = space
-        self.protocol = f"{_stem(space)}/train/samples"
-        super().__init__("samples")
+        spec = MetricSpec(
+            name="memorisation",
+            needs=KINDS["samples"][1],
+            unit="share",
+            direction="target",
+            protocol=f"{_stem(space)}/train/samples",
+            margin="0.02",
+            of_real=True,
+            space=space,
+            question=questions.VARIETY,
+        )
+        super().__init__(spec, space, "samples")
 
     def score(self, context: Context) -> Score:
-        assert self.space is not None
         if "train" not in context.splits or context.split == "train":
             raise UserError("needs a training split beside the one that is measured")
         made = self._collected.rows()
-        reference = context.reference(self.space, "train")
+        reference = context.reference(self._space, "train")
         training = checked(made, reference, 2)
         radii = reference.statistic("radii-1", _own_distances)["radii"]
         near = neighbours.closer_than_own_neighbour(made, training.to(made.device), radii.to(made.device))

@@ -10,11 +10,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vaebench.core import seeding
+from vaebench.core import questions, seeding
 from vaebench.core.context import Context
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
+from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, MetricSpec, Need, Refused, Score, Study
 from vaebench.metrics.functional.face_displacement import UNTOUCHED, faces_out_of_place
 from vaebench.metrics.probes.latent_classifiers import Split, decide, official, scaled
 from vaebench.metrics.probes.novelty import Familiar
@@ -113,24 +113,27 @@ def _over_conditions(values: Mapping[str, Tensor], ids: list[str], note: str) ->
 
 
 def _facets(what: str, unit: str, direction: Direction, margin: str, attributes: bool, faces: int) -> list[Metric]:
-    name, needs = f"shift_{what}", Need.CODE | Need.ATTRIBUTES
+    spec = MetricSpec(
+        name=f"shift_{what}",
+        needs=Need.CODE | Need.ATTRIBUTES,
+        unit=unit,
+        direction=direction,
+        protocol=f"faces={faces}",
+        question=questions.MANIPULATION,
+        ranked=what == "accuracy",  # what a detector says is no quality by itself
+        averaged=what == "accuracy",
+        study="shift",
+        column=what,
+    )
     if not attributes:
-        reason = "needs faces with attributes"
-        return [Refused(reason, name=name, needs=needs, unit=unit, direction=direction, protocol=f"faces={faces}")]
-    return [
-        Facet(
-            OutOfPlace(faces),
-            f"{what} {way}",
-            name=name,
-            needs=needs,
-            unit=unit,
-            # on faces that were put back a warning is a false alarm
-            direction="lower" if what == "flagged" and way == "realigned" else direction,
-            protocol=f"{way}/faces={faces}",
-            margin=margin,
-        )
-        for way in WAYS
-    ]
+        return [Refused("needs faces with attributes", spec)]
+    made: list[Metric] = []
+    for way in WAYS:
+        # on faces that were put back a warning is a false alarm
+        better: Direction = "lower" if what == "flagged" and way == "realigned" else direction
+        of_way = replace(spec, protocol=f"{way}/faces={faces}", margin=margin, direction=better)
+        made.append(Facet(OutOfPlace(faces), f"{what} {way}", of_way))
+    return made
 
 
 def shift_accuracy(attributes: bool = False, faces: int = FACES) -> list[Metric]:

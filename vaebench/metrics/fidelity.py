@@ -7,15 +7,17 @@ from typing import Self
 
 from torch import Tensor
 
+from vaebench.core import questions
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Facet, Metric, Refused, Score, Study
+from vaebench.core.metric import EvalBatch, Facet, Metric, MetricSpec, Refused, Score, Study
 from vaebench.metrics.frechet import FrechetDistance, FrechetInfinity
 from vaebench.metrics.functional import neighbours
 from vaebench.metrics.functional.collected import KINDS, Collected, checked
 from vaebench.metrics.kernel import KernelDistance
 
 Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, Score]]
+HEADLINE = 6  # of the Fréchet distance of samples, in whichever features
 RESIZE = "tf-resize"  # of Inception: bilinear without antialiasing, as TensorFlow 1 did it
 
 
@@ -75,7 +77,9 @@ def fid(inception: int = 2048, infinity: bool = False) -> list[Metric]:
     to model, so n stands in the protocol.
     """
     space = inception_space(inception)
-    plain: list[Metric] = [FrechetDistance("fid", space, kind, RESIZE) for kind in KINDS]
+    plain: list[Metric] = [
+        FrechetDistance("fid", space, kind, RESIZE, headline=HEADLINE if kind == "samples" else 0) for kind in KINDS
+    ]
     return plain + ([FrechetInfinity("fid", space, kind, RESIZE) for kind in KINDS] if infinity else [])
 
 
@@ -84,19 +88,27 @@ def fcd(classifier: str = "") -> list[Metric]:
 
     ``classifier`` is ``NETWORK/LAYER``; by default the dataset's own.
     """
+    shown = {kind: HEADLINE if kind == "samples" else 0 for kind in KINDS}
     if not classifier:
         return [
             Refused(
                 "no classifier of these images comes with vaebench: name one with --set fcd.classifier=NETWORK/LAYER",
-                name="fcd",
-                needs=need,
-                unit="squared distance",
-                direction="lower",
-                protocol=f"classifier/{kind}",
+                MetricSpec(
+                    name="fcd",
+                    needs=need,
+                    unit="squared distance",
+                    direction="lower",
+                    protocol=f"classifier/{kind}",
+                    question=questions.DISTRIBUTION,
+                    headline=shown[kind],
+                    stands_in_for="fid",
+                    column=kind,
+                ),
             )
             for kind, (_, need) in KINDS.items()
         ]
-    return [FrechetDistance("fcd", FeatureSpace.parse(classifier), kind) for kind in KINDS]
+    space = FeatureSpace.parse(classifier)
+    return [FrechetDistance("fcd", space, kind, headline=shown[kind], stands_in="fid") for kind in KINDS]
 
 
 def kid(inception: int = 2048, subsets: int = 100, size: int = 1000) -> list[Metric]:
@@ -113,13 +125,16 @@ def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str, m
         Facet(
             Neighbourhoods(compare, space, kind, k),
             name,
-            name=name,
-            needs=need,
-            unit=unit,
-            direction="higher",
-            protocol=f"{space}/{RESIZE}/k={k}/{kind}",
-            margin=margin,
-            space=space,
+            MetricSpec(
+                name=name,
+                needs=need,
+                unit=unit,
+                direction="higher",
+                protocol=f"{space}/{RESIZE}/k={k}/{kind}",
+                margin=margin,
+                space=space,
+                question=questions.DISTRIBUTION,
+            ),
         )
         for kind, (_, need) in KINDS.items()
     ]

@@ -1,18 +1,18 @@
 """Moments of features that stream, and the Fréchet distance between the Gaussians they describe."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaebench.core import seeding
+from vaebench.core import questions, seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Score
-from vaebench.metrics.functional.collected import OfAllFeatures, checked
+from vaebench.core.metric import MetricSpec, Score
+from vaebench.metrics.functional.collected import KINDS, OfAllFeatures, checked
 from vaebench.metrics.functional.distances import doubles
 
 BLOCK = 4096  # rows at a time in float64
@@ -133,22 +133,34 @@ def frechet_derivatives(
     return torch.cat(parts).cpu()
 
 
+def _spec(name: str, space: FeatureSpace, kind: str, protocol: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        needs=KINDS[kind][1],
+        unit="squared distance",
+        direction="lower",
+        protocol=protocol,
+        margin="5%",
+        space=space,
+        question=questions.DISTRIBUTION,
+        column=kind,
+    )
+
+
 class FrechetDistance(OfAllFeatures):
     """Final: squared Fréchet distance of Gaussians fitted to features; the features give the value's error."""
 
-    unit, direction, margin = "squared distance", "lower", "5%"
-
-    def __init__(self, name: str, space: FeatureSpace, kind: str, prepared: str = "") -> None:
-        self.name, self.space, self._kind = name, space, kind
+    def __init__(
+        self, name: str, space: FeatureSpace, kind: str, prepared: str = "", *, headline: int = 0, stands_in: str = ""
+    ) -> None:
         self._stem = f"{space}/{prepared}" if prepared else str(space)
-        self.protocol = f"{self._stem}/{kind}"
-        super().__init__(kind)
+        spec = _spec(name, space, kind, f"{self._stem}/{kind}")
+        super().__init__(replace(spec, headline=headline, stands_in_for=stands_in), space, kind)
 
     def score(self, context: Context) -> Score:
-        assert self.space is not None
         features = self._collected.rows()
         made = Moments.of(features).cpu()
-        reference = context.reference(self.space, context.split)
+        reference = context.reference(self._space, context.split)
         real = reference.statistic("moments", _moments_of)
         if made.n < 2 or made.mean is None or real["n"] < 2:
             raise UserError(f"needs 2 images or more of each kind, there are {made.n} and {int(real['n'])} real ones")
@@ -178,18 +190,14 @@ class FrechetInfinity(OfAllFeatures):
     images stay as many as they are: their part of the bias is the same for all models.
     """
 
-    unit, direction, margin = "squared distance", "lower", "5%"
-
     def __init__(self, name: str, space: FeatureSpace, kind: str, prepared: str) -> None:
-        self.name, self.space, self._kind, self._stem = name, space, kind, f"{space}/{prepared}"
-        self.protocol = f"{self._stem}/infinity/{kind}"
-        super().__init__(kind)
+        self._stem = f"{space}/{prepared}"
+        super().__init__(_spec(name, space, kind, f"{self._stem}/infinity/{kind}"), space, kind)
 
     def score(self, context: Context) -> Score:
-        assert self.space is not None
         made = self._collected.rows()
         n = len(made)
-        reference = context.reference(self.space, context.split)
+        reference = context.reference(self._space, context.split)
         checked(made, reference, 100)
         real = reference.statistic("moments", _moments_of)
         least = max(n // 10, min(2 * made.shape[1], n // 2))

@@ -11,13 +11,23 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vaebench.core import seeding
+from vaebench.core import questions, seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.interpolation import line
-from vaebench.core.metric import EvalBatch, Metric, Need, Refused, Score
+from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, Refused, Score
 
 _BATCH = 50  # paths decoded at a time
+SPEC = MetricSpec(
+    name="interpolation_surprises",
+    needs=Need.CODE | Need.ATTRIBUTES,
+    unit="classes a path",
+    direction="lower",
+    protocol="",  # known once the classifier is
+    question=questions.EVENNESS,
+    study="interpolation",
+    column="surprising classes",
+)
 
 
 def surprising_classes(shown: Tensor, ends: Tensor) -> Tensor:
@@ -55,14 +65,11 @@ def pair_ids(ids: "list[str] | tuple[str, ...]", pairs: Tensor) -> list[str]:
 class Surprises(Metric):
     """Final: mean number of surprising classes on straight lines between the latents of two real images."""
 
-    name, unit, direction, margin = "interpolation_surprises", "classes a path", "lower", "0.05"
-    needs = Need.CODE | Need.ATTRIBUTES
-
     def __init__(self, space: FeatureSpace, pairs: int, frames: int) -> None:
         if pairs < 2 or frames < 3:
             raise UserError(f"interpolation_surprises wants 2 pairs and 3 frames or more, not {pairs} and {frames}")
-        self.space, self._pairs, self._frames = space, pairs, frames
-        self.protocol = f"{space.network}/{frames}-frames/pairs={pairs}"
+        self._space, self._pairs, self._frames = space, pairs, frames
+        self.spec = replace(SPEC, protocol=f"{space.network}/{frames}-frames/pairs={pairs}", margin="0.05", space=space)
 
     def update(self, batch: EvalBatch) -> None:
         """Nothing: pairs are drawn from the whole split when the score is taken."""
@@ -79,18 +86,16 @@ class Surprises(Metric):
         shown = []
         for part in pairs.split(_BATCH):
             path = line(latents[part[:, 0]], latents[part[:, 1]], self._frames)
-            shown.append(shown_classes(context, self.space, path))
+            shown.append(shown_classes(context, self._space, path))
         values = surprising_classes(torch.cat(shown), data.labels[pairs])
         score = Score.mean_of(values, ids=pair_ids(list(data.ids), pairs))
-        assert self.space is not None
-        right = context.reference(self.space, context.split).features.argmax(dim=1) == data.labels
+        right = context.reference(self._space, context.split).features.argmax(dim=1) == data.labels
         share = 100 * float(right.double().mean())
         return replace(score, note=f"the classifier reads {share:.1f} % of the images right")
 
 
-def shown_classes(context: Context, space: FeatureSpace | None, path: Tensor) -> Tensor:
+def shown_classes(context: Context, space: FeatureSpace, path: Tensor) -> Tensor:
     """What a classifier sees on each frame: latents (n, frames, d) -> int64 (n, frames)."""
-    assert space is not None
     answers = context.features(space, context.decode(path.flatten(0, 1)))
     return answers.argmax(dim=1).reshape(path.shape[:2])
 
@@ -100,14 +105,6 @@ def interpolation_surprises(
 ) -> list[Metric]:
     """Classes that appear between two images of other classes, a path, as the data's own classifier sees it."""
     if not judge or attributes:
-        return [
-            Refused(
-                "needs images of labelled classes (digits) and a classifier of them",
-                name=Surprises.name,
-                needs=Surprises.needs,
-                unit=Surprises.unit,
-                direction="lower",
-                protocol=f"classifier/{frames}-frames",
-            )
-        ]
+        reason = "needs images of labelled classes (digits) and a classifier of them"
+        return [Refused(reason, replace(SPEC, protocol=f"classifier/{frames}-frames"))]
     return [Surprises(FeatureSpace(judge, "logits"), pairs, frames)]

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench.core import questions
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Score
-from vaebench.metrics.functional.collected import OfAllFeatures, checked
+from vaebench.core.metric import MetricSpec, Score
+from vaebench.metrics.functional.collected import KINDS, OfAllFeatures, checked
 from vaebench.metrics.functional.distances import plain_float32
 
 BLOCK = 256, 2048  # rows and columns of a block of kernel values on the CPU: 4 MiB in float64, which its caches hold
@@ -117,20 +118,25 @@ def _marked(subsets: Sequence[Tensor], count: int, device: torch.device) -> Tens
 class KernelDistance(OfAllFeatures):
     """Final: kernel distance (KID) over random subsets; keeps features."""
 
-    unit, direction, margin = "squared MMD", "lower", "0.001"  # unbiased, so near 0 no share of it would do
-
     def __init__(self, space: FeatureSpace, kind: str, subsets: int, size: int, prepared: str) -> None:
         if subsets < 1 or size < 2:
             raise UserError(f"kid.subsets={subsets}, kid.size={size}: give 1 or more subsets of 2 or more images")
-        self.name, self.space, self._kind = "kid", space, kind
         self._subsets, self._size, self._stem = subsets, size, f"{space}/{prepared}"
-        self.protocol = f"{self._stem}/poly3/{subsets}x{size}/{kind}"
-        super().__init__(kind)
+        spec = MetricSpec(
+            name="kid",
+            needs=KINDS[kind][1],
+            unit="squared MMD",
+            direction="lower",
+            protocol=f"{self._stem}/poly3/{subsets}x{size}/{kind}",
+            margin="0.001",  # unbiased, so near 0 no share of it would do
+            space=space,
+            question=questions.DISTRIBUTION,
+        )
+        super().__init__(spec, space, kind)
 
     def score(self, context: Context) -> Score:
-        assert self.space is not None
         made = self._collected.rows()
-        reference = context.reference(self.space, context.split)
+        reference = context.reference(self._space, context.split)
         real = checked(made, reference, 2)
         size = min(self._size, len(made), len(real))
         values, derivatives = of_subsets(made, real.to(made.device), self._subsets, size)

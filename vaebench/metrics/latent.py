@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vaebench.core import seeding
+from vaebench.core import questions, seeding
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Need, PerImage, Score
+from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, PerImage, Score
 from vaebench.models.losses import kl_to_standard_normal
 
 _BLOCK = 1024  # rows of kernel values at a time
@@ -47,13 +47,16 @@ def nll() -> list[Metric]:
     return [
         PerImage(
             _nll_of,
-            name="nll",
-            needs=Need.REAL | Need.DRAW,
-            unit="nats",
-            direction="lower",
-            protocol="bernoulli/1-draw",
-            margin="1%",
-            stratified=True,
+            MetricSpec(
+                name="nll",
+                needs=Need.REAL | Need.DRAW,
+                unit="nats",
+                direction="lower",
+                protocol="bernoulli/1-draw",
+                margin="1%",
+                stratified=True,
+                question=questions.PRIOR,
+            ),
         )
     ]
 
@@ -66,13 +69,16 @@ def kl() -> list[Metric]:
     return [
         PerImage(
             _kl_of,
-            name="kl",
-            needs=Need.LATENT,
-            unit="nats",
-            direction="lower",
-            protocol="posterior",
-            margin="5%",
-            stratified=True,
+            MetricSpec(
+                name="kl",
+                needs=Need.LATENT,
+                unit="nats",
+                direction="lower",
+                protocol="posterior",
+                margin="5%",
+                stratified=True,
+                question=questions.PRIOR,
+            ),
         )
     ]
 
@@ -82,13 +88,16 @@ def elbo() -> list[Metric]:
     return [
         PerImage(
             _elbo_of,
-            name="elbo",
-            needs=Need.REAL | Need.DRAW | Need.LATENT,
-            unit="nats",
-            direction="higher",
-            protocol="bernoulli/1-draw",
-            margin="1%",
-            stratified=True,
+            MetricSpec(
+                name="elbo",
+                needs=Need.REAL | Need.DRAW | Need.LATENT,
+                unit="nats",
+                direction="higher",
+                protocol="bernoulli/1-draw",
+                margin="1%",
+                stratified=True,
+                question=questions.PRIOR,
+            ),
         )
     ]
 
@@ -101,17 +110,19 @@ class ActiveUnits(Metric):
     on the CPU, which merge exactly (Chan et al. 1983, "Algorithms for computing the sample variance").
     """
 
-    name = "active_units"
-    needs = Need.LATENT
-    unit = "dimensions"
-    margin = "0.5"
-    direction = "higher"
-
     def __init__(self, threshold: float) -> None:
         if not (math.isfinite(threshold) and threshold >= 0):
             raise UserError(f"active_units.threshold is a variance of 0 or more, not {threshold}")
         self.threshold = threshold
-        self.protocol = f"variance>{float(threshold)}"
+        self.spec = MetricSpec(
+            name="active_units",
+            needs=Need.LATENT,
+            unit="dimensions",
+            direction="higher",
+            protocol=f"variance>{float(threshold)}",
+            margin="0.5",
+            question=questions.PRIOR,
+        )
         self._n = 0
         self._mean = self._squares = torch.zeros(0, dtype=torch.float64)
 
@@ -190,8 +201,15 @@ def mmd_to_standard_normal(latents: Tensor) -> tuple[float, Tensor]:
 class PosteriorMismatch(Metric):
     """Final: how far the latents of encoded images, one posterior draw each, are from the prior."""
 
-    name, needs, unit, direction = "posterior_mismatch", Need.LATENT, "squared MMD", "lower"
-    protocol, margin = "mmd/gaussian/1-draw", "0.002"  # unbiased, so near 0 no share of it would do
+    spec = MetricSpec(
+        name="posterior_mismatch",
+        needs=Need.LATENT,
+        unit="squared MMD",
+        direction="lower",
+        protocol="mmd/gaussian/1-draw",
+        margin="0.002",  # unbiased, so near 0 no share of it would do
+        question=questions.PRIOR,
+    )
 
     def __init__(self) -> None:
         self._parts: list[tuple[Tensor, Tensor]] = []
@@ -241,11 +259,16 @@ def interpolation_smoothness() -> list[Metric]:
     return [
         PerImage(
             _unevenness_of,
-            name="interpolation_smoothness",
-            needs=Need.PATH,
-            unit="largest step / mean step",
-            direction="lower",
-            protocol="pixels/11-frames/prior",
-            margin="5%",
+            MetricSpec(
+                name="interpolation_smoothness",
+                needs=Need.PATH,
+                unit="largest step / mean step",
+                direction="lower",
+                protocol="pixels/11-frames/prior",
+                margin="5%",
+                question=questions.EVENNESS,
+                study="interpolation",
+                column="largest / mean step",
+            ),
         )
     ]

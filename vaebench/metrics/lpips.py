@@ -8,9 +8,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from vaebench.core import questions
 from vaebench.core.errors import UserError
 from vaebench.core.files import sha256_of
-from vaebench.core.metric import EvalBatch, Metric, Need, PerImage
+from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, PerImage
 from vaebench.core.paths import weights_dir
 from vaebench.perceptual.weight_files import find_weights, read_tensors
 
@@ -98,13 +99,17 @@ def lpips() -> list[Metric]:
     """Learned perceptual image patch similarity, in spite of its name a distance: 0 for identical images."""
     metric = PerImage(
         _Distance(),
-        name="lpips",
-        needs=Need.REAL | Need.RECONSTRUCTION,
-        unit="distance",
-        direction="lower",
-        protocol="recon/alex-v0.1",
-        margin="0.01",
-        stratified=True,
+        MetricSpec(
+            name="lpips",
+            needs=Need.REAL | Need.RECONSTRUCTION,
+            unit="distance",
+            direction="lower",
+            protocol="recon/alex-v0.1",
+            margin="0.01",
+            stratified=True,
+            question=questions.RECONSTRUCTION,
+            headline=5,
+        ),
     )
     path = _alexnet()
     if path is not None:

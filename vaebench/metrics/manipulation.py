@@ -13,11 +13,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vaebench.core import seeding
+from vaebench.core import questions, seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, Need, Refused, Score, Study
+from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, MetricSpec, Need, Refused, Score, Study
 from vaebench.core.perceptual import TRAINED
 from vaebench.metrics.probes.attribute_vectors import attribute_vector, chosen_attributes, position_of
 from vaebench.metrics.probes.latent_classifiers import balanced
@@ -207,27 +207,24 @@ def _facets(
 ) -> list[Metric]:
     """One part of :class:`Change`, mean over the ``wanted`` attributes added ``factor`` times to ``images`` each."""
     unit, direction, margin = _UNITS[part]
-    name, needs = f"manipulation_{part}", Need.CODE | Need.ATTRIBUTES
     reader = "judge" if judge.startswith(TRAINED) or not judge else judge
-    protocol = "/".join([reader, f"factor={factor:g}", f"images={images}", *(["+".join(wanted)] if wanted else [])])
+    spec = MetricSpec(
+        name=f"manipulation_{part}",
+        needs=Need.CODE | Need.ATTRIBUTES,
+        unit=unit,
+        direction=direction,
+        protocol="/".join([reader, f"factor={factor:g}", f"images={images}", *(["+".join(wanted)] if wanted else [])]),
+        question=questions.MANIPULATION,
+        ranked=False,  # an effect and what it costs: neither is quality by itself
+        averaged=False,
+        study="manipulation",
+        column=part,
+    )
     if not (judge and attributes):
-        reason = "needs faces with attributes, and a classifier of them"
-        return [Refused(reason, name=name, needs=needs, unit=unit, direction=direction, protocol=protocol)]
+        return [Refused("needs faces with attributes, and a classifier of them", spec)]
     space = FeatureSpace(judge, "logits")
     study = Manipulation(space, wanted, factor, images)
-    return [
-        Facet(
-            study,
-            part,
-            name=name,
-            needs=needs,
-            unit=unit,
-            direction=direction,
-            protocol=protocol,
-            margin=margin,
-            space=space,
-        )
-    ]
+    return [Facet(study, part, replace(spec, margin=margin, space=space))]
 
 
 manipulation_effect = partial(_facets, "effect")

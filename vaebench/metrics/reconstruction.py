@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from vaebench.core import questions
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Need, PerImage
+from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, PerImage
 
 _LEAST_MSE = 1e-10  # 100 dB: identical images would have infinitely many, and then no mean and no test
 _WINDOW, _SIGMA = 11, 1.5  # Wang et al. 2004, section III-C
@@ -94,13 +95,17 @@ def mse() -> list[Metric]:
     return [
         PerImage(
             _mse_of,
-            name="mse",
-            needs=Need.REAL | Need.RECONSTRUCTION,
-            unit="squared intensity",
-            direction="lower",
-            protocol="recon",
-            margin="5%",
-            stratified=True,
+            MetricSpec(
+                name="mse",
+                needs=Need.REAL | Need.RECONSTRUCTION,
+                unit="squared intensity",
+                direction="lower",
+                protocol="recon",
+                margin="5%",
+                stratified=True,
+                question=questions.RECONSTRUCTION,
+                headline=3,
+            ),
         )
     ]
 
@@ -110,13 +115,16 @@ def psnr() -> list[Metric]:
     return [
         PerImage(
             _psnr_of,
-            name="psnr",
-            needs=Need.REAL | Need.RECONSTRUCTION,
-            unit="dB",
-            direction="higher",
-            protocol="recon/cap=100dB",
-            margin="0.25",
-            stratified=True,
+            MetricSpec(
+                name="psnr",
+                needs=Need.REAL | Need.RECONSTRUCTION,
+                unit="dB",
+                direction="higher",
+                protocol="recon/cap=100dB",
+                margin="0.25",
+                stratified=True,
+                question=questions.RECONSTRUCTION,
+            ),
         )
     ]
 
@@ -126,12 +134,16 @@ def ssim() -> list[Metric]:
     return [
         PerImage(
             _ssim_of,
-            name="ssim",
-            needs=Need.REAL | Need.RECONSTRUCTION,
-            unit="similarity",
-            direction="higher",
-            protocol="recon/gaussian11",
-            margin="0.01",
-            stratified=True,
+            MetricSpec(
+                name="ssim",
+                needs=Need.REAL | Need.RECONSTRUCTION,
+                unit="similarity",
+                direction="higher",
+                protocol="recon/gaussian11",
+                margin="0.01",
+                stratified=True,
+                question=questions.RECONSTRUCTION,
+                headline=4,
+            ),
         )
     ]

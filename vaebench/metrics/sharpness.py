@@ -3,8 +3,9 @@
 from torch import Tensor
 from torch.nn import functional
 
+from vaebench.core import questions
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Metric, Need, PerImage
+from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, PerImage
 
 
 def to_grey(images: Tensor) -> Tensor:
@@ -63,23 +64,34 @@ def blur() -> list[Metric]:
     return [
         PerImage(
             _of_reconstruction,
-            name="blur",
-            needs=Need.RECONSTRUCTION,
-            unit="variance",
-            direction="target",
-            protocol="recon",
-            margin="5%",
-            of_real=True,
-            stratified=True,
+            MetricSpec(
+                name="blur",
+                needs=Need.RECONSTRUCTION,
+                unit="variance",
+                direction="target",
+                protocol="recon",
+                margin="5%",
+                of_real=True,
+                stratified=True,
+                question=questions.RECONSTRUCTION,
+                headline=1,
+                column="recon",
+                distribution="Laplacian variance",
+            ),
         ),
         PerImage(
             _of_sample,
-            name="blur",
-            needs=Need.SAMPLE,
-            unit="variance",
-            direction="target",
-            protocol="samples",
-            margin="5%",
-            of_real=True,
+            MetricSpec(
+                name="blur",
+                needs=Need.SAMPLE,
+                unit="variance",
+                direction="target",
+                protocol="samples",
+                margin="5%",
+                of_real=True,
+                question=questions.RECONSTRUCTION,
+                headline=2,
+                column="samples",
+            ),
         ),
     ]

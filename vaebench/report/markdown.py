@@ -17,12 +17,10 @@ def page(part: Part) -> str:
     mixed = [f"**{line}**\n" for line in mixed_seeds(measured)]
     parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *mixed]
     parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(measured, ranked)]
-    strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == "blur"})
-    if strata:
-        parts += ["## Laplacian variance by stratum\n", _strata_table(measured, ranked, strata)]
+    parts += _by_stratum(measured, ranked)
     parts += attributes.section(part.probed, measured)
     parts += latent_space.section(part.studied)
-    parts += ["## Is the difference real?\n", *_standing(part), _comparison_table(part.tested)]
+    parts += ["## Is the difference real?\n", *_standing(part), _comparison_table(part.tested, measured)]
     if part.held:
         parts += ["## Beside what was published\n", _claims_table(part.held)]
     if measured.records:
@@ -150,19 +148,27 @@ def _title(name: str) -> str:
     return "originals" if name == REAL else name
 
 
-def _strata_table(measured: Measured, ranked: Sequence[leaderboard.Row], strata: Sequence[str]) -> str:
-    names = measured.models()
-    body = []
-    for stratum in strata:
-        row_of = _cells(ranked, stratum).get(("blur", "recon"), {})
-        n = next((str(row.n) for row in row_of.values()), "")
-        body.append([stratum, n, *(_text(row_of.get(name)) for name in names)])
-    return to_markdown(["stratum", "images", *map(_title, names)], body)
+def _by_stratum(measured: Measured, ranked: Sequence[leaderboard.Row]) -> list[str]:
+    """A table for each metric whose distribution is shown: its value in each class."""
+    names, parts = measured.models(), []
+    for (metric, protocol), facts in sorted(measured.facts().items()):
+        strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == metric})
+        if not (facts.distribution and strata):
+            continue
+        body = []
+        for stratum in strata:
+            row_of = _cells(ranked, stratum).get((metric, protocol), {})
+            n = next((str(row.n) for row in row_of.values()), "")
+            body.append([stratum, n, *(_text(row_of.get(name)) for name in names)])
+        table = to_markdown(["stratum", "images", *map(_title, names)], body)
+        parts += [f"## {facts.distribution} by stratum\n", table]
+    return parts
 
 
-def _comparison_table(tested: Sequence[comparisons.Row]) -> str:
+def _comparison_table(tested: Sequence[comparisons.Row], measured: Measured) -> str:
     """The test that decides each pair: stratum ``all``, and the two of the MNIST article; the rest is in the CSV."""
-    shown = [row for row in comparisons.decisive(tested) if row.stratum == "all" or row.metric == "blur"]
+    cut = {metric for (metric, _), facts in measured.facts().items() if facts.distribution}
+    shown = [row for row in comparisons.decisive(tested) if row.stratum == "all" or row.metric in cut]
     shown = [row for row in shown if row.stratum in ("all", "label!=1", "label=1")]
     body = [
         [

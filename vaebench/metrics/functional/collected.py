@@ -5,9 +5,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vaebench.core.context import Reference
+from vaebench.core.context import FeatureSpace, Reference
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Accumulator, EvalBatch, Metric, Need
+from vaebench.core.metric import Accumulator, EvalBatch, Metric, MetricSpec, Need
 
 KINDS = {"samples": ("sample", Need.SAMPLE), "recon": ("reconstruction", Need.RECONSTRUCTION)}
 
@@ -34,8 +34,8 @@ class Collected(Accumulator):
 class OfAllFeatures(Metric):
     """Abstract: a metric that is a function of all the features of one kind of images, which it keeps."""
 
-    def __init__(self, kind: str) -> None:
-        self.needs = KINDS[kind][1]
+    def __init__(self, spec: MetricSpec, space: FeatureSpace, kind: str) -> None:
+        self.spec, self._space, self._kind = spec, space, kind
         self._collected = Collected(kind)
 
     def update(self, batch: EvalBatch) -> None:

@@ -8,12 +8,14 @@ from statsmodels.stats.proportion import proportion_confint
 
 from vaebench import statistics
 from vaebench.core.results import Result
+from vaebench.metrics import facts_of
 from vaebench.report.analysis.formatting import short, to_markdown
 from vaebench.report.analysis.measured import BASELINE, Measured
 from vaebench.report.analysis.published_attributes import TABLE, PublishedRow, read_published
 
 MEAN = "mean of all"
 PART = "attribute="
+STUDY = "attributes"  # of the metrics that stand here
 MEASURED = "measured"
 
 
@@ -46,10 +48,11 @@ def rows(measured: Measured, published: Path) -> list[Row]:
     """Measured methods (of digits, their classes' mean), then published ones where the data are CelebA's."""
     parts: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for line in measured.results:
-        if line.metric.startswith("svm_") and (line.stratum.startswith(PART) or line.stratum == "all"):
+        facts = facts_of(line)
+        if facts.study == STUDY and (line.stratum.startswith(PART) or line.stratum == "all"):
             attribute = line.stratum.removeprefix(PART) if line.stratum != "all" else MEAN
             kinds = parts.setdefault((line.protocol, line.recipe, attribute), {})
-            kinds.setdefault(line.metric.removeprefix("svm_"), []).append(line)
+            kinds.setdefault(facts.column, []).append(line)
     if not parts:
         return []
     found = [_measured(key, kinds) for key, kinds in parts.items() if "accuracy" in kinds]

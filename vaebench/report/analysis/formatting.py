@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+HIDDEN = {"hidden": True}  # metadata of a row's field that is no column of its table
 SMALLEST_P = 1e-300
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "target": "nearer to the originals is better"}
@@ -44,10 +45,10 @@ def text_cell(text: str) -> str:
 
 
 def to_csv(kind: "type[DataclassInstance]", rows: Iterable["DataclassInstance"]) -> str:
-    """A header of the dataclass's fields, then its rows."""
+    """A header of the dataclass's fields, then its rows; fields marked :data:`HIDDEN` are no columns."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind) if not field.metadata.get("hidden")]
     writer.writerow(names)
     for row in rows:
         writer.writerow([cell(name, getattr(row, name)) for name in names])

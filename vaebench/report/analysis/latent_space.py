@@ -4,13 +4,13 @@ The values are metrics' and stand in the leaderboard, too. Here the conditions u
 a weight, a shift) are laid side by side, which a leaderboard of one row a condition does not show.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from vaebench.core.results import PARTS, Result
-from vaebench.report.analysis import leaderboard
-from vaebench.report.analysis.formatting import short, to_markdown, to_text
+from vaebench.report.analysis import attributes, leaderboard
+from vaebench.report.analysis.formatting import HIDDEN, short, to_markdown, to_text
 from vaebench.report.analysis.measured import BASELINE, REAL, all_folders, collect
 from vaebench.runs.record import RunFolder
 
@@ -19,12 +19,12 @@ MEAN = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """A table: its title, what is to be known of it, the metrics in its columns and how their heads read."""
+    """A table: its title, what a reader must know of it, and its columns; which metric is in one, the metric says."""
 
     name: str
     title: str
     says: str
-    metrics: Mapping[str, str]
+    columns: tuple[str, ...]
     across: bool = False  # conditions are columns, not rows
 
 
@@ -37,7 +37,7 @@ STUDIES = (
             "the way (a path's mean) that neither image is, as the data's classifier sees it. Smoothness: largest step "
             "of the pixels over the mean step, between prior draws."
         ),
-        metrics={"interpolation_surprises": "surprising classes", "interpolation_smoothness": "largest / mean step"},
+        columns=("surprising classes", "largest / mean step"),
     ),
     Study(
         name="manipulation",
@@ -50,12 +50,7 @@ STUDIES = (
             "1 being the difference between two images as it draws them. Read effect beside its costs: who changes "
             "nothing leaks nothing."
         ),
-        metrics={
-            "manipulation_effect": "effect",
-            "manipulation_leakage": "leakage",
-            "manipulation_identity": "identity",
-            "manipulation_background": "background",
-        },
+        columns=("effect", "leakage", "identity", "background"),
     ),
     Study(
         name="blending",
@@ -67,7 +62,7 @@ STUDIES = (
             "lies what is more average than real images are. Adversary: share of real images that the model's own "
             "discriminator or critic takes less for real. Columns: the weight of the second image."
         ),
-        metrics={"blend_realism": "realism", "blend_adversary": "adversary"},
+        columns=("realism", "adversary"),
         across=True,
     ),
     Study(
@@ -79,10 +74,9 @@ STUDIES = (
             "Majority class: what always naming it scores on these faces. Flagged: "
             "share of faces that the model's reconstruction error or latent norm calls unlike the data."
         ),
-        metrics={"shift_accuracy": "accuracy", "shift_flagged": "flagged"},
+        columns=("accuracy", "flagged"),
     ),
 )
-_STUDY_OF = {metric: study for study in STUDIES for metric in study.metrics}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +98,7 @@ class Row:
     seeds: int
     n: int
     note: str
+    column: str = field(default="", metadata=HIDDEN)
 
 
 def rows(ranked: Iterable[leaderboard.Row]) -> list[Row]:
@@ -112,7 +107,7 @@ def rows(ranked: Iterable[leaderboard.Row]) -> list[Row]:
         Row(
             dataset=row.dataset,
             split=row.split,
-            study=_STUDY_OF[row.metric].name,
+            study=row.facts.study,
             condition=_condition(row.stratum),
             recipe=row.recipe,
             metric=row.metric,
@@ -125,12 +120,20 @@ def rows(ranked: Iterable[leaderboard.Row]) -> list[Row]:
             seeds=row.seeds,
             n=row.n,
             note=row.note,
+            column=row.facts.column,
         )
         for row in ranked
-        if row.metric in _STUDY_OF and (row.stratum == MEAN or row.stratum.startswith(PARTS))
+        if row.facts.study not in ("", attributes.STUDY) and (row.stratum == MEAN or row.stratum.startswith(PARTS))
     ]
-    order = [study.name for study in STUDIES]
+    order = [study.name for study in _studies(found)]
     return sorted(found, key=lambda row: order.index(row.study))
+
+
+def _studies(table: Iterable[Row]) -> list[Study]:
+    """vaebench's own, then those of plugins' metrics, which have no words but their name."""
+    own = {study.name for study in STUDIES}
+    others = sorted({row.study for row in table} - own)
+    return [*STUDIES, *(Study(name=name, title=name.capitalize(), says="", columns=()) for name in others)]
 
 
 def _condition(stratum: str) -> str:
@@ -152,7 +155,7 @@ def laid_out(table: Sequence[Row]) -> list[Table]:
     """A table for each study that has values."""
     return [
         _table(study, [row for row in table if row.study == study.name])
-        for study in STUDIES
+        for study in _studies(table)
         if any(row.study == study.name and row.value is not None for row in table)
     ]
 
@@ -165,7 +168,7 @@ def _table(study: Study, table: Sequence[Row]) -> Table:
     lines: dict[tuple[str, str], dict[str, Row]] = {}
     for row in valued:
         lines.setdefault(_line(study, row), {})[_column(study, row, valued)] = row
-    ordered = sorted(columns, key=lambda text: (list(study.metrics.values()).index(text.split(",")[0]), text))
+    ordered = sorted(columns, key=lambda text: (_position(study, text.split(",")[0]), text))
     wide = study.across or not multiple
     cells = []
     conditions = sorted({condition for condition, _ in lines}, key=natural)
@@ -173,6 +176,10 @@ def _table(study: Study, table: Sequence[Row]) -> Table:
         words = [(_title(recipe), None)] if wide else [(_title(condition), None), (_title(recipe), None)]
         cells.append([*words, *(_cell(known.get(column)) for column in ordered)])
     return Table(study=study, head=[*(["model"] if wide else ["what", "model"]), *ordered], cells=cells)
+
+
+def _position(study: Study, column: str) -> int:
+    return study.columns.index(column) if column in study.columns else len(study.columns)
 
 
 def natural(condition: str) -> tuple[bool, bool, str, float]:
@@ -196,7 +203,7 @@ def _line(study: Study, row: Row) -> tuple[str, str]:
 
 def _column(study: Study, row: Row, table: Sequence[Row]) -> str:
     """The metric; its protocol where it has several; the condition where conditions go across."""
-    head = study.metrics[row.metric]
+    head = row.column or row.metric
     protocols = {other.protocol for other in table if other.metric == row.metric}
     common = set.intersection(*(set(protocol.split("/")) for protocol in protocols))
     apart = [word for word in row.protocol.split("/") if word not in common]
@@ -230,7 +237,8 @@ def section(table: Sequence[Row]) -> list[str]:
     parts = ["## What can be done in latent space\n"] if found else []
     for one in found:
         body = [[text for text, _ in line] for line in one.cells]
-        parts += [f"### {one.study.title}\n", f"{one.study.says}\n", to_markdown(one.head, body)]
+        says = [f"{one.study.says}\n"] if one.study.says else []
+        parts += [f"### {one.study.title}\n", *says, to_markdown(one.head, body)]
     if found:
         parts.append("Values ± half of the 95 % interval; latent_space.csv has all of them.\n")
     return parts

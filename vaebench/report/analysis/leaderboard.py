@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
 
 from vaebench import statistics
-from vaebench.core.results import Result
+from vaebench.core.results import Facts, Result
+from vaebench.metrics import facts_of
 from vaebench.report.analysis import comparisons
-from vaebench.report.analysis.formatting import or_none
+from vaebench.report.analysis.formatting import HIDDEN, or_none
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
 from vaebench.report.analysis.samples import Group, groups_of
 from vaebench.runs.per_image import Series
@@ -18,10 +19,6 @@ from vaebench.statistics import Estimate
 from vaebench.statistics.base import quantile
 
 Decided = Mapping[tuple[str, str, str, str, frozenset[str]], comparisons.Row]  # what is tested, and the pair
-
-
-# an effect and what it costs, a model by its own adversary, and what a detector says: none is quality by itself
-DESCRIPTIONS = ("manipulation_", "blend_adversary", "shift_flagged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +48,7 @@ class Row:
     note: str
     margin: str  # what difference matters, as the metric declares it: absolute, or a share such as 5%
     df: float | None  # degrees of freedom of the interval; None where it is exact or unknown
+    facts: Facts = field(default_factory=Facts, metadata=HIDDEN)  # how the metric is shown
 
 
 def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[Row]:
@@ -137,6 +135,7 @@ def _row(lines: Sequence[Result], group: Group | None) -> Row:
         note="; ".join(notes),
         margin=head.margin,
         df=or_none(found.df),
+        facts=facts_of(head),
     )
 
 
@@ -191,9 +190,7 @@ def _ranked(row: Row, rivals: Sequence[Row], decided: Decided) -> Row:
 
 
 def _ranks(row: Row) -> bool:
-    if row.metric.startswith(DESCRIPTIONS):
-        return False
-    return row.value is not None and row.recipe != REAL and not row.recipe.startswith(BASELINE)
+    return row.facts.ranked and row.value is not None and row.recipe != REAL and not row.recipe.startswith(BASELINE)
 
 
 def _subject(row: Row | comparisons.Row) -> tuple[str, str, str, str]:

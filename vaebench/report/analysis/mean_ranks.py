@@ -13,7 +13,6 @@ from vaebench.report.analysis import leaderboard
 from vaebench.report.analysis.measured import REAL, Measured
 
 Cell = tuple[str, str]  # metric and protocol
-DESCRIPTIONS = (*leaderboard.DESCRIPTIONS, "blend_realism")  # what is not ranked, and what averages win
 DRAWS = 100_000  # of seeds: more than that are not counted out
 
 
@@ -40,7 +39,7 @@ def standing(measured: Measured, ranked: Sequence[leaderboard.Row]) -> Standing:
     cells: dict[Cell, dict[str, float]] = {}
     for row in ranked:
         score = _score(row, ranked)
-        if score is not None and row.recipe in models and not row.metric.startswith(DESCRIPTIONS):
+        if score is not None and row.recipe in models and row.facts.ranked and row.facts.averaged:
             cells.setdefault((row.metric, row.protocol), {})[row.recipe] = score
     stability = {cell: share for cell in cells if (share := _best(measured, cell, ranked))}
     common = {cell: scores for cell, scores in cells.items() if len(scores) == len(models)}

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.paths import runs_dir
-from vaebench.core.results import Result
+from vaebench.core.results import Facts, Result
 from vaebench.core.strata import strata
+from vaebench.metrics import facts_of
 from vaebench.runs import history, per_image
 from vaebench.runs.galleries import Pixels, gallery_file, load_gallery
 from vaebench.runs.per_image import PerImageValues, Series
@@ -87,6 +88,10 @@ class Measured:
                 for subject, path in folders.items()
             },
         )
+
+    def facts(self) -> dict[tuple[str, str], Facts]:
+        """How each metric is shown, by metric and protocol."""
+        return {(line.metric, line.protocol): facts_of(line) for line in self.results}
 
     def models(self) -> list[str]:
         """:meth:`recipes` without the baselines that are no models of images."""

@@ -8,20 +8,9 @@ from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.analysis.measured import BASELINE, REAL
 from vaebench.report.figures import svg
 
+MOST = 8  # panels of the overview
 WIDTH, LINE, FOOT = 430.0, 23.0, 24.0
 _LEFT, _RIGHT = 150.0, 345.0  # of the axis; names stand on its left, values on its right
-# what a reader looks for first, in this order: metric, and a part that its protocol must have
-_FIRST = (
-    ("blur", "recon"),
-    ("blur", "samples"),
-    ("mse", "recon"),
-    ("ssim", "recon"),
-    ("lpips", "recon"),
-    ("fid", "samples"),
-    ("svm_accuracy", "official"),
-    ("diversity", "vendi"),
-)
-_INSTEAD = {("fid", "samples"): ("fcd", "samples")}  # where no Inception weights are at hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,23 +106,25 @@ def forest_svg(ranked: Sequence[Row]) -> str:
 
 
 def _chosen(ranked: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """The parts of protocols that were looked for, and the rows that have them."""
+    """The headline metrics that a model has a value of, in their order, each with a word for its protocol.
+
+    One that stands in for another is left out where that one is there.
+    """
     cells: dict[tuple[str, str], list[Row]] = {}
-    for row in ranked:
-        if row.stratum == "all":
+    for row in sorted(ranked, key=lambda row: (row.facts.headline, row.metric, row.protocol)):
+        if row.stratum == "all" and row.facts.headline:
             cells.setdefault((row.metric, row.protocol), []).append(row)
-    found = []
-    for wanted in _FIRST:
-        for metric, part in (wanted, _INSTEAD.get(wanted, wanted)):
-            fitting = [
-                rows
-                for (name, protocol), rows in sorted(cells.items())
-                if name == metric and part in protocol.split("/") and any(row.recipe != REAL for row in _valued(rows))
-            ]
-            if fitting:
-                found.append((part, fitting[0]))
-                break
-    return found
+    found: dict[tuple[str, int], list[Row]] = {}  # of several protocols, the first
+    for rows in cells.values():
+        if any(row.recipe != REAL for row in _valued(rows)):
+            found.setdefault((rows[0].metric, rows[0].facts.headline), rows)
+    present = {metric for metric, _ in found}
+    shown = [rows for rows in found.values() if rows[0].facts.stands_in_for not in present]
+    return [(_protocol_word(rows[0]), rows) for rows in shown[:MOST]]
+
+
+def _protocol_word(row: Row) -> str:
+    return row.facts.column if row.facts.column and not row.facts.study else row.protocol.split("/")[0]
 
 
 def _valued(rows: Sequence[Row]) -> list[Row]:

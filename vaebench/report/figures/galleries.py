@@ -1,4 +1,4 @@
-"""The article's pictures, of any dataset: reconstruction rows, samples, box plots and histograms of blur."""
+"""The article's pictures, of any dataset: reconstruction rows, samples, box plots and histograms."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,6 +30,7 @@ STYLE: Mapping[str, object] = {
 def draw_all(measured: Measured, folder: Path) -> dict[str, str]:
     """Draw what the measurements allow; file name -> caption."""
     captions: dict[str, str] = {}
+    facts = measured.facts()
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib's stub lists every key
         for kind, draw in (("reconstructions", _reconstruction_rows), ("samples", _sample_grids)):
             figure, caption = draw(measured)
@@ -37,8 +38,9 @@ def draw_all(measured: Measured, folder: Path) -> dict[str, str]:
                 save_figure(figure, folder / f"{kind}.png")
                 captions[f"{kind}.png"] = caption
         for series in sorted({series for known in measured.values.values() for series in known}):
-            if series.metric == "blur" and series.protocol == "recon":
-                captions |= _blur(measured, series, folder)
+            called = facts[series.metric, series.protocol].distribution
+            if called and series.stratum == "all":
+                captions |= _distributions(measured, series, called, folder)
     return captions
 
 
@@ -116,16 +118,17 @@ def _show(axes: Axes, image: Pixels) -> None:
         spine.set_visible(False)
 
 
-def _blur(measured: Measured, series: Series, folder: Path) -> dict[str, str]:
+def _distributions(measured: Measured, series: Series, called: str, folder: Path) -> dict[str, str]:
     """Box plots per class where there are labels, and histograms of each stratum worth a picture."""
     every = groups_of(measured, series)
     groups = [group for group in every if group.ids == every[0].ids]  # the real images stand first
     captions: dict[str, str] = {}
     labels = measured.labels.get(series.data_fingerprint, {}).get("label")
     if labels is not None and len(labels) == len(every[0].ids):
-        save_figure(_boxes(groups, np.array(labels)), folder / "blur_per_class.png")
-        captions["blur_per_class.png"] = (
-            "Laplacian variance of the originals and of each recipe's reconstructions by class (mean over seeds); "
+        file = f"{series.metric}_per_class.png"
+        save_figure(_boxes(groups, np.array(labels), called), folder / file)
+        captions[file] = (
+            f"{called} of the originals and of each recipe's reconstructions by class (mean over seeds); "
             "boxes are quartiles, whiskers 1.5 interquartile ranges, outliers left out."
         )
     cuts = measured.strata.get(series.data_fingerprint, {})
@@ -133,9 +136,9 @@ def _blur(measured: Measured, series: Series, folder: Path) -> dict[str, str]:
     wanted = [name for name in cuts if name in ("label!=1", "label=1")]
     for name in wanted or ["all"]:
         mask = cuts.get(name)
-        file = f"blur_histogram_{name.replace('!=', '_not_').replace('=', '_')}.png"
-        save_figure(_histogram(groups, mask, name), folder / file)
-        captions[file] = f"Laplacian variance of originals and reconstructions, {name} (mean over seeds)."
+        file = f"{series.metric}_histogram_{name.replace('!=', '_not_').replace('=', '_')}.png"
+        save_figure(_histogram(groups, mask, name, called), folder / file)
+        captions[file] = f"{called} of originals and reconstructions, {name} (mean over seeds)."
     return captions
 
 
@@ -147,7 +150,7 @@ def _title(group: Group) -> str:
     return "originals" if group.name == REAL else group.name
 
 
-def _boxes(groups: Sequence[Group], labels: NDArray[np.int64]) -> Figure:
+def _boxes(groups: Sequence[Group], labels: NDArray[np.int64], called: str) -> Figure:
     classes = sorted(set(labels.tolist()))
     across = min(len(groups), 4)
     down = math.ceil(len(groups) / across)
@@ -160,11 +163,11 @@ def _boxes(groups: Sequence[Group], labels: NDArray[np.int64]) -> Figure:
         axes.boxplot([means[labels == label] for label in classes], tick_labels=classes, showfliers=False)
         axes.set_title(_title(group))
         axes.set_xlabel("class")
-    figure.axes[0].set_ylabel("Laplacian variance")
+    figure.axes[0].set_ylabel(called)
     return figure
 
 
-def _histogram(groups: Sequence[Group], mask: Mask | None, stratum: str) -> Figure:
+def _histogram(groups: Sequence[Group], mask: Mask | None, stratum: str, called: str) -> Figure:
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axes = figure.subplots()
     cut = [(group, group.on(mask).values.mean(axis=0)) for group in groups]
@@ -175,7 +178,7 @@ def _histogram(groups: Sequence[Group], mask: Mask | None, stratum: str) -> Figu
         colour = _colour(position, group)
         axes.hist(values, bins=bins, histtype="stepfilled", alpha=0.25, color=colour)
         axes.hist(values, bins=bins, histtype="step", linewidth=1.3, color=colour, label=_title(group))
-    axes.set_xlabel("Laplacian variance")
+    axes.set_xlabel(called)
     axes.set_ylabel("images")
     axes.set_title(stratum)
     axes.legend(frameon=False)

@@ -12,9 +12,8 @@ from vaebench.report.html.provenance import Fact, Shown, facts_of
 from vaebench.report.html.win_counts import Tally, tallies
 from vaebench.report.html.wording import (
     kind_of,
-    place_in_questions,
-    question,
     rank_text,
+    reading_order,
     run_name,
     sortable,
     title_of,
@@ -73,7 +72,7 @@ def rows_by_metric(ranked: Sequence[Row], stratum: str = "all") -> dict[tuple[st
     kept = {
         key: rows for key, rows in found.items() if any(_model(row) and row.value is not None for row in rows.values())
     }
-    return dict(sorted(kept.items(), key=lambda item: (place_in_questions(item[0][0]), item[0])))
+    return dict(sorted(kept.items(), key=lambda item: reading_order(next(iter(item[1].values())))))
 
 
 def _model(row: Row) -> bool:
@@ -91,10 +90,10 @@ def board(measured: Measured, ranked: Sequence[Row], prefix: str, shown: Shown) 
     names = models_of(measured, ranked)
     rows = rows_by_metric(ranked)
     results = results_by_cell(measured)
-    groups: dict[int, list[Line]] = {}
+    groups: dict[str, list[Line]] = {}
     for position, ((metric, protocol), row_of) in enumerate(rows.items()):
         first = next(iter(row_of.values()))
-        groups.setdefault(place_in_questions(metric)[0], []).append(
+        groups.setdefault(first.facts.question, []).append(
             Line(
                 metric=metric,
                 protocol=protocol,
@@ -109,7 +108,7 @@ def board(measured: Measured, ranked: Sequence[Row], prefix: str, shown: Shown) 
     return Board(
         models=names,
         seeds=[_seeds(name, ranked) for name in names],
-        groups=[(question(number), lines) for number, lines in sorted(groups.items())],
+        groups=list(groups.items()),
         tallies=tallies(rows, [name for name in names if name != REAL]),
     )
 

@@ -14,7 +14,7 @@ from vaebench.report.html.leaderboard import interval_over, rows_by_metric
 from vaebench.report.html.pairwise import Matrix, matrix, pairs_of
 from vaebench.report.html.provenance import Shown
 from vaebench.report.html.tables import Grid, GridCell
-from vaebench.report.html.wording import place_in_questions, plain, question, rank_text, sortable, title_of
+from vaebench.report.html.wording import plain, rank_text, sortable, title_of
 from vaebench.report.section import Part
 
 
@@ -48,7 +48,7 @@ def panels(part: Part, prefix: str, shown: Shown) -> list[Panel]:
         found.append(
             Panel(
                 anchor=f"{prefix}-metric-{position}",
-                question=question(place_in_questions(key[0])[0]),
+                question=rows[0].facts.question,
                 metric=key[0],
                 protocol=key[1],
                 unit=rows[0].unit,

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vaebench.core import questions
 from vaebench.report.analysis import attributes, latent_space
 from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
 from vaebench.report.analysis.published import Claim
-from vaebench.report.html.wording import COST, plain, run_name, sortable, title_of
+from vaebench.report.html.wording import plain, run_name, sortable, title_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +43,9 @@ def cost(ranked: Sequence[Row], models: Sequence[str]) -> Grid | None:
     """Models as rows, what each cost as columns."""
     cells: dict[tuple[str, str], dict[str, Row]] = {}
     for row in ranked:
-        if row.metric in COST and row.stratum == "all" and row.value is not None:
+        if row.facts.question == questions.COST and row.stratum == "all" and row.value is not None:
             cells.setdefault((row.metric, row.protocol), {})[row.recipe] = row
-    keys = sorted(cells, key=lambda key: (COST.index(key[0]), key[1]))
+    keys = sorted(cells)
     names = [name for name in models if name != REAL and any(name in row_of for row_of in cells.values())]
     if not names:
         return None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.figures.forest import place_of
-from vaebench.report.html.wording import place_in_questions, question
 
 Rows = Mapping[tuple[str, str], Mapping[str, Row]]  # (metric, protocol) -> recipe -> row
 
@@ -21,13 +20,13 @@ class Tally:
 
 def tallies(rows: Rows, names: Sequence[str]) -> list[Tally]:
     """Per question: metrics that are ranked at all, and how often each model is first, alone or with others."""
-    found: dict[int, list[Mapping[str, Row]]] = {}
-    for (metric, _), row_of in rows.items():
+    found: dict[str, list[Mapping[str, Row]]] = {}
+    for row_of in rows.values():
         if any(row.rank_low is not None for row in row_of.values()):
-            found.setdefault(place_in_questions(metric)[0], []).append(row_of)
+            found.setdefault(next(iter(row_of.values())).facts.question, []).append(row_of)
     return [
         Tally(
-            question=question(number),
+            question=question,
             ranked=len(members),
             cells=[
                 (
@@ -37,5 +36,5 @@ def tallies(rows: Rows, names: Sequence[str]) -> list[Tally]:
                 for name in names
             ],
         )
-        for number, members in sorted(found.items())
+        for question, members in found.items()
     ]

@@ -4,43 +4,18 @@ import math
 import shlex
 from collections.abc import Sequence
 
+from vaebench.core import questions
 from vaebench.report.analysis.formatting import p_text, short
+from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.analysis.measured import BASELINE, REAL
 
-# README's "What is measured": the question, and the metrics that answer it, in their order
-QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("How near are the images to the originals?", ("mse", "psnr", "ssim", "lpips", "blur")),
-    (
-        "How near is their distribution to the real one?",
-        ("fid", "fcd", "kid", "precision", "recall", "density", "coverage"),
-    ),
-    ("What has the latent space learnt?", ("svm_accuracy", "svm_balanced_accuracy", "svm_lift")),
-    ("Does the posterior fit the prior?", ("elbo", "nll", "kl", "active_units", "posterior_mismatch")),
-    ("Are samples varied, and new?", ("diversity", "memorisation")),
-    ("Does the latent space change evenly?", ("interpolation_smoothness", "interpolation_surprises")),
-    (
-        "What can be done in latent space?",
-        (
-            *("manipulation_effect", "manipulation_leakage", "manipulation_identity", "manipulation_background"),
-            *("blend_realism", "blend_adversary", "shift_accuracy", "shift_flagged"),
-        ),
-    ),
-    ("What did it cost?", ("parameters", "training_seconds", "training_steps", "throughput", "peak_memory")),
-)
-OTHER = "What else was measured?"
-COST = QUESTIONS[-1][1]
+LAST = 1_000  # after every headline
 
 
-def place_in_questions(metric: str) -> tuple[int, int]:
-    """Which question a metric answers, and its place there; metrics of plugins come last."""
-    for number, (_, metrics) in enumerate(QUESTIONS):
-        if metric in metrics:
-            return number, metrics.index(metric)
-    return len(QUESTIONS), 0
-
-
-def question(number: int) -> str:
-    return QUESTIONS[number][0] if number < len(QUESTIONS) else OTHER
+def reading_order(row: Row) -> tuple[object, ...]:
+    """Sort key of a metric's rows: by question; then headlines in their order; then by name and protocol."""
+    facts = row.facts
+    return (questions.place(facts.question), facts.headline or LAST, facts.stands_in_for, row.metric, row.protocol)
 
 
 def kind_of(protocol: str) -> str:

@@ -1,8 +1,11 @@
-"""Contrast: the span of an image's intensities."""
+"""Contrast and brightness of reconstructions: one is ranked and a headline, the other describes."""
 
 from torch import Tensor
 
-from vaebench.core.metric import EvalBatch, Metric, Need, PerImage
+from vaebench.core import questions
+from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, PerImage
+
+QUESTION = "How strong are the contrasts?"
 
 
 def contrast(*, scale: float = 1.0) -> list[Metric]:
@@ -13,15 +16,35 @@ def contrast(*, scale: float = 1.0) -> list[Metric]:
         flat = batch.reconstruction.flatten(1)
         return scale * (flat.amax(1) - flat.amin(1))
 
-    return [
-        PerImage(
-            span,
-            name="contrast",
-            needs=Need.RECONSTRUCTION,
-            unit="intensity",
-            direction="target",
-            protocol=f"recon/scale={scale:g}",
-            of_real=True,
-            stratified=True,
-        )
-    ]
+    spec = MetricSpec(
+        name="contrast",
+        needs=Need.RECONSTRUCTION,
+        unit="intensity",
+        direction="target",
+        protocol=f"recon/scale={scale:g}",
+        of_real=True,
+        stratified=True,
+        question=QUESTION,
+        headline=1,
+        distribution="Contrast",
+    )
+    return [PerImage(span, spec)]
+
+
+def _mean(batch: EvalBatch) -> Tensor:
+    assert batch.reconstruction is not None
+    return batch.reconstruction.flatten(1).mean(dim=1)
+
+
+def brightness() -> list[Metric]:
+    """Mean intensity of each reconstruction: it describes, so no model is better for more of it."""
+    spec = MetricSpec(
+        name="brightness",
+        needs=Need.RECONSTRUCTION,
+        unit="intensity",
+        direction="higher",
+        protocol="recon",
+        question=questions.RECONSTRUCTION,
+        ranked=False,
+    )
+    return [PerImage(_mean, spec)]
