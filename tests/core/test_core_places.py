@@ -4,6 +4,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -142,6 +145,32 @@ def test_a_lock_is_on_a_file_of_its_own_and_another_is_busy(tmp_path):
         assert not RunFolder(tmp_path).exists()
     with files.exclusive(tmp_path, wait=False):
         pass
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from vaebench.core import files
+with files.exclusive(Path(sys.argv[1]), wait=False):
+    if os.fork() == 0:
+        print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_dies_with_its_process_though_a_child_lives(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
+        child = int(holder.stdout.readline())
+        try:
+            with pytest.raises(Busy), files.exclusive(tmp_path, wait=False):
+                pass
+            holder.kill()
+            holder.wait()
+            with files.exclusive(tmp_path, wait=False):
+                os.kill(child, 0)
+        finally:
+            holder.kill()
+            os.kill(child, signal.SIGKILL)
 
 
 def test_what_is_blocked_inside_is_no_busy_folder(tmp_path):
