@@ -17,7 +17,9 @@ from vaebench.core.files import sha256_of
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.core.paths import hub_dir, weights_dir
 from vaebench.metrics import lpips as module
-from vaebench.metrics.lpips import HEADS, PUBLISHED, STORED, load_lpips, lpips, lpips_distance
+from vaebench.metrics.lpips import HEADS, load_lpips, lpips, lpips_distance
+from vaebench.perceptual import alexnet
+from vaebench.perceptual.alexnet import PUBLISHED, STORED
 
 # AlexNet's convolutions by torchvision's numbers: outputs, inputs, kernel, stride, padding
 CONVOLUTIONS = {
@@ -119,15 +121,14 @@ def test_equals_the_formula_written_out(weights, size):
 def test_equals_torchmetrics_own_object(weights, monkeypatch):
     import torchvision
 
-    network = load_lpips()
-
-    def features(net, pretrained=False):
-        made = torchvision.models.alexnet(weights=None).features
+    def filled(weights):
+        made = unfilled(weights=None)
         stored = load_file(weights_dir() / STORED)
-        made.load_state_dict({name.removeprefix("features."): value for name, value in stored.items()})
+        made.features.load_state_dict({name.removeprefix("features."): value for name, value in stored.items()})
         return made
 
-    monkeypatch.setattr(library, "_get_tv_model_features", features)  # instead of a download
+    network, unfilled = load_lpips(), torchvision.models.alexnet
+    monkeypatch.setattr(torchvision.models, "alexnet", filled)  # instead of a download
     reference = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
     heads = load_file(weights_dir() / HEADS)
     reference.net.load_state_dict(heads, strict=False)
@@ -146,9 +147,9 @@ def test_the_heads_that_torchmetrics_ships_are_the_published_ones(published):
 
 def test_without_a_file_of_heads_torchmetrics_serve(published, monkeypatch, tmp_path):
     whole = lpips_distance(load_lpips(), *pair())
-    alexnet = load_file(weights_dir() / STORED)
+    convolutions = load_file(weights_dir() / STORED)
     monkeypatch.setenv("VAEBENCH_WEIGHTS", str(tmp_path / "mine"))
-    store(alexnet)
+    store(convolutions)
     assert torch.equal(lpips_distance(load_lpips(), *pair()), whole)
 
 
@@ -191,9 +192,11 @@ def test_grey_is_colour_three_times(plumbing):
 
 def test_the_network_is_frozen_and_stays_in_evaluation_mode(plumbing, global_rng_untouched):
     network = load_lpips()
-    assert not any(parameter.requires_grad for parameter in network.parameters())
-    assert not any(part.training for part in network.train(True).modules())
-    assert all(tensor.device.type == "cpu" for tensor in (*network.parameters(), *network.buffers()))
+    stages = network.alexnet.stages.values()
+    tensors = [*network.heads, *(tensor for stage in stages for tensor in stage.state_dict(keep_vars=True).values())]
+    assert not any(tensor.requires_grad for tensor in tensors)
+    assert not any(part.training for stage in stages for part in stage.modules())
+    assert {tensor.device.type for tensor in tensors} == {"cpu"}
     assert not lpips_distance(network, *(images.requires_grad_() for images in pair(1))).requires_grad
 
 
@@ -212,11 +215,11 @@ def test_torch_hub_s_file_serves_and_must_be_what_its_name_says(monkeypatch):
     torch.save({**random_alexnet(), "classifier.1.weight": torch.zeros(3)}, draft)
     store(random_heads(), HEADS)
     name = f"alexnet-owt-{sha256_of(draft)[:8]}.pth"
-    monkeypatch.setattr(module, "PUBLISHED", name)
+    monkeypatch.setattr(alexnet, "PUBLISHED", name)
     draft.rename(hub_dir() / name)
     assert lpips_distance(load_lpips(), *pair(1)).item() > 0
     assert lpips()[0].extractor_sha256 == sha256_of(hub_dir() / name)
-    monkeypatch.setattr(module, "PUBLISHED", PUBLISHED)
+    monkeypatch.setattr(alexnet, "PUBLISHED", PUBLISHED)
     (hub_dir() / name).rename(hub_dir() / PUBLISHED)
     with pytest.raises(UserError, match=r"alexnet-owt-7be5be79\.pth is not the published file"):
         load_lpips()
@@ -231,7 +234,7 @@ def test_a_file_that_would_run_something_is_refused(tmp_path, monkeypatch):
     draft = hub_dir() / "draft.pth"
     torch.save({"features.0.weight": Trap()}, draft)
     name = f"alexnet-owt-{sha256_of(draft)[:8]}.pth"
-    monkeypatch.setattr(module, "PUBLISHED", name)
+    monkeypatch.setattr(alexnet, "PUBLISHED", name)
     draft.rename(hub_dir() / name)
     with pytest.raises(UserError, match="holds more than tensors"):
         load_lpips()

@@ -108,7 +108,7 @@ def test_missing_or_misshapen_tensors_are_named_and_what_was_there_stays(name, c
     kept = store(tensors()).read_bytes()
     bad = {**tensors(), name: change}
     save_file({key: value for key, value in bad.items() if value is not None}, tmp_path / "bad.safetensors")
-    with pytest.raises(UserError, match=rf"bad\.safetensors holds no fitting '{name.rpartition('.')[0]}'") as caught:
+    with pytest.raises(UserError, match=rf"bad\.safetensors.* '{name}'") as caught:
         fetch_alexnet(tmp_path / "bad.safetensors")
     assert "\n" not in str(caught.value)
     assert (weights_dir() / STORED).read_bytes() == kept

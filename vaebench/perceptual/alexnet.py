@@ -1,14 +1,13 @@
 """AlexNet's convolutions (Krizhevsky 2014, "One weird trick") with torchvision's weights, as perceptual network.
 
-The metric ``lpips`` reads the same file through its library; here its features can be a loss or a feature space.
+Its features can be a loss or a feature space, and the metric ``lpips`` compares them.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -29,11 +28,21 @@ def alexnet() -> Perceptual:
 
     Raises :class:`UserError` where no file is found, or it is damaged or of another network.
     """
-    path = find_weights(STORED, PUBLISHED)
+    path = find_alexnet()
     if path is None:
         raise UserError(
             f"AlexNet's weights are neither in {weights_dir()} nor in torch hub's cache: run 'vaebench fetch alexnet'"
         )
+    return read_alexnet(path)
+
+
+def find_alexnet() -> Path | None:
+    """The file of AlexNet's weights that is used, if there is one: ours before torchvision's."""
+    return find_weights(STORED, PUBLISHED)
+
+
+def read_alexnet(path: Path) -> Perceptual:
+    """The network of a file; :class:`UserError` as :func:`alexnet`."""
     return _network(read_tensors(path, PUBLISHED), path)
 
 
@@ -47,14 +56,21 @@ def _network(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
     }
     stages: dict[str, nn.Module] = {}
     for name, (index, convolution) in blocks.items():
-        state = {part: tensors.get(f"features.{index}.{part}", torch.empty(0)) for part in ("weight", "bias")}
-        try:
-            convolution.load_state_dict(state, assign=True)
-        except RuntimeError as error:
-            raise UserError(f"{path} holds no fitting 'features.{index}' of AlexNet: replace it") from error
+        like = convolution.state_dict()
+        state = {part: fitting(tensors, f"features.{index}.{part}", like[part].shape, path) for part in like}
+        convolution.load_state_dict(state, assign=True)
         pooling = [nn.MaxPool2d(3, 2)] if name in POOLED else []
         stages[name] = nn.Sequential(*([Standardise()] if name == "relu1" else pooling), convolution, nn.ReLU())
     return Perceptual("alexnet", stages, channels=3, sha256=sha256_of(path))
+
+
+def fitting(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int], path: Path) -> Tensor:
+    """The file's tensor of that name, float32; :class:`UserError` where it is missing or of another shape."""
+    if name not in tensors:
+        raise UserError(f"{path} lacks '{name}': replace it, its tensors are missing or renamed")
+    if tensors[name].shape != shape:
+        raise UserError(f"{path}: '{name}' is {tuple(tensors[name].shape)}, not {tuple(shape)}: replace it")
+    return tensors[name].float()
 
 
 def fetch_alexnet(source: Path | None) -> str:
