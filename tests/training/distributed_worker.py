@@ -87,7 +87,10 @@ def normalised(group: Group = ALONE) -> dict[str, list[float]]:
 
 def spoken(group: Group) -> dict[str, object]:
     """What the processes tell each other."""
-    said: dict[str, object] = {"any": group.any(group.rank == 1, False), "led": group.led(lambda: f"from {group.rank}")}
+    said: dict[str, object] = {
+        "any": group.any(group.rank == 1, False),
+        "led": group.led(lambda: (f"from {group.rank}", None)),
+    }
     try:
         group.led(lambda: (_ for _ in ()).throw(UserError("no")))
     except Elsewhere:
@@ -95,7 +98,7 @@ def spoken(group: Group) -> dict[str, object]:
     except UserError as error:
         said["refused"] = str(error)
     said["alike"] = [group.alike("same"), group.alike(f"from {group.rank}")]
-    said["gathered"] = [part.decode() for part in group.gathered(b"x" * group.rank + b"!")]
+    said["gathered"] = group.gathered(group.rank)
     said["share"] = [group.share(7).start, group.share(7).stop]
     return said
 

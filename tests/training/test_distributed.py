@@ -87,10 +87,10 @@ def test_batch_normalisation_together_is_that_of_the_whole_batch(answers):
 def test_what_processes_tell_each_other(answers):
     first, second = (answer["spoken"] for answer in answers)
     assert first["any"] == second["any"] == [True, False]
-    assert first["led"] == second["led"] == "from 0"
+    assert first["led"] == second["led"] == ["from 0", None]
     assert (first["refused"], second["refused"]) == ("no", "elsewhere")
     assert first["alike"] == second["alike"] == [True, False]
-    assert (first["gathered"], second["gathered"]) == (["!", "x!"], [])
+    assert (first["gathered"], second["gathered"]) == ([0, 1], [])
     assert (first["share"], second["share"]) == ([0, 3], [3, 7])
 
 
@@ -105,7 +105,7 @@ def test_a_group_of_one_is_told_what_it_says():
     assert ALONE.any(True, False) == (True, False)
     assert ALONE.led(lambda: "x") == "x"
     assert ALONE.alike("x")
-    assert ALONE.gathered(b"x") == [b"x"]
+    assert ALONE.gathered("x") == ["x"]
     tensor = torch.ones(3, requires_grad=True)
     assert ALONE.sum(tensor) is tensor
     assert str(ALONE.error("x")) == "x" and type(ALONE.error("x")) is UserError
@@ -174,7 +174,7 @@ def test_all_processes_measure_the_runs_that_the_first_one_found(tmp_path, monke
     """Two that take turns with one message: what the first found, the second must see."""
     with pytest.raises(UserError, match="nothing to measure"):
         runs_to_measure([], every=True, dataset=None, say=print, group=ALONE)
-    monkeypatch.setattr(Group, "led", lambda self, act: json.dumps([str(tmp_path / "elsewhere")]))
+    monkeypatch.setattr(Group, "led", lambda self, act: [RunFolder(tmp_path / "elsewhere")])
     monkeypatch.setattr(Group, "alike", lambda self, text: text == "its weights")
     with pytest.raises(Elsewhere, match="give all the same VAEBENCH_RUNS"):
         runs_to_measure(["vae-digits"], every=False, dataset=None, say=print, group=Group(1, 2))

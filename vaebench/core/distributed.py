@@ -1,6 +1,7 @@
 """Several processes at one job, as ``torchrun`` starts them: who this one is, and what they tell each other.
 
-A run with one process is the same code: a group of one is told what it says itself.
+A run with one process is the same code: a group of one is told what it says itself. What processes say travels
+pickled: those of a job trust each other, as they run the same program for the same user.
 """
 
 import datetime
@@ -8,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
@@ -17,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from vaebench.core.errors import Elsewhere, Interrupted, UserError
 from vaebench.core.processes import processes
 
+Said = TypeVar("Said")  # anything that pickle takes
 PATIENCE = datetime.timedelta(hours=12)  # others wait while the first one measures alone
 
 
@@ -55,20 +57,22 @@ class Group:
         distributed.all_reduce(raised, distributed.ReduceOp.MAX)
         return tuple(bool(flag) for flag in raised)
 
-    def led(self, act: Callable[[], str]) -> str:
-        """What ``act`` says, done by the first process alone; where it fails with a :class:`UserError`, all do."""
+    def led(self, act: Callable[[], Said]) -> Said:
+        """What ``act`` returns, done by the first process alone; where it fails with a :class:`UserError`, all do."""
         if self.size == 1:
             return act()
-        answer = ""
+        answer: list[Any] = [None, None]
         if self.leads:
             try:
-                answer = f"+{act()}"
+                answer[0] = act()
             except UserError as error:
-                answer = f"-{error}"
-        answer = self._told(answer)
-        if answer.startswith("-"):
-            raise self.error(answer[1:])
-        return answer[1:]
+                answer[1] = str(error)
+        distributed.broadcast_object_list(answer)
+        said, refused = answer
+        if refused is not None:
+            raise self.error(refused)
+        returned: Said = said
+        return returned
 
     def alike(self, text: str) -> bool:
         """Whether every process says what the first one says."""
@@ -88,40 +92,20 @@ class Group:
         """Until all processes are here."""
         self.any(False)
 
-    def gathered(self, content: bytes) -> list[bytes]:
-        """Every process's bytes, in order, at the first process; nothing at the others."""
+    def gathered(self, said: Said) -> list[Said]:
+        """What every process says, in order, at the first process; nothing at the others."""
         if self.size == 1:
-            return [content]
-        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        distributed.all_gather(sizes, torch.tensor([len(content)]))
-        if not self.leads:
-            distributed.send(_as_tensor(content), 0)
-            return []
-        received = [content]
-        for rank in range(1, self.size):
-            part = torch.empty(int(sizes[rank]), dtype=torch.uint8)
-            distributed.recv(part, rank)
-            received.append(part.numpy().tobytes())
+            return [said]
+        received: list[Any] = [None] * self.size if self.leads else []
+        distributed.gather_object(said, received or None)
         return received
 
     def share(self, n: int) -> slice:
         """This process's share of ``n`` rows, contiguous: the shares in order are all rows in order."""
         return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
-    def _told(self, text: str) -> str:
-        content = text.encode()
-        length = torch.tensor([len(content)])
-        distributed.broadcast(length, 0)
-        told = _as_tensor(content) if self.leads else torch.empty(int(length), dtype=torch.uint8)
-        distributed.broadcast(told, 0)
-        return told.numpy().tobytes().decode()
-
 
 ALONE = Group()
-
-
-def _as_tensor(content: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
 
 
 class _Sum(torch.autograd.Function):

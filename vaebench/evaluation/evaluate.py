@@ -84,8 +84,7 @@ def evaluate_runs(
             if folder in measured.get(surroundings.data.name, ()) and _key(record) == key
             for size in _probed(folder, record)
         }
-        done = group.led(partial(_measured_baselines, surroundings, protocol, sizes))
-        for name in done.split():
+        for name in group.led(partial(measure_baselines, surroundings, protocol, sizes)):
             say(f"{name}: measured")
     return measured
 
@@ -173,7 +172,7 @@ def measure_run(
         raise UserError(f"{folder.path} makes {record.image_shape} images, {data.name} has {data.image_shape}")
     source = Source(record.recipe, record.seed, record.weights_sha256, device)
     metrics = _wanted_by_all(folder, source, surroundings, protocol, protocol.build(data), group)
-    undrawn = bool(group.led(lambda: "undrawn" if _lacks_pictures(folder, record, data) else ""))
+    undrawn = group.led(partial(_lacks_pictures, folder, record, data))
     if not (metrics or undrawn):
         return False
     _prepare(metrics, surroundings, group)
@@ -218,12 +217,12 @@ def _wanted_by_all(
 ) -> list[Metric]:
     """:func:`wanted` by the first process, for all: another may look while the first one writes."""
 
-    def positions() -> str:
+    def positions() -> list[int]:
         asked = {id(metric) for metric in wanted(folder, source, surroundings, protocol, built)}
-        return json.dumps([position for position, metric in enumerate(built) if id(metric) in asked])
+        return [position for position, metric in enumerate(built) if id(metric) in asked]
 
     evaluator.name_extractors(built, surroundings.networks)
-    return [built[position] for position in json.loads(group.led(positions))]
+    return [built[position] for position in group.led(positions)]
 
 
 def _prepare(metrics: Sequence[Metric], surroundings: Surroundings, group: Group) -> None:
@@ -277,7 +276,7 @@ def measure_real(surroundings: Surroundings, protocol: Protocol, group: Group = 
     group.led(partial(_measured_real, surroundings, protocol))
 
 
-def _measured_real(surroundings: Surroundings, protocol: Protocol) -> str:
+def _measured_real(surroundings: Surroundings, protocol: Protocol) -> None:
     data = surroundings.data
     folder, source = real_folder(data), Source("real", None, "", "cpu")
     per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
@@ -289,11 +288,6 @@ def _measured_real(surroundings: Surroundings, protocol: Protocol) -> str:
     if data.redistributable:
         shown = galleries.to_pixels(data.images[data.showcase_indices()])
         galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown}, "")
-    return ""
-
-
-def _measured_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Iterable[int]) -> str:
-    return " ".join(measure_baselines(surroundings, protocol, sizes))
 
 
 def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Iterable[int]) -> list[str]:

@@ -1,6 +1,5 @@
 """Which runs an evaluation measures: found by one process for all, so that all measure the same ones."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,16 +26,16 @@ def runs_to_measure(
     Raises :class:`UserError` where there is none, where a named one is not finished or was not trained here, and
     where a process of ``group`` does not see what the first one found.
     """
-    found = json.loads(group.led(partial(_found, names, every, dataset, say)))
+    found = group.led(partial(_found, names, every, dataset, say))
     work: Work = []
     with suppress(UserError):
-        work = [(folder, folder.read_record()) for folder in (RunFolder(Path(path)) for path in found)]
+        work = [(folder, folder.read_record()) for folder in found]
     said = "processes do not all see the runs that the first one found: give all the same VAEBENCH_RUNS"
     group.agree(" ".join(record.weights_sha256 for _, record in work), said)
     return work
 
 
-def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable[[str], None]) -> str:
+def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable[[str], None]) -> list[RunFolder]:
     if dataset is not None:
         DATASETS.get(dataset)  # a misspelt name is said as such
     chosen = find_runs(names) if names else [RunFolder(path.parent) for path in _records()] if every else []
@@ -52,7 +51,7 @@ def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable
         work.remove((folder, record))
     if not work:
         raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
-    return json.dumps([str(folder.path) for folder, _ in work])
+    return [folder for folder, _ in work]
 
 
 def _record(folder: RunFolder, *, every: bool) -> RunRecord | None:

@@ -5,10 +5,10 @@ the measurement is kept in ``VAEBENCH_CACHE/compute.json`` and used from then on
 it; deleting the file measures anew.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -117,7 +117,7 @@ def choose(
 
 def agreed(group: Group, **flags: Any) -> Compute:
     """:func:`choose` by the first process, for all: precision must not depend on whose measurement was disturbed."""
-    chosen = Compute(**json.loads(group.led(lambda: json.dumps(asdict(choose(**flags))))))
+    chosen = group.led(partial(choose, **flags))
     pick_device(chosen.device)
     return chosen
 

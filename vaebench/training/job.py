@@ -1,9 +1,8 @@
 """How a run is made: claimed by one worker, trained, finished; whatever of it exists is gone on with, or left."""
 
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Literal
 
@@ -66,22 +65,22 @@ def train_run(
     check_optimisers(model, compute)
     with ExitStack() as held:
 
-        def claim() -> str:
+        def claim() -> tuple[RunRecord, Compute] | None:
             """The folder is this job's from here on, until its first process ends, however it ends."""
             make_dir(job.folder.path)
             try:
                 held.enter_context(exclusive(job.folder.path, wait=False))
             except Busy:
-                return ""
+                return None
             remove_leftovers(job.folder.path)
-            return json.dumps([asdict(part) for part in _claim(job, data, compute, resume=resume)])
+            return _claim(job, data, compute, resume=resume)
 
         claimed = group.led(claim)
-        if claimed and group.leads and is_file_reference(job.reference):
-            trust(job.reference, runs_dir())
-        if not claimed:
+        if claimed is None:
             return "busy"
-        record, compute = (make(**known) for make, known in zip((RunRecord, Compute), json.loads(claimed), strict=True))
+        if group.leads and is_file_reference(job.reference):
+            trust(job.reference, runs_dir())
+        record, compute = claimed
         group.agree(data.fingerprint, f"processes have different {data.name} images: give all the same VAEBENCH_DATA")
         if record.status == "finished":
             return "finished"
