@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from statsmodels.stats.proportion import proportion_confint
+from scipy import stats
 
 from vaebench import statistics
 from vaebench.core.results import Result
@@ -69,7 +69,8 @@ def _measured(key: tuple[str, str, str], kinds: Mapping[str, Sequence[Result]]) 
     if len(values) > 1:
         _, _, low, high = statistics.mean_interval(values)
     elif accuracy is not None and attribute != MEAN:
-        low, high = (float(end) for end in proportion_confint(round(accuracy * n), n, method="wilson"))
+        interval = stats.binomtest(round(accuracy * n), n).proportion_ci(method="wilson")
+        low, high = float(interval.low), float(interval.high)
     elif accuracy is not None and lines[0].std_error is not None:  # images' means over attributes: no shares
         low, high = accuracy - 1.96 * lines[0].std_error, accuracy + 1.96 * lines[0].std_error
     return Row(
