@@ -51,7 +51,7 @@ def scores(group: Group = ALONE) -> dict[str, list[float]]:
     networks = Networks()
     context = sources.context_of(model, Surroundings(data, None, networks).context(), "cpu")
     metrics: list[Metric] = Protocol(metrics=METRICS).build(data)
-    needs = metrics[0].needs
+    needs = metrics[0].spec.needs
     for metric in metrics:
         needs |= metric.spec.needs
     subject = sources.of_model(
@@ -98,7 +98,7 @@ def spoken(group: Group) -> dict[str, object]:
     except UserError as error:
         said["refused"] = str(error)
     said["alike"] = [group.alike("same"), group.alike(f"from {group.rank}")]
-    said["gathered"] = group.gathered(group.rank)
+    said["gathered"] = [part.decode() for part in group.gathered(b"x" * group.rank + b"!")]
     said["share"] = [group.share(7).start, group.share(7).stop]
     return said
 

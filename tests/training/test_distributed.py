@@ -90,7 +90,7 @@ def test_what_processes_tell_each_other(answers):
     assert first["led"] == second["led"] == ["from 0", None]
     assert (first["refused"], second["refused"]) == ("no", "elsewhere")
     assert first["alike"] == second["alike"] == [True, False]
-    assert (first["gathered"], second["gathered"]) == ([0, 1], [])
+    assert (first["gathered"], second["gathered"]) == (["!", "x!"], [])
     assert (first["share"], second["share"]) == ([0, 3], [3, 7])
 
 
@@ -105,7 +105,7 @@ def test_a_group_of_one_is_told_what_it_says():
     assert ALONE.any(True, False) == (True, False)
     assert ALONE.led(lambda: "x") == "x"
     assert ALONE.alike("x")
-    assert ALONE.gathered("x") == ["x"]
+    assert ALONE.gathered(b"x") == [b"x"]
     tensor = torch.ones(3, requires_grad=True)
     assert ALONE.sum(tensor) is tensor
     assert str(ALONE.error("x")) == "x" and type(ALONE.error("x")) is UserError
