@@ -22,6 +22,7 @@ from torch import Tensor
 
 from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.distributed import ALONE
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.margin import read_margin
 from vaebench.core.metric import EvalBatch, Metric, Need, Score
@@ -178,7 +179,7 @@ def check_metric(
         assert spec.name and spec.unit and spec.protocol, f"{metric}: name, unit and protocol must be declared"
         assert spec.direction in ("higher", "lower", "target"), f"{spec.name}: direction {spec.direction!r}"
         read_margin(spec.margin, spec.name)
-        (batch,) = sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches
+        (batch,) = sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches(Need(0), ALONE)
         batch = replace(batch, **_more(batch.real, n))
         fresh = partial(_built, build, position)
         one = _taken(fresh, [batch], data)
@@ -207,7 +208,7 @@ def _taken(build: Callable[[], Metric], batches: list[EvalBatch], data: ImageDat
             (known,), (stuck,) = unpack(pack([other], [""]), [build()])
             assert not stuck, f"{other.spec.name}: {stuck}"
             metrics[0].merge(known)
-        return metrics[0].score(_surroundings(data))
+        return metrics[0].score(_context_of(data))
     except UserError as error:
         return Score(value=None, n=0, note=str(error))
 
@@ -226,7 +227,7 @@ class _Noise(Reference):
         return compute(self.features)
 
 
-def _surroundings(data: ImageDataset) -> Context:
+def _context_of(data: ImageDataset) -> Context:
     def reference(space: FeatureSpace, split: str) -> Reference:
         return _Noise(data)
 

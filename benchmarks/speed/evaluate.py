@@ -47,7 +47,7 @@ from vaebench.core.metric import Need
 from vaebench.core.processes import cores
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity
 from vaebench.perceptual.inception import EPSILON, PUBLISHED, STORED, TO_768
 from vaebench.perceptual.weight_files import find_weights, read_tensors
@@ -84,7 +84,7 @@ def vaebench_values(n: int, layer: int, scratch: Path, names: tuple[str, ...]) -
     keep_freed_memory()
     real, networks = pictures(n, 0), Networks()
     data = ImageDataset("made-up", "test", real, [str(row) for row in range(n)])
-    context = Surroundings(data, None, networks).context()
+    context = SplitContext(data, None, networks).context()
     for number in range(1, SETS + 1):
         built = [
             *fidelity.fid(inception=layer),

@@ -29,7 +29,7 @@ from vaebench.core.metric import Metric, Need
 from vaebench.core.processes import cores
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity
 
 ASKED = {"fid": ("fid",), "fid+kid+precision/recall": ("fid", "kid", "precision", "recall")}
@@ -59,7 +59,7 @@ def run_one(name: str, n: int) -> None:
     keep_freed_memory()
     real, made = pictures(n, 0), pictures(n, 1)
     data, networks = ImageDataset("made-up", "test", real, [str(row) for row in range(n)]), Networks()
-    context = Surroundings(data, None, networks).context()
+    context = SplitContext(data, None, networks).context()
     subject = sources.of_images(made, data, kind=Need.SAMPLE, paired=False, context=context)
     before, began = peak(), time.perf_counter()
     scores = evaluator.measure(metrics(ASKED[name]), subject, networks)

@@ -28,13 +28,15 @@ from torch import Tensor, nn
 
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.core.distributed import ALONE
 from vaebench.core.machine import machine
 from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Need
 from vaebench.core.processes import cores
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.sources import Identity
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity
 from vaebench.perceptual.inception import PUBLISHED, STORED, TO_768
 from vaebench.perceptual.weight_files import find_weights
@@ -103,18 +105,17 @@ def evaluated(given: argparse.Namespace, networks: Networks, context: Context, d
     """A whole evaluation of a recipe's decoder, made anew for each round, and the decoder's part of it."""
     model = build_model(find_recipe(given.recipe)[0], data.image_shape, 0).to(networks.device).eval()
     model.to(memory_format=torch.channels_last)  # as a run is opened
-    options = {"needs": Need.SAMPLE, "samples": given.images, "seed": 0, "device": networks.device}
+    options = {"samples": given.images, "seed": 0, "identity": Identity("made", device=str(networks.device))}
 
-    def made() -> sources.Subject:
-        within = sources.context_of(model, context, networks.device)
-        return sources.of_model(model, data, context=within, **options)
+    def made() -> sources.EvaluationSource:
+        return sources.of_model(model, data, context=context, **options)
 
     def evaluate() -> None:
         metrics = [metric for metric in fidelity.fid(inception=given.layer) if metric.spec.needs == Need.SAMPLE]
         ((_, score),) = evaluator.measure(metrics, made(), networks)
         assert score.value is not None, score.note
 
-    return {EVALUATION: evaluate, DECODER: lambda: [batch.sample for batch in made().batches]}
+    return {EVALUATION: evaluate, DECODER: lambda: [batch.sample for batch in made().batches(Need.SAMPLE, ALONE)]}
 
 
 def main() -> None:
@@ -141,7 +142,7 @@ def compare(given: argparse.Namespace) -> None:
     """Time all, and print what came of it."""
     networks, space = Networks(given.device), fidelity.inception_space(given.layer)
     device, bare, data = networks.device, Bare(networks, space), dataset(pictures(REAL, (3, 64, 64)), "test")
-    context = Surroundings(data, None, networks).context()
+    context = SplitContext(data, None, networks).context()
     assert len(context.reference(space, "test").features) == REAL  # at hand from here on
     images = to_float(pictures(given.images, (3, 64, 64), seed=1)).to(device)
     with torch.inference_mode():

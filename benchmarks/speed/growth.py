@@ -29,11 +29,11 @@ from vaebench.core.device import pick_device
 from vaebench.core.files import write_text
 from vaebench.core.machine import machine
 from vaebench.core.memory import forget_peak_memory, keep_freed_memory, peak_memory
-from vaebench.core.metric import Need
 from vaebench.core.processes import cores
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.sources import Identity
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity, reconstruction, sharpness
 from vaebench.runs.recipes import build_model, find_recipe
 from vaebench.training.compute import choose
@@ -77,9 +77,9 @@ def measuring(images: Tensor, device: str) -> Point:
     metrics = [*fidelity.fcd(SPACE), *sharpness.blur(), *reconstruction.mse()]
     forget_peak_memory(device)
     began = time.perf_counter()
-    context = sources.context_of(model, Surroundings(data, None, networks).context(), device)
-    needs = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE
-    subject = sources.of_model(model, data, needs=needs, samples=len(data), seed=0, device=device, context=context)
+    context = SplitContext(data, None, networks).context()
+    identity = Identity("made", device=str(device))
+    subject = sources.of_model(model, data, samples=len(data), seed=0, context=context, identity=identity)
     refused = [score.note for _, score in evaluator.measure(metrics, subject, networks) if score.value is None]
     assert not refused, refused
     seconds = time.perf_counter() - began

@@ -9,6 +9,7 @@ import torch
 
 from vaebench import testing
 from vaebench.core.context import FeatureSpace
+from vaebench.core.distributed import ALONE
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Facet, Metric, MetricSpec, Need, PerImage
 from vaebench.evaluation.accumulator_transfer import pack, unpack
@@ -28,7 +29,8 @@ def accumulator(metric):
 def halves():
     """Two batches with every field that a metric may be fed."""
     data = testing.random_images((1, 28, 28), 20)
-    batch = next(testing.sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches)
+    source = testing.sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True)
+    batch = next(source.batches(Need(0), ALONE))
     batch = replace(batch, **testing._more(batch.real, 20))
     return data, [testing._rows(batch, slice(7)), testing._rows(batch, slice(7, 20))]
 
@@ -60,7 +62,7 @@ def test_every_metric_merges_after_a_journey_as_before(halves):
 
 def _score(metric, data):
     try:
-        score = metric.score(testing._surroundings(data))
+        score = metric.score(testing._context_of(data))
     except UserError as error:
         return str(error)
     return score.value, score.std_error, score.n

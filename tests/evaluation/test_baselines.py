@@ -11,7 +11,7 @@ from vaebench.core.errors import UserError
 from vaebench.evaluation import baselines as module
 from vaebench.evaluation.baselines import baselines
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 
 SIZES = {"train": 120, "test": 40}
 
@@ -33,7 +33,7 @@ def split(name, channels=1, attributes=False):
 def found(sizes=(3,), **options):
     data = {name: split(name, **options) for name in SIZES}
     context = Context(splits=tuple(SIZES), data=data.__getitem__)
-    return dict(baselines(data["test"], context, sizes)), data
+    return {each.identity.name: each for each in baselines(data["test"], context, sizes)}, data
 
 
 def test_which_there_are():
@@ -75,7 +75,7 @@ def test_the_majority_class_needs_nothing_and_has_no_views():
 
 def test_missing_weights_are_refused_with_the_command_that_gets_them():
     data = split("test", channels=3, attributes=True)
-    context = Surroundings(data, None, Networks()).context()
+    context = SplitContext(data, None, Networks()).context()
     with pytest.raises(UserError, match="vaebench fetch vgg19-fc"):
         context.reference(module.VGG_FC, "test")
     with pytest.raises(UserError, match="no split 'train'"):

@@ -71,19 +71,13 @@ def dataset(labelled=True):
     )
 
 
-def subject_of(model, metrics, *, data=None, seed=0):
-    needs = Need(0)
-    for metric in metrics:
-        needs |= metric.spec.needs
-    context = sources.context_of(model, Context(training=FACTS), "cpu")
-    return sources.of_model(
-        model, data or dataset(), needs=needs, samples=SAMPLES, seed=seed, device="cpu", context=context
-    )
+def source_of(model, *, data=None, seed=0):
+    return sources.of_model(model, data or dataset(), samples=SAMPLES, seed=seed, context=Context(training=FACTS))
 
 
 def scores_of(model, metrics=None, **options):
     metrics = Protocol(metrics=NAMES).build() if metrics is None else metrics
-    measured = evaluator.measure(metrics, subject_of(model, metrics, **options))
+    measured = evaluator.measure(metrics, source_of(model, **options))
     return {(metric.spec.name, metric.spec.protocol): score for metric, score in measured}
 
 
@@ -282,7 +276,7 @@ def test_errors_that_are_no_refusals_are_not_swallowed():
 def test_a_metric_is_fed_the_batches_it_needs(monkeypatch, needs, rows):
     monkeypatch.setattr(sources, "BATCH", 16)
     witness, everything = Witness(needs), Witness(Need.REAL | Need.SAMPLE | Need.DRAW)
-    evaluator.measure([witness, everything], subject_of(Coder(), [witness, everything]))
+    evaluator.measure([witness, everything], source_of(Coder()))
     assert {name: witness.rows[name] for name in rows} == rows
 
 
@@ -359,7 +353,7 @@ def test_memory_does_not_grow_with_the_number_of_batches():
     """Little of a batch is kept, between much that is freed."""
     held = []
 
-    def batches():
+    def batches(needs, group):
         generator = torch.Generator().manual_seed(0)
         for _ in range(320):
             status = Path("/proc/self/status").read_text()
@@ -369,7 +363,7 @@ def test_memory_does_not_grow_with_the_number_of_batches():
 
     metrics = [*reconstruction.mse(), *sharpness.blur()]
     ((_, score), *_) = evaluator.measure(
-        metrics, sources.Subject(provides=Need.REAL | Need.RECONSTRUCTION, batches=batches())
+        metrics, sources.EvaluationSource(provides=Need.REAL | Need.RECONSTRUCTION, batches=batches)
     )
     assert score.n == 320 * 64
     assert max(held[160:]) < max(held[:160]) + 200  # MiB; 1,000 more where nothing is given back

@@ -15,7 +15,7 @@ from vaebench.core.paths import cache_dir
 from vaebench.evaluation import judges
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.judges import judge_network, judge_of
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.perceptual import attribute_cnn, toyfaces_cnn
 from vaebench.perceptual.attribute_cnn import attribute_network
 
@@ -201,7 +201,7 @@ def test_filters_begin_centred_and_of_one_size():
 
 def test_an_evaluation_finds_it_by_name(trainings):
     networks = Networks()
-    surroundings = Surroundings.of_split(Bars(), "test", networks)
+    surroundings = SplitContext.of_split(Bars(), "test", networks)
     assert not trainings  # nobody asked for it yet
     space = FeatureSpace(judge_network(surroundings.data), "logits")
     kept = surroundings.context().reference(space, "test").features
@@ -211,7 +211,7 @@ def test_an_evaluation_finds_it_by_name(trainings):
 
 
 def test_whoever_asks_for_features_first_has_it_trained(trainings):
-    surroundings = Surroundings.of_split(Bars(), "test", Networks())
+    surroundings = SplitContext.of_split(Bars(), "test", Networks())
     space = FeatureSpace(judge_network(surroundings.data), "logits")
     images = to_float(surroundings.data.images[:2])
     found = surroundings.context().features(space, images)
@@ -237,7 +237,7 @@ class TestOnly(Bars):
 
 
 def test_without_a_training_split_the_reason_is_said():
-    surroundings = Surroundings.of_split(TestOnly(), "test", Networks())
+    surroundings = SplitContext.of_split(TestOnly(), "test", Networks())
     with pytest.raises(UserError, match="bars has no split 'train': choose from test"):
         surroundings.context().reference(FeatureSpace(judge_network(surroundings.data), "logits"), "test")
 

@@ -11,12 +11,11 @@ from torch import nn
 
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder, Phase
 from vaebench.evaluation import evaluator, features, sources
 from vaebench.evaluation.baselines import classical_blends
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import blend_realism as module
 from vaebench.metrics.blend_realism import blend_adversary, blend_realism, distinct, random_pairs, realism, share_below
 from vaebench.metrics.functional.neighbours import nearest_distances
@@ -213,7 +212,7 @@ class Pixels(Autoencoder):
 
 
 def context_of(data):
-    return Surroundings(data, None, Networks()).context()
+    return SplitContext(data, None, Networks()).context()
 
 
 def metrics(pairs):
@@ -221,9 +220,8 @@ def metrics(pairs):
 
 
 def of_model(model, data, pairs=30):
-    context = sources.context_of(model.eval(), context_of(data), "cpu")
-    given = {"needs": Need.BLEND, "samples": 0, "seed": 0, "device": "cpu", "context": context}
-    found = evaluator.measure(metrics(pairs), sources.of_model(model, data, **given))
+    source = sources.of_model(model.eval(), data, samples=0, seed=0, context=context_of(data))
+    found = evaluator.measure(metrics(pairs), source)
     return {metric.spec.name: score for metric, score in found}
 
 
@@ -261,9 +259,9 @@ def test_classical_ways_and_real_images_stand_on_the_same_pairs():
     data = data_of()
     model = of_model(Pixels(), data)["blend_realism"]
     found = {}
-    for name, subject in (*classical_blends(context_of(data)), ("real", sources.of_real(data, context_of(data)))):
+    for source in (*classical_blends(context_of(data)), sources.of_real(data, context_of(data))):
         (metric,) = blend_realism(features="pixels", pairs=30)
-        ((_, found[name]),) = evaluator.measure([metric], subject)
+        ((_, found[source.identity.name]),) = evaluator.measure([metric], source)
     assert list(found) == ["baseline/pixel-average", "baseline/laplacian-pyramid", "baseline/fourier-mix", "real"]
     assert all(score.ids == model.ids for score in found.values())
     torch.testing.assert_close(found["baseline/pixel-average"].per_image, model.per_image, rtol=2e-3, atol=0)
@@ -368,10 +366,9 @@ def test_fewer_than_two_pairs_are_refused(pairs):
 def test_an_adversary_needs_no_network(space, order):
     """It has its value where realism has none, in whichever order both are asked for."""
     data, model = data_of(), Pixels(critic=Lightness()).eval()
-    context = sources.context_of(model, context_of(data), "cpu")
-    given = {"needs": Need.BLEND, "samples": 0, "seed": 0, "device": "cpu", "context": context}
+    source = sources.of_model(model, data, samples=0, seed=0, context=context_of(data))
     metrics = [*blend_realism(**space, pairs=30), *blend_adversary(**space, pairs=30)][::order]
-    found = evaluator.measure(metrics, sources.of_model(model, data, **given))
+    found = evaluator.measure(metrics, source)
     scores = {metric.spec.name: score for metric, score in found}
     assert scores["blend_realism"].value is None and scores["blend_realism"].note
     expected = of_model(Pixels(critic=Lightness()), data)["blend_adversary"]

@@ -7,7 +7,7 @@ import torch
 from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.evaluation import evaluator
-from vaebench.evaluation.sources import Subject
+from vaebench.evaluation.sources import EvaluationSource
 from vaebench.metrics.diversity import diversity, memorisation
 
 D = 6
@@ -35,8 +35,11 @@ def scores_of(factory, samples, train=None, test=None, splits=("train", "test"),
     context = Context(splits=splits, reference=lambda space, split: Known(rows[split]))
     parts = samples.tensor_split(batches)
     metrics = factory(features="pixels", **options)
-    images = (EvalBatch(real=part[:, :, None, None], sample=part[:, :, None, None]) for part in parts)
-    subject = Subject(
+
+    def images(needs, group):
+        return (EvalBatch(real=part[:, :, None, None], sample=part[:, :, None, None]) for part in parts)
+
+    subject = EvaluationSource(
         provides=Need.SAMPLE | Need.REAL, batches=images, context=context, ready=lambda space: samples.float()
     )
     return {metric.spec.protocol: score for metric, score in evaluator.measure(metrics, subject)}

@@ -16,7 +16,7 @@ from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import domain_shift as module
 from vaebench.metrics.domain_shift import shift_accuracy, shift_flagged
 from vaebench.metrics.functional.face_displacement import CONDITIONS, UNTOUCHED, Faces, displaced
@@ -134,13 +134,11 @@ def faces_of(data, rows):
 
 def measured(source=None, model=None, faces=40, factories=(shift_accuracy, shift_flagged)):
     """Scores by name and way, and the metrics likewise."""
-    surroundings = Surroundings.of_split(source or Shades(), "test", Networks())
+    split = SplitContext.of_split(source or Shades(), "test", Networks())
     model = (model or Linear()).eval()
-    context = sources.context_of(model, surroundings.context(), "cpu")
-    given = {"needs": Need.CODE, "samples": 0, "seed": 0, "device": "cpu", "context": context}
     metrics = [metric for factory in factories for metric in factory(attributes=True, faces=faces)]
-    subject = sources.of_model(model, surroundings.data, **given)
-    found = evaluator.measure(metrics, subject, Networks())
+    source = sources.of_model(model, split.data, samples=0, seed=0, context=split.context())
+    found = evaluator.measure(metrics, source, Networks())
     return {(metric.spec.name, metric.spec.protocol.partition("/")[0]): score for metric, score in found}
 
 
@@ -207,7 +205,7 @@ def test_accuracy_is_what_scikit_learn_gives(both, way):
 def test_a_tenth_of_training_chooses_where_there_is_no_validation():
     data, training = made("test"), made("train")
     score = measured(WithoutValidation())["shift_accuracy", "plain"]
-    context = Surroundings.of_split(WithoutValidation(), "test", Networks()).context()
+    context = SplitContext.of_split(WithoutValidation(), "test", Networks()).context()
     context = replace(context, latents=lambda split, view: latents_of(made(split).images))
     first, second, _ = module.official(context)
     assert (len(first), len(second)) == (450, 50)

@@ -13,7 +13,7 @@ from vaebench.core.paths import cache_dir
 from vaebench.core.perceptual import Perceptual
 from vaebench.evaluation import evaluator, features, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics.fidelity import coverage, density, fcd, fid, inception_space, kid, precision, recall
 from vaebench.metrics.frechet import Moments, frechet_distance
 from vaebench.metrics.functional import neighbours
@@ -79,14 +79,16 @@ def all_metrics(**options):
 def subject_of(data, networks, *, samples, reconstructions, batch=17):
     """Both kinds of images in one pass, as a model gives them."""
 
-    def batches():
+    def batches(needs, group):
         for rows in torch.arange(len(reconstructions)).split(batch):
             yield EvalBatch(real=to_float(data.images[rows]), reconstruction=reconstructions[rows])
         for part in samples.split(batch):
             yield EvalBatch(sample=part)
 
     provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE
-    return sources.Subject(provides=provides, batches=batches(), context=Surroundings(data, None, networks).context())
+    return sources.EvaluationSource(
+        provides=provides, batches=batches, context=SplitContext(data, None, networks).context()
+    )
 
 
 def scores_of(metrics, data=None, *, samples=None, reconstructions=None, networks=None, batch=17):
@@ -177,10 +179,10 @@ def test_images_go_through_the_network_once_for_all_metrics(network):
 
 def test_real_images_are_extracted_once_for_all_runs(network):
     networks, data = Networks(), dataset()
-    surroundings = Surroundings(data, None, networks)
+    split = SplitContext(data, None, networks)
     for run in range(3):
         subject = sources.of_images(
-            made_images(seed=run), data, kind=Need.SAMPLE, paired=False, context=surroundings.context()
+            made_images(seed=run), data, kind=Need.SAMPLE, paired=False, context=split.context()
         )
         evaluator.measure([metric for metric in all_metrics() if metric.spec.needs == Need.SAMPLE], subject, networks)
     assert seen(network) == 3 * MADE + REAL
@@ -236,7 +238,7 @@ def test_metrics_carry_the_hash_of_the_weights(network):
 
 def test_real_images_measured_against_themselves_are_perfect_and_cost_nothing_more(network):
     data, networks = dataset(), Networks()
-    subject = sources.of_real(data, Surroundings(data, None, networks).context())
+    subject = sources.of_real(data, SplitContext(data, None, networks).context())
     found = {metric.spec.name: score.value for metric, score in evaluator.measure(all_metrics(), subject, networks)}
     assert seen(network) == REAL
     assert 0 <= found["fid"] < 1e-3 and found["kid"] <= 0

@@ -16,7 +16,7 @@ from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import manipulation as module
 from vaebench.metrics.manipulation import corners
 from vaebench.metrics.probes.attribute_vectors import chosen_attributes
@@ -100,19 +100,15 @@ class Reader(nn.Module):
 def measured(source=None, model=None, reader=Reader, **options):
     networks = Networks()
     networks.provide("judge-1", lambda: Perceptual("judge-1", {"logits": reader()}, channels=1, sha256="the reader's"))
-    surroundings = Surroundings.of_split(source or Blocks(), "test", networks)
+    split = SplitContext.of_split(source or Blocks(), "test", networks)
     model = (model or Linear()).eval()
-    context = sources.context_of(model, surroundings.context(), "cpu")
-    given = {"needs": Need.LATENT, "samples": 0, "seed": 0, "device": "cpu", "context": context}
     metrics = [
         metric
         for name in PARTS
         for metric in getattr(module, f"manipulation_{name}")(judge="judge-1", attributes=True, **options)
     ]
-    subject = sources.of_model(model, surroundings.data, **given)
-    return {
-        metric.spec.name.partition("_")[2]: score for metric, score in evaluator.measure(metrics, subject, networks)
-    }
+    source = sources.of_model(model, split.data, samples=0, seed=0, context=split.context())
+    return {metric.spec.name.partition("_")[2]: score for metric, score in evaluator.measure(metrics, source, networks)}
 
 
 def sigmoid(x):

@@ -11,7 +11,7 @@ from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
 from vaebench.evaluation import evaluator, features, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import interpolation as module
 from vaebench.metrics.interpolation import different_pairs, interpolation_surprises, pair_ids, surprising_classes
 
@@ -74,10 +74,10 @@ class Snapping(Straight):
 def measured(model, data, reader=Reader, **options):
     networks = Networks()
     networks.provide("reader", lambda: Perceptual("reader", {"logits": reader()}, channels=1, sha256="of the reader"))
-    context = sources.context_of(model.eval(), Surroundings(data, None, networks).context(), "cpu")
+    context = SplitContext(data, None, networks).context()
     (metric,) = interpolation_surprises(judge="reader", **options)
-    given = {"needs": Need.LATENT, "samples": 0, "seed": 0, "device": "cpu", "context": context}
-    ((_, score),) = evaluator.measure([metric], sources.of_model(model, data, **given), networks)
+    source = sources.of_model(model.eval(), data, samples=0, seed=0, context=context)
+    ((_, score),) = evaluator.measure([metric], source, networks)
     return score, metric
 
 

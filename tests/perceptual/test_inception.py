@@ -21,7 +21,7 @@ from vaebench.core.metric import Need
 from vaebench.core.paths import weights_dir
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity
 from vaebench.perceptual import inception as module
 from vaebench.perceptual.inception import EPSILON, PUBLISHED, STORED, TO_768, Prepare, fetch_inception, inception
@@ -406,7 +406,7 @@ def test_metrics_are_torch_fidelity_s_end_to_end(real_weights, monkeypatch, tmp_
     data = ImageDataset("made-up", "test", real, [f"made-up/{row}" for row in range(REAL)])
     networks = Networks()
     subject = sources.of_images(
-        made, data, kind=Need.SAMPLE, paired=False, context=Surroundings(data, None, networks).context()
+        made, data, kind=Need.SAMPLE, paired=False, context=SplitContext(data, None, networks).context()
     )
     metrics = [
         *fidelity.fid(inception=768),

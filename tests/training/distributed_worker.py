@@ -20,7 +20,7 @@ from vaebench.core.metric import Metric
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.features import KeptFeatures, Networks
 from vaebench.evaluation.protocol import Protocol
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.runs.recipes import build_model, find_recipe, open_dataset
 from vaebench.runs.record import RunFolder
 from vaebench.training.checkpoint import Saver
@@ -49,16 +49,11 @@ def scores(group: Group = ALONE) -> dict[str, list[float]]:
     data = open_dataset("digits").load("test")
     model = build_model(find_recipe("vae-digits")[0], data.image_shape, 0).eval().requires_grad_(False)
     networks = Networks()
-    context = sources.context_of(model, Surroundings(data, None, networks).context(), "cpu")
+    context = SplitContext(data, None, networks).context()
     metrics: list[Metric] = Protocol(metrics=METRICS).build(data)
-    needs = metrics[0].spec.needs
-    for metric in metrics:
-        needs |= metric.spec.needs
-    subject = sources.of_model(
-        model, data, needs=needs, samples=SAMPLES, seed=0, device="cpu", context=context, group=group
-    )
+    source = sources.of_model(model, data, samples=SAMPLES, seed=0, context=context)
     found = {}
-    for metric, score in evaluator.measure(metrics, subject, networks, group):
+    for metric, score in evaluator.measure(metrics, source, networks, group):
         order = 0.0 if score.per_image is None else (score.per_image * torch.arange(1, score.n + 1)).mean().item()
         found[f"{metric.spec.name}/{metric.spec.protocol}"] = [
             score.value or 0.0,
@@ -118,7 +113,7 @@ def saved(folder: Path, group: Group) -> dict[str, float]:
     return {"times": len(times), "expected": (time.monotonic() - began) / every}
 
 
-class Partial(Surroundings):
+class Partial(SplitContext):
     """Real images of which the second process has no features."""
 
     def __init__(self, group: Group) -> None:
@@ -134,7 +129,7 @@ class Partial(Surroundings):
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     with joined() as group:
-        Partial(group).extract_together(FeatureSpace("toyfaces_cnn", "conv4"), group)
+        Partial(group)._extract_together(FeatureSpace("toyfaces_cnn", "conv4"), group)
         for family in FAMILIES:
             trained(family, folder / family, group)
         answers = {"saved": saved(folder / "saved", group)}

@@ -1,4 +1,4 @@
-"""What stands beside a model's latents where something is read off them: features that no model had to learn."""
+"""Baselines that learnt nothing: features in place of latents, and ways of blending in pixels."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,7 +9,7 @@ from vaebench.core import seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.evaluation.pixel_blending import WAYS
-from vaebench.evaluation.sources import Subject, of_blending, of_features
+from vaebench.evaluation.sources import EvaluationSource, Identity, of_blending, of_features
 
 VGG_FC = FeatureSpace("vgg19-fc", "fc7")  # Hou et al. 2017: the last fully connected features
 FITTED_ON = 20_000  # training images that principal components are fitted on, at most
@@ -17,7 +17,7 @@ EXACT = 4096  # pixels up to which they are found exactly
 BLOCK = 1024
 
 
-def baselines(data: ImageDataset, context: Context, sizes: Iterable[int]) -> Iterator[tuple[str, Subject]]:
+def baselines(data: ImageDataset, context: Context, sizes: Iterable[int]) -> Iterator[EvaluationSource]:
     """The majority class, principal components of the pixels by each latent size, and VGG-19's features of faces.
 
     None where the dataset has no training split. What cannot be had (weights) is refused when it is asked for, and
@@ -31,13 +31,13 @@ def baselines(data: ImageDataset, context: Context, sizes: Iterable[int]) -> Ite
     if data.attributes is not None and data.image_shape[0] == 3:
         named["VGG-FC"] = lambda split: context.reference(VGG_FC, split).features
     for name, latents in named.items():
-        yield f"baseline/{name}", of_features(latents, data, context)
+        yield of_features(latents, data, context, Identity(f"baseline/{name}"))
 
 
-def classical_blends(context: Context) -> Iterator[tuple[str, Subject]]:
-    """The ways of blending in pixels that source 004 names."""
+def classical_blends(context: Context) -> Iterator[EvaluationSource]:
+    """Ways of blending in pixels that the article on adversarial feature blending compares with."""
     for name, way in WAYS.items():
-        yield f"baseline/{name}", of_blending(way, context)
+        yield of_blending(way, context, Identity(f"baseline/{name}"))
 
 
 def _principal_components(context: Context, size: int) -> Callable[[str], Tensor]:

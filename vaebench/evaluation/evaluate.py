@@ -1,34 +1,31 @@
-"""Measure runs, images made elsewhere and the real images; lay the numbers beside them."""
+"""The door of evaluation: measure runs, the real images and baselines, and write the results beside them."""
 
 import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 
 from vaebench.core import results, seeding
-from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.device import pick_device
 from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
 from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Metric, Need
-from vaebench.core.model import Autoencoder, GenerativeModel
 from vaebench.core.paths import runs_dir
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.baselines import baselines, classical_blends
-from vaebench.evaluation.features import Networks, kept_latents
+from vaebench.evaluation.features import Networks
 from vaebench.evaluation.protocol import Protocol
-from vaebench.evaluation.results_store import Source, image_columns, pending, place_of, store
+from vaebench.evaluation.results_store import image_columns, pending, place_of, store
 from vaebench.evaluation.run_selection import runs_to_measure
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.sources import EvaluationSource, Identity
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import facts_of
 from vaebench.runs import galleries, per_image
-from vaebench.runs.find import open_run
 from vaebench.runs.recipes import open_dataset
 from vaebench.runs.record import RunFolder, RunRecord
 
@@ -62,7 +59,7 @@ def evaluate_runs(
         say(f"passed over: {message}")
     keep_freed_memory()
     networks = Networks(pick_device(protocol.device))
-    opened: dict[str, Surroundings] = {}
+    opened: dict[str, SplitContext] = {}
     measured: dict[str, list[RunFolder]] = {}
     broken: list[UserError] = []
     for folder, record in work:
@@ -77,14 +74,14 @@ def evaluate_runs(
             measured.setdefault(measured_now, []).append(folder)
     if broken and not measured:
         raise broken[0]
-    for key, surroundings in opened.items():
+    for key, split in opened.items():
         sizes = {
             size
             for folder, record in work
-            if folder in measured.get(surroundings.data.name, ()) and _key(record) == key
+            if folder in measured.get(split.data.name, ()) and _key(record) == key
             for size in _probed(folder, record)
         }
-        for name in group.led(partial(measure_baselines, surroundings, protocol, sizes)):
+        for name in group.led(partial(measure_baselines, split, protocol, sizes)):
             say(f"{name}: measured")
     return measured
 
@@ -92,7 +89,7 @@ def evaluate_runs(
 def _measure_one(
     folder: RunFolder,
     record: RunRecord,
-    opened: dict[str, Surroundings],
+    opened: dict[str, SplitContext],
     networks: Networks,
     protocol: Protocol,
     say: Callable[[str], None],
@@ -102,15 +99,15 @@ def _measure_one(
     key = _key(record)
     if key not in opened:
         source = open_dataset(record.dataset, record.dataset_options)
-        surroundings = Surroundings.of_split(source, "test", networks)
+        split = SplitContext.of_split(source, "test", networks)
         said = f"processes have different {record.dataset} images: give all the same VAEBENCH_DATA"
-        group.agree(surroundings.data.fingerprint, said)
-        measure_real(surroundings, protocol, group)
-        opened[key] = surroundings
+        group.agree(split.data.fingerprint, said)
+        measure_real(split, protocol, group)
+        opened[key] = split
     if record.resumed_by_faulty_version():
         say(f"{record.recipe}/seed-{record.seed}: {RESUMED_WRONGLY}")
     began = time.monotonic()
-    fresh = measure_run(folder, opened[key], protocol, group=group)
+    fresh = measure_run(folder, record, opened[key], protocol, group=group)
     done = f"measured in {time.monotonic() - began:.0f} s" if fresh else "nothing new to measure"
     say(f"{record.recipe}/seed-{record.seed}: {done}")
     return opened[key].data.name
@@ -128,76 +125,60 @@ def _probed(folder: RunFolder, record: RunRecord) -> list[int]:
     return [size] if read and isinstance(size, int) and size > 0 else []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRun:
-    """A trained run: its record, its model in evaluation mode, and what the model does, as metrics have it."""
-
-    folder: RunFolder
-    record: RunRecord
-    model: GenerativeModel
-    context: Context
-
-
-def open_beside(folder: RunFolder, surroundings: Surroundings, device: str) -> OpenRun:
-    """A run opened on ``device``, the split's images at hand; :class:`UserError` as :func:`runs.open_run`."""
-    record, model = open_run(folder, device)
-    context = replace(surroundings.context(), training=record.training_facts())
-    context = sources.context_of(model, context, device)
-    latents = kept_latents(context.latents, record.weights_sha256, context.data)
-    return OpenRun(folder=folder, record=record, model=model, context=replace(context, latents=latents))
-
-
-def measure_opened(
-    opened: Sequence[OpenRun], surroundings: Surroundings, protocol: Protocol, say: Callable[[str], None]
+def evaluate_opened(
+    opened: Sequence[tuple[RunFolder, RunRecord, EvaluationSource]],
+    split: SplitContext,
+    protocol: Protocol,
+    say: Callable[[str], None],
 ) -> None:
-    """Runs that are open already, the real images, and what stands beside them."""
-    measure_real(surroundings, protocol)
-    for run in opened:
-        if measure_run(run.folder, surroundings, protocol, run):
-            say(f"{run.record.recipe}/seed-{run.record.seed}: measured")
-    measure_baselines(surroundings, protocol, ())
+    """Evaluate runs that are open already, the real images, and the classical ways of blending."""
+    measure_real(split, protocol)
+    for folder, record, source in opened:
+        if measure_run(folder, record, split, protocol, source):
+            say(f"{record.recipe}/seed-{record.seed}: measured")
+    measure_baselines(split, protocol, ())
 
 
 def measure_run(
     folder: RunFolder,
-    surroundings: Surroundings,
+    record: RunRecord,
+    split: SplitContext,
     protocol: Protocol,
-    opened: OpenRun | None = None,
+    source: EvaluationSource | None = None,
     group: Group = ALONE,
 ) -> bool:
-    """A trained run: results, per-image values and pictures, into its folder; ``False`` where all was there."""
-    device, data = pick_device(protocol.device), surroundings.data
-    record = folder.read_record()
+    """Write a trained run's results, per-image values and pictures into its folder.
+
+    Args:
+        folder, record: the run's.
+        split: the evaluated split; the run makes images of its shape.
+        protocol: what to measure, and how.
+        source: the run, if it is open already; otherwise its model is loaded if something is to be measured.
+        group: processes that share the work.
+
+    Returns:
+        Whether anything was missing.
+
+    Raises:
+        UserError: images of another shape, weights that are missing or others than the record's.
+    """
+    device, data = pick_device(protocol.device), split.data
     if tuple(record.image_shape) != data.image_shape:
         raise UserError(f"{folder.path} makes {record.image_shape} images, {data.name} has {data.image_shape}")
-    source = Source(record.recipe, record.seed, record.weights_sha256, device)
-    metrics = _wanted_by_all(folder, source, surroundings, protocol, protocol.build(data), group)
+    identity = Identity(record.recipe, record.seed, record.weights_sha256, device)
+    metrics = unmeasured(folder, identity, split, protocol.build(data), protocol, group)
     undrawn = group.led(partial(_lacks_pictures, folder, record, data))
     if not (metrics or undrawn):
         return False
-    _prepare(metrics, surroundings, group)
-    opened = opened or open_beside(folder, surroundings, device)
-    record, model = opened.record, opened.model
+    split.extract_for(metrics, group)
+    if source is None:
+        source = sources.of_run(folder, record, split.context(), samples=protocol.samples, seed=SEED, device=device)
     if undrawn and group.leads:  # before the numbers: a stop between the two must not leave these beside older pictures
-        _draw(folder, record, model, data, device)
+        _draw(folder, source, data)
     group.wait()
-    if not metrics:
-        return True
-    needs = Need(0)
-    for metric in metrics:
-        needs |= metric.spec.needs
-    subject = sources.of_model(
-        model,
-        data,
-        needs=needs,
-        samples=protocol.samples,
-        seed=SEED,
-        device=device,
-        context=opened.context,
-        group=group,
-    )
-    measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples, group=group)
-    group.wait()
+    if metrics:
+        measure_into(folder, source, split, metrics, samples=protocol.samples, group=group)
+        group.wait()
     return True
 
 
@@ -207,104 +188,93 @@ def _lacks_pictures(folder: RunFolder, record: RunRecord, data: ImageDataset) ->
     return not ((folder.path / SAMPLES).is_file() and galleries.is_gallery_of(gallery, record.weights_sha256))
 
 
-def _wanted_by_all(
+def unmeasured(
     folder: RunFolder,
-    source: Source,
-    surroundings: Surroundings,
+    identity: Identity,
+    split: SplitContext,
+    metrics: Sequence[Metric],
     protocol: Protocol,
-    built: Sequence[Metric],
-    group: Group,
+    group: Group = ALONE,
 ) -> list[Metric]:
-    """:func:`wanted` by the first process, for all: another may look while the first one writes."""
+    """Choose the metrics to measure: those without a result for this source, or all with ``protocol.again``.
+
+    Rank 0 decides for all, since another rank may look while it writes. Each metric gets its extractor's hash.
+
+    Raises:
+        UserError: results in ``folder`` are damaged, also if all are to be measured again: before the work.
+    """
+    evaluator.name_extractors(metrics, split.networks)
 
     def positions() -> list[int]:
-        asked = {id(metric) for metric in wanted(folder, source, surroundings, protocol, built)}
-        return [position for position, metric in enumerate(built) if id(metric) in asked]
+        found = pending(folder, identity, split.data, metrics, protocol.samples)
+        chosen = {id(metric) for metric in (metrics if protocol.again else found)}
+        return [position for position, metric in enumerate(metrics) if id(metric) in chosen]
 
-    evaluator.name_extractors(built, surroundings.networks)
-    return [built[position] for position in group.led(positions)]
-
-
-def _prepare(metrics: Sequence[Metric], surroundings: Surroundings, group: Group) -> None:
-    """The real images' features in the metrics' spaces, each process extracting its share; alone, when asked for."""
-    if group.size == 1:
-        return
-    for space in sorted({metric.spec.space for metric in metrics if metric.spec.space is not None}):
-        surroundings.extract_together(space, group)
-
-
-def wanted(
-    folder: RunFolder, source: Source, surroundings: Surroundings, protocol: Protocol, metrics: Sequence[Metric]
-) -> list[Metric]:
-    """Those of the metrics that have no answer yet, with their extractor's hash; all with ``protocol.again``.
-
-    Results that are damaged are a :class:`UserError`, also where all are to be measured again: before the work.
-    """
-    evaluator.name_extractors(metrics, surroundings.networks)
-    unanswered = pending(folder, source, surroundings.data, metrics, protocol.samples)
-    return list(metrics) if protocol.again else unanswered
+    return [metrics[position] for position in group.led(positions)]
 
 
 def measure_into(
     folder: RunFolder,
-    source: Source,
-    surroundings: Surroundings,
+    source: EvaluationSource,
+    split: SplitContext,
     metrics: Sequence[Metric],
-    subject: sources.Subject,
     *,
     samples: int,
-    paired: bool = True,
     group: Group = ALONE,
 ) -> None:
-    """Take the metrics of the subject, and lay the answers down with the time they took."""
+    """Measure the source by the metrics, and store the results with the seconds that took."""
     began = time.monotonic()
-    scores = evaluator.measure(metrics, subject, surroundings.networks, group)
-    timed = replace(source, seconds=time.monotonic() - began)
+    scores = evaluator.measure(metrics, source, split.networks, group)
     if group.leads:
-        store(folder, timed, surroundings.data, scores, paired=paired, samples=samples)
+        store(folder, source, split.data, scores, samples=samples, seconds=time.monotonic() - began)
 
 
-def measure_real(surroundings: Surroundings, protocol: Protocol, group: Group = ALONE) -> None:
-    """The real images, wherever a metric can be taken of them; and the labels that strata are cut by.
+def measure_real(split: SplitContext, protocol: Protocol, group: Group = ALONE) -> None:
+    """Measure the real images by each metric that can be taken of them; write the labels that strata are cut by.
 
-    Processes share the extraction of features; the rest is the first one's.
+    Processes share the extraction of features; rank 0 does the rest.
     """
-    data = surroundings.data
-    built = [metric for metric in protocol.build(data) if metric.spec.of_real]
-    source = Source("real", None, "", "cpu")
-    _prepare(_wanted_by_all(real_folder(data), source, surroundings, protocol, built, group), surroundings, group)
-    group.led(partial(_measured_real, surroundings, protocol))
+    folder = real_folder(split.data)
+    built = [metric for metric in protocol.build(split.data) if metric.spec.of_real]
+    metrics = unmeasured(folder, sources.REAL, split, built, protocol, group)
+    split.extract_for(metrics, group)
+    group.led(partial(_write_real, folder, split, metrics, protocol))
 
 
-def _measured_real(surroundings: Surroundings, protocol: Protocol) -> None:
-    data = surroundings.data
-    folder, source = real_folder(data), Source("real", None, "", "cpu")
+def _write_real(folder: RunFolder, split: SplitContext, metrics: Sequence[Metric], protocol: Protocol) -> None:
+    data = split.data
     per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
-    built = [metric for metric in protocol.build(data) if metric.spec.of_real]
-    metrics = wanted(folder, source, surroundings, protocol, built)
     if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found
-        subject = sources.of_real(data, surroundings.context())
-        measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)
+        measure_into(folder, sources.of_real(data, split.context()), split, metrics, samples=protocol.samples)
     if data.redistributable:
         shown = galleries.to_pixels(data.images[data.showcase_indices()])
         galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown}, "")
 
 
-def measure_baselines(surroundings: Surroundings, protocol: Protocol, sizes: Iterable[int]) -> list[str]:
-    """What no model learnt: features beside latents of ``sizes``, ways of blending; names of those measured now."""
-    data, context = surroundings.data, surroundings.context()
+def measure_baselines(split: SplitContext, protocol: Protocol, sizes: Iterable[int]) -> list[str]:
+    """Measure the baselines that learnt nothing.
+
+    Args:
+        split: the evaluated split.
+        protocol: what to measure, and how.
+        sizes: of latents that features (principal components) are to stand beside; none: ways of blending alone.
+
+    Returns:
+        Names of the baselines measured now.
+    """
+    data, context = split.data, split.context()
     done = []
-    for name, subject in (*(baselines(data, context, sizes) if sizes else ()), *classical_blends(context)):
+    for source in (*(baselines(data, context, sizes) if sizes else ()), *classical_blends(context)):
+        name = source.identity.name
         folder = RunFolder(runs_dir() / f"{name}-{place_of(data)}")
-        source = Source(name, None, "", "cpu")
         built = [
             metric
             for metric in protocol.build(data)
-            if metric.spec.of_baselines and metric.spec.needs in subject.provides
+            if metric.spec.of_baselines and metric.spec.needs in source.provides
         ]
-        metrics = wanted(folder, source, surroundings, protocol, built)
+        metrics = unmeasured(folder, source.identity, split, built, protocol)
         if metrics:
-            measure_into(folder, source, surroundings, metrics, subject, samples=protocol.samples)
+            measure_into(folder, source, split, metrics, samples=protocol.samples)
             done.append(name)
     return done
 
@@ -314,18 +284,19 @@ def real_folder(data: ImageDataset) -> RunFolder:
     return RunFolder(runs_dir() / "real" / place_of(data))
 
 
-@torch.inference_mode()
-def _draw(folder: RunFolder, record: RunRecord, model: GenerativeModel, data: ImageDataset, device: str) -> None:
+def _draw(folder: RunFolder, source: EvaluationSource, data: ImageDataset) -> None:
     """Draw ``samples.png``, ``reconstructions.png`` (originals above); last, which says all are there, the gallery."""
-    latents = torch.randn(GALLERY_SAMPLES, model.latent_dim, generator=seeding.generator(SEED, "samples"))
-    samples = galleries.to_pixels(model.decode(latents.to(device)))
+    assert source.latent_dim is not None
+    context = source.context
+    latents = torch.randn(GALLERY_SAMPLES, source.latent_dim, generator=seeding.generator(SEED, "samples"))
+    samples = galleries.to_pixels(context.decode(latents))
     gallery = {"samples": samples}
     galleries.save_png(folder.path / SAMPLES, galleries.grid(samples, 10))
-    if isinstance(model, Autoencoder):
+    if Need.RECONSTRUCTION in source.provides:
         originals = data.images[data.showcase_indices()]
-        mean, _ = model.posterior(to_float(originals.to(device)))
-        gallery["reconstructions"] = galleries.to_pixels(model.decode(mean))
+        gallery["reconstructions"] = galleries.to_pixels(context.decode(context.encode(to_float(originals))))
         pair = torch.cat([originals, torch.from_numpy(gallery["reconstructions"]).permute(0, 3, 1, 2)])
         sheet = galleries.grid(galleries.to_pixels(pair), len(originals))
         galleries.save_png(folder.path / "reconstructions.png", sheet)
-    galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), gallery, record.weights_sha256)
+    weights = source.identity.content_sha256
+    galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), gallery, weights)

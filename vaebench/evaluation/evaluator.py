@@ -1,6 +1,8 @@
-"""One pass over what a subject provides feeds every metric; images go through each network once for all of them."""
+"""The one pass: a source's batches feed every metric; images go through each network once for all of them."""
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from vaebench.core.memory import give_back_freed_memory
 from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score
 from vaebench.evaluation.accumulator_transfer import pack, unpack
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.sources import FIELDS, Subject
+from vaebench.evaluation.sources import FIELDS, EvaluationSource
 
 _LACKING = {
     Need.REAL: "real images",
@@ -55,36 +57,37 @@ class _Taker:
 
 
 def measure(
-    metrics: Sequence[Metric], subject: Subject, networks: Networks | None = None, group: Group = ALONE
+    metrics: Sequence[Metric], source: EvaluationSource, networks: Networks | None = None, group: Group = ALONE
 ) -> list[tuple[Metric, Score]]:
     """Feed every metric that applies in one pass, and take its score.
 
-    What the subject cannot do, or what a metric or a network refuses, is a score without value whose note says why.
-    Of several processes each feeds what its share of the subject provides; the first one has the scores, the others
+    What the source cannot do, or what a metric or a network refuses, is a score without value whose note says why.
+    Of several processes each feeds its share of what the source provides; the first one has the scores, the others
     nothing.
     """
     networks = networks or Networks()
     name_extractors(metrics, networks)
     takers = _takers(metrics)
     for taker in takers:
-        missing = taker.needs & ~subject.provides
+        missing = taker.needs & ~source.provides
         taker.refusal = "needs " + " and ".join(_LACKING[part] for part in missing) if missing else ""
-        if taker.space is not None and not missing and subject.ready is None:
+        if taker.space is not None and not missing and source.ready is None:
             try:
                 networks.sha256(taker.space)
             except UserError as error:
                 taker.refusal = str(error)
     fed = [taker for taker in takers if not taker.refusal]
+    needs = functools.reduce(operator.or_, (taker.needs for taker in fed), Need(0))
     row = 0
-    for number, batch in enumerate(subject.batches if any(taker.needs & ~_APART for taker in fed) else (), 1):
-        _feed(batch, fed, subject, networks, row)
+    for number, batch in enumerate(source.batches(needs, group) if needs & ~_APART else (), 1):
+        _feed(batch, fed, source, networks, row)
         row += 0 if batch.real is None else len(batch.real)
         if number % BATCHES_KEPT == 0:
             give_back_freed_memory()
     if not _brought_together(takers, group):
         return []
     refusals = {id(metric): taker.refusal for taker in takers for metric in taker.metrics if taker.refusal}
-    return [(metric, _score(metric, subject, refusals.get(id(metric), ""))) for metric in metrics]
+    return [(metric, _score(metric, source, refusals.get(id(metric), ""))) for metric in metrics]
 
 
 def _brought_together(takers: Sequence[_Taker], group: Group) -> bool:
@@ -122,10 +125,10 @@ def _takers(metrics: Sequence[Metric]) -> list[_Taker]:
     return list(takers.values())
 
 
-def _feed(batch: EvalBatch, takers: Sequence[_Taker], subject: Subject, networks: Networks, row: int) -> None:
+def _feed(batch: EvalBatch, takers: Sequence[_Taker], source: EvaluationSource, networks: Networks, row: int) -> None:
     carried = _carried(batch)
     hungry = [taker for taker in takers if not taker.refusal and _wants(taker.needs, carried)]
-    features = _features(batch, hungry, subject, networks, row)
+    features = _features(batch, hungry, source, networks, row)
     for taker in hungry:
         try:
             if not taker.refusal:
@@ -136,7 +139,7 @@ def _feed(batch: EvalBatch, takers: Sequence[_Taker], subject: Subject, networks
 
 
 def _features(
-    batch: EvalBatch, takers: Sequence[_Taker], subject: Subject, networks: Networks, row: int
+    batch: EvalBatch, takers: Sequence[_Taker], source: EvaluationSource, networks: Networks, row: int
 ) -> dict[FeatureSpace, dict[str, Tensor]]:
     """Of the images that the takers want, each image set through each network once."""
     found: dict[FeatureSpace, dict[str, Tensor]] = {}
@@ -148,8 +151,8 @@ def _features(
             spaces = sorted({taker.space for taker in inside if taker.space})
             assert images is not None
             try:
-                if subject.ready is not None:
-                    parts = {space: subject.ready(space)[row : row + len(images)] for space in spaces}
+                if source.ready is not None:
+                    parts = {space: source.ready(space)[row : row + len(images)] for space in spaces}
                 else:
                     parts = networks.extract(images, spaces)
             except UserError as error:
@@ -161,9 +164,9 @@ def _features(
     return found
 
 
-def _score(metric: Metric, subject: Subject, refusal: str) -> Score:
+def _score(metric: Metric, source: EvaluationSource, refusal: str) -> Score:
     try:
-        score = Score(value=None, n=0, note=refusal) if refusal else metric.score(subject.context)
+        score = Score(value=None, n=0, note=refusal) if refusal else metric.score(source.context)
     except UserError as error:
         score = Score(value=None, n=0, note=str(error))
     return _finite(score)

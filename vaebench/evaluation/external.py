@@ -23,11 +23,11 @@ from vaebench.core.registry import did_you_mean
 from vaebench.core.validation import LONGEST, is_name
 from vaebench.datasets import DATASETS
 from vaebench.evaluation import sources
-from vaebench.evaluation.evaluate import GALLERY_SAMPLES, measure_into, measure_real, wanted
+from vaebench.evaluation.evaluate import GALLERY_SAMPLES, measure_into, measure_real, unmeasured
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.protocol import Protocol
-from vaebench.evaluation.results_store import Source
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.sources import Identity
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.runs import galleries
 from vaebench.runs.recipes import open_dataset
 from vaebench.runs.record import RunFolder
@@ -148,36 +148,36 @@ def evaluate_external(
         raise UserError("--paired images are reconstructions: leave --kind samples away")
     if not given.reference:
         raise UserError("--images needs --reference: a DATASET[:SPLIT] or a folder they are measured against")
-    images, surroundings = load_images(path), reference(given.reference, Networks(pick_device(protocol.device)))
-    data = surroundings.data
+    images, split = load_images(path), reference(given.reference, Networks(pick_device(protocol.device)))
+    data = split.data
     reconstructions = kind == "reconstructions"
-    measure_external(images, given.name, surroundings, protocol, paired=given.paired, reconstructions=reconstructions)
-    measure_real(surroundings, protocol)
+    measure_external(images, given.name, split, protocol, paired=given.paired, reconstructions=reconstructions)
+    measure_real(split, protocol)
     say(f"external/{given.name}: {len(images)} images measured against {data.name}:{data.split}")
     return {data.name: []}
 
 
-def reference(text: str, networks: Networks) -> Surroundings:
+def reference(text: str, networks: Networks) -> SplitContext:
     """``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
     name, colon, split = text.partition(":")
     if colon and not split:
         raise UserError(f"--reference {text} names no split after the colon: write {name}:test, or {name} alone")
     if name not in DATASETS.names() and Path(text).is_dir():
-        return Surroundings(folder_dataset(Path(text)), None, networks)
-    return Surroundings.of_split(open_dataset(name), split or "test", networks)
+        return SplitContext(folder_dataset(Path(text)), None, networks)
+    return SplitContext.of_split(open_dataset(name), split or "test", networks)
 
 
 def measure_external(
     images: Tensor,
     name: str,
-    surroundings: Surroundings,
+    split: SplitContext,
     protocol: Protocol,
     *,
     paired: bool,
     reconstructions: bool,
 ) -> None:
     """Measure checked images as run ``external/NAME``; :class:`UserError` where they do not fit the data."""
-    data = surroundings.data
+    data = split.data
     if images.shape[1:] != data.images.shape[1:]:
         found, fitting = tuple(images.shape[1:]), tuple(data.images.shape[1:])
         raise UserError(f"images are {found} (channels, height, width), {data.name}'s are {fitting}: resize them")
@@ -186,14 +186,15 @@ def measure_external(
         raise UserError(f"{reason}: give one for each, in order, or leave --paired away")
     kind = Need.RECONSTRUCTION if reconstructions else Need.SAMPLE
     folder = RunFolder(runs_dir() / "external" / name)
-    # the images' own hash stands where a run has its weights': other images under this name replace these
-    source = Source(f"external/{name}", None, hashlib.sha256(images.numpy().tobytes()).hexdigest(), "cpu")
-    metrics = wanted(folder, source, surroundings, protocol, protocol.build(data))
-    subject = sources.of_images(images, data, kind=kind, paired=paired, context=surroundings.context())
-    measure_into(folder, source, surroundings, metrics, subject, samples=len(images), paired=paired)
+    # the images' own hash stands in place of weights': other images under this name replace these
+    identity = Identity(f"external/{name}", content_sha256=hashlib.sha256(images.numpy().tobytes()).hexdigest())
+    metrics = unmeasured(folder, identity, split, protocol.build(data), protocol)
+    context = split.context()
+    source = sources.of_images(images, data, kind=kind, paired=paired, context=context, identity=identity)
+    measure_into(folder, source, split, metrics, samples=len(images))
     gallery: dict[str, galleries.Pixels] = {}
     if paired:
         gallery["reconstructions"] = galleries.to_pixels(images[data.showcase_indices()])
     elif not reconstructions:
         gallery["samples"] = galleries.to_pixels(images[:GALLERY_SAMPLES])
-    galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), gallery, source.weights_sha256)
+    galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), gallery, identity.content_sha256)

@@ -1,7 +1,7 @@
-"""Answers beside what they speak of: results and per-image values in a run's folder, and which are still wanted."""
+"""Write results and per-image values into a run's folder; find the metrics that are not yet measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
@@ -13,6 +13,7 @@ from vaebench.core.machine import machine
 from vaebench.core.metric import Metric, Need, Score
 from vaebench.core.results import Provenance, Result
 from vaebench.core.strata import strata
+from vaebench.evaluation.sources import EvaluationSource, Identity
 from vaebench.runs import per_image
 from vaebench.runs.provenance import command_line, now, package_versions
 from vaebench.runs.record import RunFolder
@@ -40,29 +41,18 @@ def place_of(data: ImageDataset) -> str:
     return f"{data.name}-{data.split}-{data.fingerprint[:12]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Who made what is measured, where it was measured, and how long that took."""
-
-    recipe: str
-    seed: int | None
-    weights_sha256: str
-    device: str
-    seconds: float = 0.0
-
-
 def question(metric: Metric, samples: int) -> str:
     """What a result answers, as far as it is known before measuring: equal questions need no second answer."""
     return f"{metric.spec.protocol}; samples={samples}" if metric.spec.needs & Need.SAMPLE else metric.spec.protocol
 
 
 def pending(
-    folder: RunFolder, source: Source, data: ImageDataset, metrics: Sequence[Metric], samples: int
+    folder: RunFolder, identity: Identity, data: ImageDataset, metrics: Sequence[Metric], samples: int
 ) -> list[Metric]:
-    """The metrics that have no answer yet for these weights, images, extractor and version of vaebench."""
+    """Find the metrics not yet measured of these weights and images, by this extractor and version of vaebench."""
     lines = results.read(folder.results) if folder.results.exists() else []
-    last = lines[-1].provenance.weights_sha256 if lines else source.weights_sha256
-    if last != source.weights_sha256:
+    last = lines[-1].provenance.weights_sha256 if lines else identity.content_sha256
+    if last != identity.content_sha256:
         return list(metrics)  # the folder speaks of other weights, or images: all its answers are void
     answered = {
         (line.metric, origin.asked, origin.weights_sha256, origin.data_fingerprint, origin.extractor_sha256)
@@ -73,7 +63,7 @@ def pending(
         metric
         for metric in metrics
         if (
-            *(metric.spec.name, question(metric, samples), source.weights_sha256),
+            *(metric.spec.name, question(metric, samples), identity.content_sha256),
             *(data.fingerprint, metric.extractor_sha256),
         )
         not in answered
@@ -82,25 +72,26 @@ def pending(
 
 def store(
     folder: RunFolder,
-    source: Source,
+    source: EvaluationSource,
     data: ImageDataset,
     scores: Sequence[tuple[Metric, Score]],
     *,
-    paired: bool,
     samples: int,
+    seconds: float,
 ) -> None:
-    """Per-image values first, then the results that speak of them."""
+    """Write per-image values, then the results that are their means; ``seconds`` are those of the evaluation pass."""
+    identity = source.identity
     subsets = {name: torch.tensor(rows) for name, rows in strata(label_columns(data)).items()}
     provenance = Provenance(
         data_fingerprint=data.fingerprint,
-        weights_sha256=source.weights_sha256,
+        weights_sha256=identity.content_sha256,
         extractor_sha256="",
         vaebench_version=__version__,
         versions=package_versions(),
-        device=machine(source.device),
+        device=machine(identity.device),
         command=command_line(),
         created=now(),
-        seconds=round(source.seconds, 3),
+        seconds=round(seconds, 3),
         data_note=data.note,
     )
     kept: dict[per_image.Series, per_image.PerImageValues] = {}
@@ -114,12 +105,14 @@ def store(
             if part.per_image is None:
                 gone.append(series)  # an earlier measurement may have had some
             else:
-                ids = part.ids or (data.ids if _belongs(part, metric, data, paired) else _numbered(source, part))
+                ids = part.ids or (
+                    data.ids if _belongs(part, metric, data, source.paired) else _numbered(identity, part)
+                )
                 kept[series] = per_image.PerImageValues(tuple(ids), part.per_image.numpy(), part.influence)
-        if score.per_image is not None and metric.spec.stratified and _belongs(score, metric, data, paired):
+        if score.per_image is not None and metric.spec.stratified and _belongs(score, metric, data, source.paired):
             cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
         marked = replace(provenance, extractor_sha256=metric.extractor_sha256, asked=question(metric, samples))
-        lines.extend(_result(metric, protocol, part, stratum, source, data, marked) for stratum, part in cut.items())
+        lines.extend(_result(metric, protocol, part, stratum, identity, data, marked) for stratum, part in cut.items())
     make_dir(folder.path)
     with exclusive(folder.path, wait=True):
         per_image.write(folder.per_image, kept, gone)
@@ -132,9 +125,9 @@ def _belongs(score: Score, metric: Metric, data: ImageDataset, paired: bool) -> 
     return paired and rows == len(data) and not score.ids and Need.SAMPLE not in metric.spec.needs
 
 
-def _numbered(source: Source, score: Score) -> list[str]:
+def _numbered(identity: Identity, score: Score) -> list[str]:
     rows = 0 if score.per_image is None else len(score.per_image)
-    return [f"{source.recipe}/{row:06d}" for row in range(rows)]
+    return [f"{identity.name}/{row:06d}" for row in range(rows)]
 
 
 def _result(
@@ -142,13 +135,13 @@ def _result(
     protocol: str,
     score: Score,
     stratum: str,
-    source: Source,
+    identity: Identity,
     data: ImageDataset,
     provenance: Provenance,
 ) -> Result:
     return Result(
-        recipe=source.recipe,
-        seed=source.seed,
+        recipe=identity.name,
+        seed=identity.seed,
         dataset=data.name,
         split=data.split,
         stratum=stratum,

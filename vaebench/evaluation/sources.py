@@ -1,4 +1,4 @@
-"""What can be measured, and what it provides: trained models, images made elsewhere, real images, plain features."""
+"""Sources of evaluation: trained models, images made elsewhere, real images, and baselines that learnt nothing."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -10,12 +10,15 @@ from torch import Tensor
 from vaebench.core import seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
-from vaebench.core.distributed import ALONE, Group
+from vaebench.core.distributed import Group
 from vaebench.core.errors import UserError
 from vaebench.core.interpolation import line
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.core.model import Autoencoder, GenerativeModel
+from vaebench.evaluation.features import kept_latents
 from vaebench.evaluation.views import VIEWS
+from vaebench.runs.find import load_model
+from vaebench.runs.record import RunFolder, RunRecord
 
 BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)
 BATCH_ON_GPU = 512
@@ -30,42 +33,92 @@ FIELDS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is measured: what it can provide, the batches that provide it, and what stands round it.
+Batches = Callable[[Need, Group], Iterator[EvalBatch]]
 
-    ``ready`` gives features of the batches' rows in a space, where they need not be extracted: those of real images.
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who made what is evaluated, and on which device it is evaluated: what its results are stored under.
+
+    Attributes:
+        name: a recipe, ``external/NAME``, ``baseline/NAME`` or ``real``.
+        seed: of the training; ``None`` for what was not trained here.
+        content_sha256: of a model's weights, or of images made elsewhere; empty for what has neither.
+        device: as ``torch.device`` takes it.
     """
 
+    name: str
+    seed: int | None = None
+    content_sha256: str = ""
+    device: str = "cpu"
+
+
+UNNAMED = Identity("unnamed")  # of what is evaluated and stored nowhere
+REAL = Identity("real")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSource:
+    """What is evaluated: its identity, what it provides, its batches, its context. Made once, and passed on.
+
+    Attributes:
+        identity: what its results are stored under.
+        provides: what its batches and its context can hold.
+        batches: (needs, group) -> the batches of this process of the group, with what is both needed and provided.
+        context: what a score may need beside the batches, the model's own functions included.
+        ready: features of the batches' rows in a space, if they need not be extracted: those of real images.
+        paired: whether row i of its images belongs to image i of the evaluated split.
+        latent_dim: of a model; ``None`` for everything else.
+    """
+
+    identity: Identity = UNNAMED
     provides: Need
-    batches: Iterator[EvalBatch]
+    batches: Batches
     context: Context = field(default_factory=Context)
     ready: Callable[[FeatureSpace], Tensor] | None = None
+    paired: bool = True
+    latent_dim: int | None = None
+
+
+def of_run(
+    folder: RunFolder, record: RunRecord, context: Context, *, samples: int, seed: int, device: str
+) -> EvaluationSource:
+    """Open a finished run's model on ``device``, with the evaluated split's ``context``.
+
+    Posterior means are kept in ``VAEBENCH_CACHE`` by weights and images.
+
+    Raises:
+        UserError: the run is not finished, or its weights are not those of its record.
+    """
+    model = load_model(folder, record, device)
+    identity = Identity(record.recipe, record.seed, record.weights_sha256, device)
+    context = replace(context, training=record.training_facts())
+    return of_model(model, context.data(context.split), samples=samples, seed=seed, context=context, identity=identity)
 
 
 def of_model(
     model: GenerativeModel,
     data: ImageDataset,
     *,
-    needs: Need,
     samples: int,
     seed: int,
-    device: torch.device | str,
     context: Context,
-    group: Group = ALONE,
-) -> Subject:
-    """A trained model in evaluation mode, measured on ``data`` and on ``samples`` draws from the prior.
+    identity: Identity = UNNAMED,
+) -> EvaluationSource:
+    """A trained model in evaluation mode, evaluated on ``data`` and on ``samples`` draws from the prior.
 
-    ``context`` is :func:`context_of` the model. Of several processes each provides its share, contiguous, in order.
-    Noise is drawn once for the whole set on the CPU, so values depend neither on batch size nor on device.
+    ``context`` is the evaluated split's; what the model does to images is added here. Of several processes each
+    provides its share, contiguous, in order. Noise is drawn once for the whole set on the CPU, so values depend neither
+    on batch size nor on device.
     """
+    device = identity.device
     provides = Need.REAL | Need.SAMPLE | Need.PATH | Need.TRAINING | _labelling(data)
     if isinstance(model, Autoencoder):
         provides |= Need.RECONSTRUCTION | Need.DRAW | Need.LATENT | Need.BLEND | Need.CODE
-    wanted = needs & provides
 
     @torch.inference_mode()
-    def batches() -> Iterator[EvalBatch]:
+    def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
+        wanted = needs & provides
         # all at once: torch.randn's stream depends on how many numbers a call asks for
         noise = torch.randn(len(data), model.latent_dim, generator=seeding.generator(seed, "posterior draws"))
         for rows in torch.arange(len(data))[group.share(len(data))].split(batch_on(device)):
@@ -86,7 +139,13 @@ def of_model(
         if Need.PATH in wanted:
             yield from _paths(model, seed, device, group)
 
-    return Subject(provides=provides, batches=batches(), context=context)
+    return EvaluationSource(
+        identity=identity,
+        provides=provides,
+        batches=batches,
+        context=_with_model(context, model, identity),
+        latent_dim=model.latent_dim,
+    )
 
 
 def batch_on(device: torch.device | str) -> int:
@@ -94,11 +153,15 @@ def batch_on(device: torch.device | str) -> int:
     return BATCH_ON_GPU if torch.device(device).type == "cuda" else BATCH
 
 
-def context_of(model: GenerativeModel, context: Context, device: torch.device | str) -> Context:
-    """A context with what a trained model in evaluation mode does to images and latents."""
+def _with_model(context: Context, model: GenerativeModel, identity: Identity) -> Context:
+    """Add to a context what a trained model in evaluation mode does to images and latents."""
+    device = identity.device
     if not isinstance(model, Autoencoder):
         return replace(context, decode=_batched(model.decode, device))
-    return replace(context, latents=_encoder(model, context, device), **_ways_of(model, device))
+    latents = _encoder(model, context, device)
+    if identity.content_sha256:
+        latents = kept_latents(latents, identity.content_sha256, context.data)
+    return replace(context, latents=latents, **_ways_of(model, device))
 
 
 def _paths(model: GenerativeModel, seed: int, device: torch.device | str, group: Group) -> Iterator[EvalBatch]:
@@ -160,13 +223,19 @@ def _ways_of(model: Autoencoder, device: torch.device | str) -> _Ways:
     }
 
 
-def of_blending(way: Callable[[Tensor, Tensor, float], Tensor], context: Context) -> Subject:
-    """A way of blending in pixels that stands where a model's would: a baseline for what blends images."""
-    return Subject(provides=Need.BLEND, batches=iter(()), context=replace(context, blend=way))
+def of_blending(
+    way: Callable[[Tensor, Tensor, float], Tensor], context: Context, identity: Identity = UNNAMED
+) -> EvaluationSource:
+    """A way of blending in pixels in place of a model's: a baseline for what blends images."""
+    return EvaluationSource(
+        identity=identity, provides=Need.BLEND, batches=_nothing, context=replace(context, blend=way)
+    )
 
 
-def of_features(latents: Callable[[str], Tensor], data: ImageDataset, context: Context) -> Subject:
-    """Features of each split's images that stand where a model's latents would: a baseline for what reads latents."""
+def of_features(
+    latents: Callable[[str], Tensor], data: ImageDataset, context: Context, identity: Identity = UNNAMED
+) -> EvaluationSource:
+    """Features of each split's images in place of a model's latents: a baseline for what reads latents."""
 
     def without_views(split: str, view: str) -> Tensor:
         if view != "whole":
@@ -174,12 +243,23 @@ def of_features(latents: Callable[[str], Tensor], data: ImageDataset, context: C
         return latents(split)
 
     provides = Need.LATENT | _labelling(data)
-    return Subject(provides=provides, batches=iter(()), context=replace(context, latents=without_views))
+    context = replace(context, latents=without_views)
+    return EvaluationSource(identity=identity, provides=provides, batches=_nothing, context=context)
+
+
+def _nothing(needs: Need, group: Group) -> Iterator[EvalBatch]:
+    return iter(())
 
 
 def of_images(
-    images: Tensor, data: ImageDataset, *, kind: Need, paired: bool, context: Context | None = None
-) -> Subject:
+    images: Tensor,
+    data: ImageDataset,
+    *,
+    kind: Need,
+    paired: bool,
+    context: Context | None = None,
+    identity: Identity = UNNAMED,
+) -> EvaluationSource:
     """Images made elsewhere: uint8 or float (n, c, h, w), as ``Need.RECONSTRUCTION`` or ``Need.SAMPLE``.
 
     With ``paired``, image i belongs to image i of ``data``, and what compares the two can be measured. Samples
@@ -189,7 +269,7 @@ def of_images(
     if paired or kind == Need.SAMPLE:
         provides |= Need.REAL | _labelling(data)
 
-    def batches() -> Iterator[EvalBatch]:
+    def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
         if not paired and kind == Need.SAMPLE:
             yield from _real_batches(data)
         for rows in torch.arange(len(images)).split(BATCH):
@@ -199,7 +279,9 @@ def of_images(
                 filled |= {"real": to_float(data.images[rows]), **_labels(data, rows)}
             yield EvalBatch(**filled)
 
-    return Subject(provides=provides, batches=batches(), context=context or Context())
+    return EvaluationSource(
+        identity=identity, provides=provides, batches=batches, context=context or Context(), paired=paired
+    )
 
 
 def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
@@ -207,18 +289,19 @@ def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
         yield EvalBatch(real=to_float(data.images[rows]), **_labels(data, rows))
 
 
-def of_real(data: ImageDataset, context: Context | None = None) -> Subject:
+def of_real(data: ImageDataset, context: Context | None = None) -> EvaluationSource:
     """The real images themselves, standing in for reconstructions and for samples."""
     context = context or Context()
 
-    def batches() -> Iterator[EvalBatch]:
+    def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
         for batch in _real_batches(data):
             yield replace(batch, reconstruction=batch.real, sample=batch.real)
 
     provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE | Need.BLEND | _labelling(data)
-    return Subject(
+    return EvaluationSource(
+        identity=REAL,
         provides=provides,
-        batches=batches(),
+        batches=batches,
         context=replace(context, blend=lambda first, second, weight: first),  # the target: images as they are
         ready=lambda space: context.reference(space, data.split).features,
     )

@@ -1,19 +1,21 @@
-"""What stands round an evaluation: the dataset's splits, and real images in feature spaces, each opened once."""
+"""The evaluated split, its dataset's other splits and the features of their images, each loaded once."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.distributed import Group
 from vaebench.core.errors import UserError
+from vaebench.core.metric import Metric
 from vaebench.core.perceptual import TRAINED
 from vaebench.evaluation.features import KeptFeatures, Networks
 from vaebench.evaluation.judges import judge_network, judge_of
 from vaebench.runs.recipes import load_split
 
 
-class Surroundings:
-    """One split that is measured, with the others of its dataset where it has a source."""
+class SplitContext:
+    """The evaluated split; with a source, the other splits of its dataset too."""
 
     def __init__(self, data: ImageDataset, source: DatasetSource | None, networks: Networks) -> None:
         self.data, self.networks = data, networks
@@ -22,8 +24,8 @@ class Surroundings:
         self._references: dict[tuple[FeatureSpace, str], KeptFeatures] = {}
 
     @classmethod
-    def of_split(cls, source: DatasetSource, split: str, networks: Networks) -> "Surroundings":
-        """A split by name; :class:`UserError` where the dataset has none such."""
+    def of_split(cls, source: DatasetSource, split: str, networks: Networks) -> "SplitContext":
+        """Load a split by name; :class:`UserError` if the dataset has no such split."""
         found = cls(load_split(source, split), source, networks)
         judge = judge_network(found.data)
         if judge.startswith(TRAINED):
@@ -31,7 +33,7 @@ class Surroundings:
         return found
 
     def context(self) -> Context:
-        """As metrics see it; the training and the latents belong to what is measured."""
+        """The context that metrics read; a source adds its training and its latents."""
         names = (self.data.split,) if self._source is None else self._source.splits
         return Context(
             split=self.data.split,
@@ -42,18 +44,24 @@ class Surroundings:
         )
 
     def split(self, split: str) -> ImageDataset:
-        """One of the splits, read once."""
+        """Load one of the dataset's splits, once."""
         if split not in self._splits:
             if self._source is None:
                 raise UserError(f"{self.data.name} has no split '{split}': it is measured alone")
             self._splits[split] = load_split(self._source, split)
         return self._splits[split]
 
-    def extract_together(self, space: FeatureSpace, group: Group) -> None:
-        """The measured split's features in a space, each process of ``group`` extracting its share of the images.
+    def extract_for(self, metrics: Sequence[Metric], group: Group) -> None:
+        """Extract the evaluated split's features in the metrics' spaces, each process of ``group`` its share of rows.
 
-        Where a process has no weights nothing is done: who asks it for features will be told.
+        A single process extracts them when they are first read. If a process lacks a network's weights, nothing is
+        extracted: the metric that reads the features is refused with the reason.
         """
+        if group.size > 1:
+            for space in sorted({metric.spec.space for metric in metrics if metric.spec.space is not None}):
+                self._extract_together(space, group)
+
+    def _extract_together(self, space: FeatureSpace, group: Group) -> None:
         reference = None
         with suppress(UserError):
             reference = self._reference(space, self.data.split)

@@ -58,8 +58,18 @@ def _recorded(record: RunRecord, recipe: Recipe, where: str) -> dict[str, Any]:
 
 
 def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel]:
-    """A finished run's record and model, in evaluation mode on ``device``."""
+    """Read a finished run's record and load its model; raises as :func:`load_model` does."""
     record = folder.read_record()
+    return record, load_model(folder, record, device)
+
+
+def load_model(folder: RunFolder, record: RunRecord, device: str) -> GenerativeModel:
+    """Load a finished run's model onto ``device``, in evaluation mode.
+
+    Raises:
+        UserError: the run is not finished, its weights are missing or not those of the record, or its recipe is not
+            known here or does not fit the record.
+    """
     if record.status != "finished":
         raise UserError(unfinished(folder, record))
     if folder.weights.exists():
@@ -73,4 +83,4 @@ def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel
     load_weights(folder.weights, trained_modules(model, model.phases()))
     # channels_last: up to twice the rate of decoders on a CPU, and what a GPU's convolutions want
     model.to(device).to(memory_format=torch.channels_last)
-    return record, model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)

@@ -53,7 +53,7 @@ def attributes(
     ``given`` faces get all attributes; without them ``rows`` test faces are chosen for each attribute, such as lack it
     (or have it, where it is taken away). Each strip says how strange its face is to the run.
     """
-    training = bench.surroundings.split("train")
+    training = bench.split.split("train")
     names = usual_attributes(training, wanted)
     if not all(-10 <= factor <= 10 for factor in factors) or not factors:
         raise UserError(f"--factors {', '.join(map(str, factors))}: give numbers from -10 to 10, e.g. 0,0.5,1")

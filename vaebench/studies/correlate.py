@@ -28,7 +28,7 @@ def correlate(
     """Draw the correlations of attribute directions of every run and of the labels, and say how alike they are."""
     if every and wanted:
         raise UserError("--all takes every attribute: leave --attributes away")
-    training = bench.surroundings.split("train")
+    training = bench.split.split("train")
     names = usual_attributes(training, training.attribute_names if every else wanted, THIRTEEN)
     assert training.attributes is not None
     columns = [list(training.attribute_names).index(name) for name in names]

@@ -12,11 +12,12 @@ from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
-from vaebench.core.model import Autoencoder
-from vaebench.evaluation.evaluate import OpenRun, measure_opened, open_beside
+from vaebench.core.metric import Need
+from vaebench.evaluation.evaluate import SEED, evaluate_opened
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.protocol import Protocol
-from vaebench.evaluation.split_context import Surroundings
+from vaebench.evaluation.sources import EvaluationSource, of_run
+from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics.probes.novelty import Familiar
 from vaebench.runs.find import find_runs
 from vaebench.runs.recipes import open_dataset
@@ -29,7 +30,9 @@ Say = Callable[[str], None]
 class Opened:
     """One run, and what studies ask of it."""
 
-    run: OpenRun
+    folder: RunFolder
+    record: RunRecord
+    source: EvaluationSource
     label: str  # in pictures: the recipe, or the name where a recipe occurs twice
 
     @property
@@ -38,16 +41,13 @@ class Opened:
         return f"{self.record.recipe}/seed-{self.record.seed}"
 
     @property
-    def record(self) -> RunRecord:
-        return self.run.record
-
-    @property
     def context(self) -> Context:
-        return self.run.context
+        return self.source.context
 
     @property
     def latent_dim(self) -> int:
-        return self.run.model.latent_dim
+        assert self.source.latent_dim is not None  # a run has a model
+        return self.source.latent_dim
 
     def latents(self, split: str) -> Tensor:
         """Posterior means (n, d) of a split; encoded once."""
@@ -67,7 +67,7 @@ class Bench:
 
     runs: tuple[Opened, ...]
     data: ImageDataset  # the test split
-    surroundings: Surroundings
+    split: SplitContext
     device: str
 
     @property
@@ -92,27 +92,29 @@ def open_bench(names: Sequence[str], device: str, say: Say, *, encode: str = "")
             raise UserError(
                 f"{first.recipe} is of {first.dataset}, {record.recipe} of {record.dataset}: name runs of one dataset"
             )
-    source = open_dataset(first.dataset, first.dataset_options)
+    dataset = open_dataset(first.dataset, first.dataset_options)
     picked = pick_device(device)
-    surroundings = Surroundings.of_split(source, "test", Networks(picked))
+    split = SplitContext.of_split(dataset, "test", Networks(picked))
     if len({folder.path.resolve() for folder in folders}) < len(folders):
         raise UserError("a run is named twice: name each once")
     recipes = [record.recipe for record in records]
     opened = []
     for folder, record in zip(folders, records, strict=True):
         label = record.recipe if recipes.count(record.recipe) == 1 else f"{record.recipe}/seed-{record.seed}"
-        opened.append(Opened(run=_open(folder, surroundings, picked, encode), label=label))
-    return Bench(runs=tuple(opened), data=surroundings.data, surroundings=surroundings, device=picked)
+        source = _open(folder, record, split, picked, encode)
+        opened.append(Opened(folder=folder, record=record, source=source, label=label))
+    return Bench(runs=tuple(opened), data=split.data, split=split, device=picked)
 
 
-def _open(folder: RunFolder, surroundings: Surroundings, device: str, encode: str) -> OpenRun:
-    opened = open_beside(folder, surroundings, device)
-    made, fitting = tuple(opened.record.image_shape), surroundings.data.image_shape
+def _open(folder: RunFolder, record: RunRecord, split: SplitContext, device: str, encode: str) -> EvaluationSource:
+    samples = Protocol().samples
+    opened = of_run(folder, record, split.context(), samples=samples, seed=SEED, device=device)
+    made, fitting = tuple(record.image_shape), split.data.image_shape
     if made != fitting:
-        raise UserError(f"{folder.path} makes {made} images, {surroundings.data.name} has {fitting}: train it again")
-    if encode and not isinstance(opened.model, Autoencoder):
+        raise UserError(f"{folder.path} makes {made} images, {split.data.name} has {fitting}: train it again")
+    if encode and Need.CODE not in opened.provides:
         raise UserError(
-            f"{opened.record.recipe} is a GAN: it has no encoder, so it cannot {encode}; name an autoencoder "
+            f"{record.recipe} is a GAN: it has no encoder, so it cannot {encode}; name an autoencoder "
             "(vae, dfcvae, vaewgan, blend)"
         )
     return opened
@@ -142,8 +144,8 @@ def measure_bench(
     bench: Bench, metrics: Sequence[str], options: Mapping[str, Mapping[str, str]], device: str, say: Say
 ) -> list[RunFolder]:
     """Take metrics of the runs, as ``vaebench evaluate`` does; the folders, or none where nothing was ever measured."""
-    folders = [opened.run.folder for opened in bench.runs]
+    folders = [opened.folder for opened in bench.runs]
     if metrics:
         protocol = Protocol(metrics=tuple(metrics), options=options, device=device)
-        measure_opened([each.run for each in bench.runs], bench.surroundings, protocol, say)
+        evaluate_opened([(each.folder, each.record, each.source) for each in bench.runs], bench.split, protocol, say)
     return folders if all(folder.results.exists() for folder in folders) else []
