@@ -114,7 +114,7 @@ def test_the_checks_catch_what_they_are_for(monkeypatch):
             check_recipe(recipe)
     for fault, said in (
         ("checkpoint._lay_out_as_weights", "gave other weights"),
-        ("loss_log.Meter.resume", "has other terms"),
+        ("loss_log.LossLog.resume", "has other terms"),
     ):
         with monkeypatch.context() as broken:
             broken.setattr(f"vaebench.training.{fault}", lambda *given: None)

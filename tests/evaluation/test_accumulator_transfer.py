@@ -22,7 +22,7 @@ def built() -> list[Metric]:
 
 
 def accumulator(metric):
-    return metric.study if isinstance(metric, Facet) else metric
+    return metric.measurement if isinstance(metric, Facet) else metric
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_every_metric_merges_after_a_journey_as_before(halves):
                 assert notes == ["a note"]
                 other = copy.copy(theirs)
                 if isinstance(other, Facet):
-                    other.study = known
+                    other.measurement = known
                 else:
                     other = known
             ours.merge(other)

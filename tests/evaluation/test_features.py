@@ -14,7 +14,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
 from vaebench.evaluation import feature_extraction, features, resumable_rows
 from vaebench.evaluation.feature_extraction import Pace, pooled_features
-from vaebench.evaluation.features import KeptFeatures, Networks
+from vaebench.evaluation.features import CachedFeatures, Networks
 
 N, SPACE, PIXELS = 83, FeatureSpace("tiny", "one"), FeatureSpace("pixels")
 
@@ -47,7 +47,7 @@ def dataset(n=N, channels=3, name="made-up"):
 
 
 def kept(stage, space=SPACE, **options):
-    return KeptFeatures(dataset(**options), space, tiny(stage))
+    return CachedFeatures(dataset(**options), space, tiny(stage))
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_a_file_half_done_with_other_weights_is_not_gone_on_with():
         _ = kept(stage).features
     other, networks = Stage(), Networks()
     networks.provide("tiny", lambda: Perceptual("tiny", {"one": other}, channels=3, sha256="other"))
-    assert len(KeptFeatures(dataset(), SPACE, networks).features) == N
+    assert len(CachedFeatures(dataset(), SPACE, networks).features) == N
     assert sum(other.batches) == N
 
 

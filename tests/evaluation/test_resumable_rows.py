@@ -8,7 +8,7 @@ import torch
 
 from vaebench.core.errors import UserError
 from vaebench.evaluation import resumable_rows
-from vaebench.evaluation.resumable_rows import GrowingRows, join_rows, npy_header, read_rows
+from vaebench.evaluation.resumable_rows import ResumableRows, join_rows, npy_header, read_rows
 
 ROWS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 
@@ -20,7 +20,7 @@ def _saved_at_once(monkeypatch):
 
 def stopped(path, at=12, key="mine", n=20):
     """A file whose making was stopped."""
-    with pytest.raises(KeyboardInterrupt), GrowingRows(path, key, n) as file:
+    with pytest.raises(KeyboardInterrupt), ResumableRows(path, key, n) as file:
         for start in range(0, at, 5):
             file.add(ROWS[start : min(start + 5, at)])
         raise KeyboardInterrupt
@@ -28,7 +28,7 @@ def stopped(path, at=12, key="mine", n=20):
 
 def finished(path, key="mine", n=20):
     """How many rows were there already; the rest is added."""
-    with GrowingRows(path, key, n) as file:
+    with ResumableRows(path, key, n) as file:
         known = file.done
         while file.done < n:
             file.add(ROWS[file.done : min(file.done + 6, n)])
@@ -77,7 +77,7 @@ def test_a_stop_before_the_first_rows_leaves_nothing_to_go_on_with(tmp_path):
 
 def test_a_kill_costs_what_was_not_saved(tmp_path, monkeypatch):
     path = tmp_path / "rows.npy"
-    killed = GrowingRows(path, "mine", 20)  # and never left: no exit is run
+    killed = ResumableRows(path, "mine", 20)  # and never left: no exit is run
     killed.add(ROWS[:5])
     monkeypatch.setattr(resumable_rows, "SAVED_EVERY", 1e9)
     killed.add(ROWS[5:11])
@@ -88,7 +88,7 @@ def test_a_kill_costs_what_was_not_saved(tmp_path, monkeypatch):
 
 def test_states_are_saved_no_more_often_than_said(tmp_path, monkeypatch):
     monkeypatch.setattr(resumable_rows, "SAVED_EVERY", 1e9)
-    with GrowingRows(tmp_path / "rows.npy", "mine", 20) as file:
+    with ResumableRows(tmp_path / "rows.npy", "mine", 20) as file:
         file.add(ROWS[:5])
         assert names(tmp_path) == ["rows.npy.unfinished"]
         file.add(ROWS[5:])
@@ -153,7 +153,7 @@ def test_rows_of_another_key_or_number_are_not_taken_over(tmp_path):
 
 
 def test_rows_that_do_not_fit_are_a_fault(tmp_path):
-    with GrowingRows(tmp_path / "rows.npy", "mine", 4) as file:
+    with ResumableRows(tmp_path / "rows.npy", "mine", 4) as file:
         file.add(ROWS[:3])
         with pytest.raises(ValueError, match=r"\(1, 2\) rows after 3 of \(4, 3\)"):
             file.add(ROWS[:1, :2])
@@ -171,7 +171,7 @@ def test_a_disk_that_takes_no_more_is_said_in_one_line(where, tmp_path, monkeypa
     if where == "open":
         (tmp_path / DATA).mkdir()
         with pytest.raises(UserError, match=r"cannot write .*rows\.npy \(Is a directory\)"):
-            GrowingRows(path, "mine", 20)
+            ResumableRows(path, "mine", 20)
         return
     monkeypatch.setattr(resumable_rows.os, "fsync", full)
     with pytest.raises(UserError, match=r"rows\.npy.*\(No space left on device\): free some space") as caught:

@@ -17,7 +17,7 @@ from torch import nn
 from vaebench.cli import main as command_line
 from vaebench.core import results
 from vaebench.core.errors import UserError
-from vaebench.evaluation.resumable_rows import GrowingRows, read_rows
+from vaebench.evaluation.resumable_rows import ResumableRows, read_rows
 from vaebench.runs import galleries, history, per_image, study_figures
 from vaebench.runs.record import RunFolder
 from vaebench.training import autotune
@@ -47,7 +47,7 @@ def made(tmp_path_factory, measured_defaults) -> Path:
                 command_line.main(command)
             assert not stopped.value.code
     rows = torch.arange(40.0).view(10, 4)
-    with GrowingRows(home / "features.npy", "key", 10) as file:
+    with ResumableRows(home / "features.npy", "key", 10) as file:
         file.add(rows)
     _save(home / "state.safetensors")
     return home

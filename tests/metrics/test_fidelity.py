@@ -166,7 +166,7 @@ def test_facets_of_one_study_share_it(network, monkeypatch):
     asked = all_metrics()
     scores_of(asked)
     assert sorted(calls) == ["density_coverage"] * 2 + ["precision_recall"] * 2  # samples and reconstructions
-    studies = {id(metric.study) for metric in asked if isinstance(metric, Facet)}
+    studies = {id(metric.measurement) for metric in asked if isinstance(metric, Facet)}
     assert len(studies) == 4
     scores_of([*precision(inception=64, k=3), *recall(inception=64, k=4)])
     assert len(calls) == 8  # other neighbours, another study

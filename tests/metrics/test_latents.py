@@ -10,7 +10,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.interpolation import line
 from vaebench.metrics.probes import novelty
 from vaebench.metrics.probes.attribute_vectors import EXAMPLES, FEWEST, AttributeVector, attribute_vector, position_of
-from vaebench.metrics.probes.novelty import Familiar, Strangeness, squared_errors
+from vaebench.metrics.probes.novelty import NoveltyDetector, Strangeness, squared_errors
 
 NAMES = ("Bald", "Smiling", "Eyeglasses")
 
@@ -148,7 +148,7 @@ def test_squared_errors_by_hand():
 @pytest.mark.parametrize("n", [30, 1_001, 5_000])
 def test_what_is_known_is_kept_as_numpys_quantiles(n):
     images, answers, means = pictures(n, 0)
-    known = Familiar.of(images, answers, means)
+    known = NoveltyDetector.of(images, answers, means)
     shares = np.linspace(0, 1, len(known.errors))
     np.testing.assert_allclose(known.errors, np.quantile(squared_errors(images, answers), shares), rtol=1e-9)
     norms = np.linalg.norm(means.double().numpy(), axis=1)
@@ -157,7 +157,7 @@ def test_what_is_known_is_kept_as_numpys_quantiles(n):
 
 def test_shares_are_those_that_counting_gives():
     known = pictures(5_000, 0)
-    familiar = Familiar.of(*known)
+    familiar = NoveltyDetector.of(*known)
     images, answers, means = pictures(700, 1)
     found = familiar.judge(images, answers, means)
     for share, values, theirs in (
@@ -170,7 +170,7 @@ def test_shares_are_those_that_counting_gives():
 
 
 def test_about_two_of_a_hundred_like_images_are_flagged():
-    familiar = Familiar.of(*pictures(20_000, 0))
+    familiar = NoveltyDetector.of(*pictures(20_000, 0))
     fresh = familiar.judge(*pictures(20_000, 1))
     deviation = math.sqrt(2 * 0.01 / 20_000)  # of both sides: the quantiles come of as many images
     assert (fresh.error > 0.99).double().mean().item() == pytest.approx(0.01, abs=4 * deviation)
@@ -179,7 +179,7 @@ def test_about_two_of_a_hundred_like_images_are_flagged():
 
 def test_what_is_unlike_is_flagged():
     images, answers, means = pictures(2_000, 0)
-    familiar = Familiar.of(images, answers, means)
+    familiar = NoveltyDetector.of(images, answers, means)
     typical = slice(0, 1)  # answered as usual, its norm in the middle
     assert not familiar.judge(images[typical], images[typical] + 0.02, means[typical]).outside.item()
     noise = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(5))
@@ -217,9 +217,9 @@ def test_shares_rise_with_the_value(levels):
 def test_what_is_known_can_be_kept_and_brought_back(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    known = Familiar.of(*pictures(300, 0))
+    known = NoveltyDetector.of(*pictures(300, 0))
     save_file(dict(known.tensors()), tmp_path / "known.safetensors")
-    back = Familiar(**load_file(tmp_path / "known.safetensors"))
+    back = NoveltyDetector(**load_file(tmp_path / "known.safetensors"))
     ours, theirs = known.judge(*pictures(50, 1)), back.judge(*pictures(50, 1))
     assert torch.equal(ours.error, theirs.error) and torch.equal(ours.norm, theirs.norm)
 
@@ -233,7 +233,7 @@ def test_both_tails_of_the_norm_and_one_of_the_error():
 
 def test_what_is_not_finite_is_strange():
     images, answers, means = pictures(100, 0)
-    familiar = Familiar.of(images, answers, means)
+    familiar = NoveltyDetector.of(images, answers, means)
     usual = familiar.judge(images, answers, means).outside.logical_not().nonzero()[:3, 0]
     images, answers, means = images[usual], answers[usual], means[usual]
     for lost in (math.nan, math.inf):
@@ -253,7 +253,7 @@ def test_a_direction_of_no_examples_is_refused(examples):
 def test_pinned():
     latents, attributes = made()
     found = attribute_vector("Smiling", latents, attributes, NAMES, examples=50).direction
-    familiar = Familiar.of(*pictures(200, 0)).judge(*pictures(3, 1))
+    familiar = NoveltyDetector.of(*pictures(200, 0)).judge(*pictures(3, 1))
     assert [*found.tolist()] == pytest.approx(PINNED, abs=1e-5)
     assert [*familiar.error.tolist(), *familiar.norm.tolist()] == pytest.approx(PINNED_SHARES, abs=1e-6)
 

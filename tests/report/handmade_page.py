@@ -6,9 +6,9 @@ import numpy as np
 from handmade import drawn, ids_of, measured, provenance, result
 
 from vaebench.report.analysis import comparisons, leaderboard
-from vaebench.report.analysis.mean_ranks import Standing
+from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.remarks import Remarks
-from vaebench.report.section import Part
+from vaebench.report.section import Section
 from vaebench.runs.record import RunRecord
 
 N = 40
@@ -19,7 +19,7 @@ SLY = '"onmouseover=alert(2) x="'
 def ranks(names, average_ranks, **changes):
     """A standing with the ranks that a test wants."""
     known = {"critical_difference": 1.5, "p_value": 0.01, "metrics": ("mse (recon)", "fid (samples)")}
-    return Standing(names=names, average_ranks=average_ranks, **{**known, **changes})
+    return MeanRanks(names=names, average_ranks=average_ranks, **{**known, **changes})
 
 
 def record(recipe, seed, **changes):
@@ -91,7 +91,7 @@ def part_of(found, folder, **changes):
         "remarks": Remarks(),
         "folder": folder,
     }
-    return Part(**{**known, **changes})
+    return Section(**{**known, **changes})
 
 
 __all__ = ["NASTY", "SLY", "N", "ids_of", "part_of", "ranks", "record", "toy"]

@@ -9,7 +9,7 @@ import pandas as pd
 from recomputed_attributes import check_attributes
 from recomputed_board import check_board, check_ranks, check_variance
 from recomputed_cells import CELL, Published, agrees, complain, p_agrees, read_table
-from recomputed_evidence import Part, read_parts
+from recomputed_evidence import Section, read_parts
 from recomputed_families import families
 from recomputed_page import check_page
 from recomputed_tests import NUMBERS, Outcome, std_error
@@ -35,7 +35,9 @@ def complaints(report: Path) -> list[str]:
     return found + check_page((report / "leaderboard.md").read_text(encoding="utf-8"), pages)
 
 
-def _check_both(board: pd.DataFrame, tested: pd.DataFrame, parts: list[Part], pages: list[pd.DataFrame]) -> list[str]:
+def _check_both(
+    board: pd.DataFrame, tested: pd.DataFrame, parts: list[Section], pages: list[pd.DataFrame]
+) -> list[str]:
     """Comparisons, and the leaderboard that they rank; its rows of each part into ``pages``."""
     found = []
     tests = Published(tested, [*CELL, "a", "b", "test"])
@@ -53,7 +55,7 @@ def _check_both(board: pd.DataFrame, tested: pd.DataFrame, parts: list[Part], pa
     return found + [f"leaderboard.csv {' '.join(key)}: evidence has no such result" for key, _ in rows.left()]
 
 
-def _check_tests(tests: Published, part: Part, expected: Iterable[tuple[str, str, list[Outcome]]]) -> list[str]:
+def _check_tests(tests: Published, part: Section, expected: Iterable[tuple[str, str, list[Outcome]]]) -> list[str]:
     tests.taken.setdefault((part.split, part.fingerprint), [])
     found = []
     for metric, protocol, outcomes in expected:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from recomputed_cells import Published, agrees, complain
-from recomputed_evidence import BASELINE, Part
+from recomputed_evidence import BASELINE, Section
 from recomputed_tests import half_width, variance
 from statsmodels.stats.proportion import proportion_confint
 
@@ -12,7 +12,7 @@ MEAN = "mean of all"
 NAN = math.nan
 
 
-def check_attributes(table, parts: list[Part]) -> list[str]:
+def check_attributes(table, parts: list[Section]) -> list[str]:
     """``table``: as published, all of it."""
     rows = Published(table[table["source"] == "measured"], ["split", "attribute", "method", "protocol"])
     found = []

@@ -6,13 +6,13 @@ from collections.abc import Container
 import numpy as np
 import pandas as pd
 from recomputed_cells import CELL, Published, agrees, complain, number
-from recomputed_evidence import BASELINE, REAL, Part, Sample
+from recomputed_evidence import BASELINE, REAL, Sample, Section
 from recomputed_tests import error_and_df, half_width, variance
 
 DECISIVE = ("nested-t", "clustered-t", "paired-t", "welch-t-images")
 
 
-def check_board(rows: Published, part: Part) -> list[str]:
+def check_board(rows: Published, part: Section) -> list[str]:
     found = []
     groups: dict[tuple[str, ...], list[dict]] = {}
     for line in part.lines:
@@ -111,7 +111,7 @@ def _won(row, rival, tests):
     return sign if row["direction"] == "higher" else -sign
 
 
-def check_variance(table: pd.DataFrame, parts: list[Part]) -> list[str]:
+def check_variance(table: pd.DataFrame, parts: list[Section]) -> list[str]:
     names = ["split", "recipe", "metric", "protocol"]
     rows, found = Published(table, names), []
     for part in parts:

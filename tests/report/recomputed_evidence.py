@@ -51,7 +51,7 @@ class Sample:
 
 
 @dataclass(kw_only=True)
-class Part:
+class Section:
     """One split and data fingerprint."""
 
     split: str
@@ -106,7 +106,7 @@ class Part:
         return max(own, key=lambda line: line["provenance"]["created"])[what]
 
 
-def read_parts(evidence: Path, dataset: str, clustered: Container[str] = ()) -> list[Part]:
+def read_parts(evidence: Path, dataset: str, clustered: Container[str] = ()) -> list[Section]:
     """The parts of a dataset's evidence, ``test`` first, as reports have them.
 
     ``clustered``: splits whose report knew who is on each image, whether or not its evidence may say so.
@@ -119,7 +119,7 @@ def read_parts(evidence: Path, dataset: str, clustered: Container[str] = ()) -> 
         own = {
             folder: [line for line in found if _place(line) == (split, fingerprint)] for folder, found in lines.items()
         }
-        part = Part(split=split, fingerprint=fingerprint, lines=[line for found in own.values() for line in found])
+        part = Section(split=split, fingerprint=fingerprint, lines=[line for found in own.values() for line in found])
         people = _read_labels(part, evidence)
         part.people_withheld = split in clustered and part.labels is None
         _add_samples(part, {folder: found for folder, found in own.items() if found}, people)
@@ -150,7 +150,7 @@ def _current(folder: Path, dataset: str) -> Iterator[dict]:
             yield line
 
 
-def _read_labels(part: Part, evidence: Path) -> pd.Series | None:
+def _read_labels(part: Section, evidence: Path) -> pd.Series | None:
     """Labels into the part; who is on each image, where that is known."""
     for path in sorted(evidence.glob(f"*/*{part.fingerprint[:12]}/images.parquet")):
         part.labels = pd.read_parquet(path).set_index("image_id")
@@ -159,7 +159,7 @@ def _read_labels(part: Part, evidence: Path) -> pd.Series | None:
     return part.labels.pop("person")
 
 
-def _add_samples(part: Part, folders: dict[Path, list[dict]], people: pd.Series | None) -> None:
+def _add_samples(part: Section, folders: dict[Path, list[dict]], people: pd.Series | None) -> None:
     """Per-image values that a current line speaks of, seeds stacked."""
     columns = ["metric", "protocol", "stratum"]
     found: dict[tuple, dict[str, list]] = {}

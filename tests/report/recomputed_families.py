@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from recomputed_evidence import REAL, Part, Sample
+from recomputed_evidence import REAL, Sample, Section
 from recomputed_tests import Outcome, std_error, tests_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -14,7 +14,7 @@ ALPHA = 0.05
 NAN = math.nan
 
 
-def families(part: Part) -> Iterator[tuple[str, str, list[Outcome]]]:
+def families(part: Section) -> Iterator[tuple[str, str, list[Outcome]]]:
     """(metric, protocol, tests that Holm's correction is taken over, of each kind of test by itself)."""
     kept = {key[:2] for key in part.samples if key[2] == "all"}
     for metric, protocol in kept:
@@ -30,7 +30,7 @@ def families(part: Part) -> Iterator[tuple[str, str, list[Outcome]]]:
     yield from _of_attributes(part)
 
 
-def _of_attributes(part: Part) -> Iterator[tuple[str, str, list[Outcome]]]:
+def _of_attributes(part: Section) -> Iterator[tuple[str, str, list[Outcome]]]:
     """Of what values are kept by: each pair's tests over all attributes are a family."""
     strata: dict[tuple[str, str], list[str]] = {}
     for metric, protocol, stratum in part.samples:

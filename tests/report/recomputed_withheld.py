@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from recomputed_evidence import REAL, Part
+from recomputed_evidence import REAL, Section
 from recomputed_families import correct, margin_of
 from recomputed_tests import NUMBERS, Outcome, std_error
 from scipy import stats
@@ -16,7 +16,7 @@ from scipy import stats
 CLUSTERED = ("clustered-t", "nested-t")
 
 
-def withheld_families(part: Part, rows: Sequence[dict[str, str]]) -> Iterator[tuple[str, str, list[Outcome]]]:
+def withheld_families(part: Section, rows: Sequence[dict[str, str]]) -> Iterator[tuple[str, str, list[Outcome]]]:
     """Families of those published rows that the evidence cannot make again."""
     families: dict[tuple[str, str, str], list[Outcome]] = {}
     for row in rows:
@@ -36,7 +36,7 @@ def withheld_families(part: Part, rows: Sequence[dict[str, str]]) -> Iterator[tu
         yield metric, protocol, outcomes
 
 
-def _as_printed(part: Part, row: dict[str, str]) -> Outcome | None:
+def _as_printed(part: Section, row: dict[str, str]) -> Outcome | None:
     """A published row with all put right that is known; None where the two have no results."""
     lines = {name: _lines(part, row, name) for name in (REAL, row["a"], row["b"])}
     if not (lines[row["a"]] and lines[row["b"]]):

@@ -117,7 +117,7 @@ def test_names_and_notes_are_text_wherever_they_stand(name, page, tmp_path):
     found = toy((name, "gan", "vae"), note=name)
     found = replace(found, warnings={(name, 0): [name]})
     places = ranks((name, "gan"), (1.0, 2.0), metrics=(name,))
-    made = part_of(found, tmp_path, held=[extra], standing=places, captions={}, remarks=Remarks(date=name))
+    made = part_of(found, tmp_path, held=[extra], mean_ranks=places, captions={}, remarks=Remarks(date=name))
     nasty = html_report([made])
     read, plain = Reader(nasty), Reader(page)
     assert {tag for tag, _ in read.elements} <= {tag for tag, _ in plain.elements} | {"ul", "li", "title"}
@@ -288,11 +288,11 @@ def test_standing_is_left_out_or_drawn(tmp_path):
     without = html_report([part_of(toy(), tmp_path)])
     assert "Friedman" not in Reader(without).text()
     places = ranks(("vae", "gan", "blend"), (1.2, 2.1, 2.7), stability={("mse", "recon"): {"vae": 0.875, "gan": 0.125}})
-    text = Reader(html_report([part_of(toy(), tmp_path, standing=places)])).text()
+    text = Reader(html_report([part_of(toy(), tmp_path, mean_ranks=places)])).text()
     assert "test says that the models differ (p = 0.01)" in text
     assert "best in seed draws" in text and "88%" in text
     chance = replace(places, p_value=0.3)
-    assert "read nothing into the order" in Reader(html_report([part_of(toy(), tmp_path, standing=chance)])).text()
+    assert "read nothing into the order" in Reader(html_report([part_of(toy(), tmp_path, mean_ranks=chance)])).text()
 
 
 def test_galleries_are_embedded_pixel_by_pixel(page):

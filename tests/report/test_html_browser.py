@@ -28,7 +28,7 @@ def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     found = toy(("vae", "gan", NASTY, "a-recipe-with-quite-a-long-name-mnist"), note="subset: 40 of 99")
     places = ranks(("vae", "gan", NASTY), (1.2, 2.0, 2.8), stability={("mse", "recon"): {"vae": 1.0}})
-    parts = [part_of(found, folder, standing=places)]
+    parts = [part_of(found, folder, mean_ranks=places)]
     (folder / "index.html").write_text(html_report(parts), encoding="utf-8")
     return folder / "index.html"
 

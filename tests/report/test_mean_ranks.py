@@ -9,7 +9,7 @@ from scipy import stats
 
 from vaebench.report.analysis.comparisons import all_pairs
 from vaebench.report.analysis.leaderboard import leaderboard
-from vaebench.report.analysis.mean_ranks import standing
+from vaebench.report.analysis.mean_ranks import mean_ranks
 
 
 def stand(values, real=()):
@@ -22,7 +22,7 @@ def stand(values, real=()):
     ]
     lines += [result("real", None, metric, value, margin="5%") for metric, value in real]
     known = measured({}, more=lines)
-    return standing(known, leaderboard(known, all_pairs(known)))
+    return mean_ranks(known, leaderboard(known, all_pairs(known)))
 
 
 def test_mean_ranks_are_friedmans_over_the_metrics_that_all_have():
@@ -63,4 +63,4 @@ def test_one_seed_each_says_nothing_of_stability_and_one_metric_nothing_of_place
 def test_costs_do_not_count():
     lines = [result(name, 0, metric, 1.0 + k) for metric in ("mse", "kl") for k, name in enumerate("ab")]
     known = measured({}, more=lines)
-    assert standing(known, leaderboard(known, all_pairs(known))).names == ()
+    assert mean_ranks(known, leaderboard(known, all_pairs(known))).names == ()

@@ -202,9 +202,9 @@ def test_a_fingerprint_names_no_place_outside(home, cli):
     "files", [["../../../work/evil.png"], ["interpolate.desktop"], ["/tmp/evil.png"], [".evil.png"], []]
 )
 def test_a_plate_names_no_file_outside(home, cli, files):
-    (plate,) = (home / "runs" / "studies").glob("*/interpolate.json")
+    (study_figure,) = (home / "runs" / "studies").glob("*/interpolate.json")
     before = outside(home)
-    rewrite(plate, files=files)
+    rewrite(study_figure, files=files)
     answer = cli(["report", "--out", home / "out"])
     assert answer.code == 0, answer
     assert "left out: " in answer.err and "draw it again with 'vaebench interpolate'" in answer.err
@@ -217,8 +217,8 @@ def test_no_link_is_followed_out_of_a_runs_folder(home, cli, name):
     secret = home / "work" / "secret"
     run = home / "runs" / "vae-digits" / "seed-0"
     (gallery,) = run.glob("gallery-*.npz")
-    (plate,) = (home / "runs" / "studies").glob("*/interpolate.png")
-    place = {"interpolate.png": plate, "gallery": gallery}.get(name, run / name)
+    (study_figure,) = (home / "runs" / "studies").glob("*/interpolate.png")
+    place = {"interpolate.png": study_figure, "gallery": gallery}.get(name, run / name)
     if name == "warnings.log":
         secret.write_text("SECRET")
     elif name == "history.csv":

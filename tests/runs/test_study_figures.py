@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 import pytest
 from PIL import Image
 
-from vaebench.runs.study_figures import Plate, folder_of, read_plates, save_plate
+from vaebench.runs.study_figures import StudyFigure, folder_of, read_study_figures, save_study_figure
 
-PLATE = Plate(
+PLATE = StudyFigure(
     name="blend",
     caption="Two blended.",
     files=("blend.png", "blend.csv"),
@@ -23,13 +23,13 @@ PLATE = Plate(
 
 
 def test_a_plate_is_read_as_it_was_saved_in_the_order_of_the_report(tmp_path):
-    save_plate(tmp_path, replace(PLATE, order=2))
-    save_plate(tmp_path, replace(PLATE, name="sample", files=("sample.png",), order=1))
-    (first, second), refused = read_plates(tmp_path)
+    save_study_figure(tmp_path, replace(PLATE, order=2))
+    save_study_figure(tmp_path, replace(PLATE, name="sample", files=("sample.png",), order=1))
+    (first, second), refused = read_study_figures(tmp_path)
     assert refused == []
     assert (first.name, second.name) == ("sample", "blend")
     assert second == replace(PLATE, order=2)
-    assert read_plates(tmp_path / "nowhere") == ([], [])
+    assert read_study_figures(tmp_path / "nowhere") == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def test_a_plate_is_read_as_it_was_saved_in_the_order_of_the_report(tmp_path):
 def test_a_record_that_is_none_is_refused_with_the_way_to_mend_it(tmp_path, changes):
     fields = {**asdict(PLATE), **changes}
     (tmp_path / "blend.json").write_text(json.dumps(fields), encoding="utf-8")
-    save_plate(tmp_path, replace(PLATE, name="sample", files=("sample.png",)))
-    (whole,), (said,) = read_plates(tmp_path)  # the others are still shown
+    save_study_figure(tmp_path, replace(PLATE, name="sample", files=("sample.png",)))
+    (whole,), (said,) = read_study_figures(tmp_path)  # the others are still shown
     assert whole.name == "sample"
     assert "move it away, and draw it again with 'vaebench blend'" in said
 
 
 def test_what_is_no_json_is_refused(tmp_path):
     (tmp_path / "blend.json").write_text("{", encoding="utf-8")
-    found, (said,) = read_plates(tmp_path)
+    found, (said,) = read_study_figures(tmp_path)
     assert not found and "cannot be read" in said
 
 

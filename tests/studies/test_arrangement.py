@@ -174,9 +174,9 @@ def test_mosaic(channels, framed):
         if framed:
             expected[top : top + down, left : left + across] = frames[i]
         expected[top + edge : top + edge + height, left + edge : left + edge + width] = pictures[i]
-    sheet = mosaic(pictures, cells, columns, rows, frames)
-    assert sheet.dtype == np.uint8
-    np.testing.assert_array_equal(sheet, expected)
+    image_sheet = mosaic(pictures, cells, columns, rows, frames)
+    assert image_sheet.dtype == np.uint8
+    np.testing.assert_array_equal(image_sheet, expected)
 
 
 def test_what_is_no_mosaic():

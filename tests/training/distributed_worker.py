@@ -18,7 +18,7 @@ from vaebench.core.distributed import ALONE, Group, joined
 from vaebench.core.errors import Elsewhere, UserError
 from vaebench.core.metric import Metric
 from vaebench.evaluation import evaluator, sources
-from vaebench.evaluation.features import KeptFeatures, Networks
+from vaebench.evaluation.features import CachedFeatures, Networks
 from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.runs.recipes import build_model, find_recipe, open_dataset
@@ -120,7 +120,7 @@ class Partial(SplitContext):
         super().__init__(open_dataset("digits").load("test"), None, Networks())
         self.group = group
 
-    def _reference(self, space: FeatureSpace, split: str) -> KeptFeatures:
+    def _reference(self, space: FeatureSpace, split: str) -> CachedFeatures:
         if self.group.rank == 1:
             raise UserError("no weights here")
         return super()._reference(space, split)

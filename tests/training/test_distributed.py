@@ -21,7 +21,7 @@ from vaebench.evaluation.run_selection import runs_to_measure
 from vaebench.runs.history import read as read_history
 from vaebench.runs.recipes import open_dataset
 from vaebench.runs.record import RunFolder
-from vaebench.training.batches import Feed
+from vaebench.training.batches import TrainingBatches
 
 HERE = Path(__file__).resolve().parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--rdzv-backend", "c10d"]
@@ -115,7 +115,7 @@ def test_shares_of_batch_and_noise_make_up_the_whole():
     data = open_dataset("digits").load("train")
 
     def seen(group):
-        feed = Feed(data, seed=3, batch_size=12, compute=worker.COMPUTE, group=group)
+        feed = TrainingBatches(data, seed=3, batch_size=12, compute=worker.COMPUTE, group=group)
         step = feed.step(5, 10)
         return feed.batch(5).images, seeding.normal((12 // group.size, 2), step.generator), seeding.uniform(
             (12 // group.size,), step.generator
@@ -130,7 +130,7 @@ def test_shares_of_batch_and_noise_make_up_the_whole():
 def test_a_batch_that_cannot_be_shared_out_is_bad_input():
     data = open_dataset("digits").load("train")
     with pytest.raises(UserError, match="a batch of 16 cannot be shared out evenly to 3 processes"):
-        Feed(data, seed=0, batch_size=16, compute=worker.COMPUTE, group=Group(0, 3))
+        TrainingBatches(data, seed=0, batch_size=16, compute=worker.COMPUTE, group=Group(0, 3))
 
 
 def test_a_killed_worker_ends_the_job_and_a_restart_goes_on(places):

@@ -17,7 +17,7 @@ from vaebench.core.model import Batch
 from vaebench.runs.recipes import build_model, find_recipe, open_dataset
 from vaebench.runs.record import RunFolder
 from vaebench.training.acceleration import build_optimizer, can_be_captured
-from vaebench.training.batches import Feed
+from vaebench.training.batches import TrainingBatches
 from vaebench.training.compute import Compute
 from vaebench.training.loop import Plan, train
 
@@ -82,7 +82,7 @@ def test_images_that_are_read_ahead_are_the_same_images(family, digits, plain, t
 def test_bfloat16_agrees_with_the_plain_path_at_each_of_its_steps(family, digits):
     """Loss within 2 % of what the terms add up to, and gradients within 8 degrees, from the same weights and noise."""
     model = model_of(family, digits).train().requires_grad_(False)
-    feed = Feed(digits, seed=0, batch_size=BATCH, compute=PLAIN)
+    feed = TrainingBatches(digits, seed=0, batch_size=BATCH, compute=PLAIN)
     work = [(phase, build_optimizer(phase, PLAIN)) for phase in model.phases()]
     for index in range(STEPS):
         for phase, optimizer in work:

@@ -22,7 +22,7 @@ from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_mod
 from vaebench.runs.history import read as read_history
 from vaebench.runs.recipes import build_model, find_recipe
 from vaebench.runs.record import RunFolder
-from vaebench.training.batches import Feed
+from vaebench.training.batches import TrainingBatches
 from vaebench.training.compute import Compute
 from vaebench.training.loop import Plan, check_optimisers, train
 
@@ -239,7 +239,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_name_and_keeps_the_las
 
 
 def test_an_epoch_is_a_permutation_less_the_partial_batch():
-    feed = Feed(images(43), seed=0, batch_size=8, compute=PLAIN)
+    feed = TrainingBatches(images(43), seed=0, batch_size=8, compute=PLAIN)
     assert feed.per_epoch == 5
     seen = [feed.batch(index).images for index in range(10)]
     whole = {tuple(image.flatten()[:8].tolist()) for batch in seen[:5] for image in batch}
@@ -250,7 +250,7 @@ def test_an_epoch_is_a_permutation_less_the_partial_batch():
 
 def test_each_repeat_has_a_permutation_of_its_own(tmp_path):
     """Critic steps see fresh images (Arjovsky et al. 2017, algorithm 1), and the first ones the step's batch."""
-    feed = Feed(images(40), seed=0, batch_size=8, compute=PLAIN)
+    feed = TrainingBatches(images(40), seed=0, batch_size=8, compute=PLAIN)
     first, second = ([feed.batch(index, repeat).images for index in range(5)] for repeat in (0, 1))
     assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     ordered = [torch.cat(part).flatten(1).sum(1).sort().values for part in (first, second)]

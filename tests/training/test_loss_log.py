@@ -6,11 +6,11 @@ from torch import nn
 
 from vaebench.core.distributed import Group
 from vaebench.core.errors import Elsewhere, UserError
-from vaebench.training.loss_log import Meter, Terms
+from vaebench.training.loss_log import LossLog, Terms
 
 
-def meter(start: int = 0) -> Meter:
-    return Meter(steps=100, batch_size=4, per_epoch=10, spent=5.0, start=start)
+def meter(start: int = 0) -> LossLog:
+    return LossLog(steps=100, batch_size=4, per_epoch=10, spent=5.0, start=start)
 
 
 def terms(step, *values, phase="vae", names=("reconstruction", "kl")):

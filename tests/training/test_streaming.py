@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
-from vaebench.training.streaming import Stream
+from vaebench.training.streaming import StreamedImages
 
 IMAGES = torch.arange(40 * 2 * 3 * 3, dtype=torch.int64).remainder(251).to(torch.uint8).view(40, 2, 3, 3)
 
 
 def test_rows_come_as_expected_unexpected_and_after_a_change_of_mind():
-    stream = Stream(IMAGES, torch.device("cpu"))
+    stream = StreamedImages(IMAGES, torch.device("cpu"))
     first, second = torch.tensor([3, 1, 39]), torch.tensor([0, 0, 7])
     assert torch.equal(stream.take("a", first), IMAGES[first])  # nobody expected it
     stream.expect("b", second)
@@ -23,7 +23,7 @@ def test_rows_come_as_expected_unexpected_and_after_a_change_of_mind():
 def test_it_reads_ahead_before_it_is_asked():
     fetched = []
 
-    class Watched(Stream):
+    class Watched(StreamedImages):
         def _fetch(self, rows):
             fetched.append(rows.tolist())
             return super()._fetch(rows)
@@ -40,4 +40,4 @@ def test_a_memory_map_serves(tmp_path):
     np.save(tmp_path / "images.npy", IMAGES.numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "images.npy", mmap_mode="c"))
     rows = torch.tensor([38, 2])
-    assert torch.equal(Stream(mapped, torch.device("cpu")).take(0, rows), IMAGES[rows])
+    assert torch.equal(StreamedImages(mapped, torch.device("cpu")).take(0, rows), IMAGES[rows])

@@ -26,7 +26,7 @@ CONTENTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class CachePart:
     """One folder or file at the top of the cache.
 
     Attributes:
@@ -44,7 +44,7 @@ class Part:
     used: float
 
 
-def held_parts() -> list[Part]:
+def cache_parts() -> list[CachePart]:
     """What the cache holds, the largest first."""
     folder = cache_dir()
     if not folder.is_dir():
@@ -55,7 +55,7 @@ def held_parts() -> list[Part]:
         if files and path.name != LOCK:
             what = CONTENTS.get(path.name, "recipe files you trained from" if path == list_file() else "other")
             size, used = sum(state.st_size for state in files), max(state.st_mtime for state in files)
-            found.append(Part(name=path.name, what=what, size=size, files=len(files), used=used))
+            found.append(CachePart(name=path.name, what=what, size=size, files=len(files), used=used))
     return sorted(found, key=lambda part: -part.size)
 
 

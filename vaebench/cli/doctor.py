@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from vaebench.cli.cache import held_parts, readable
+from vaebench.cli.cache import cache_parts, readable
 from vaebench.cli.listing import Line, listing
 from vaebench.core.errors import UserError
 from vaebench.core.machine import processor
@@ -97,7 +97,7 @@ def _place(variable: str, place: Callable[[], Path]) -> Finding:
     free = shutil.disk_usage(standing).free / 1e9
     held = ""
     if variable == "VAEBENCH_CACHE":
-        held = f"{readable(sum(part.size for part in held_parts()))} kept, 'vaebench cache' shows of what; "
+        held = f"{readable(sum(part.size for part in cache_parts()))} kept, 'vaebench cache' shows of what; "
     return Finding(topic="place", what=f"{variable}: {path} ({held}{free:.0f} GB free)")
 
 

@@ -110,7 +110,7 @@ def cache(
     older_than: Annotated[str, typer.Option(metavar="30d|12h", help="only what was not written for so long")] = "",
 ) -> None:
     """What is kept because it takes long to make, and how to be rid of it."""
-    from vaebench.cli.cache import clear, held_parts, readable
+    from vaebench.cli.cache import cache_parts, clear, readable
     from vaebench.core.paths import cache_dir
 
     if action not in ("", "clear") or (older_than and not action):
@@ -119,7 +119,7 @@ def cache(
         size, count = clear(older_than)
         say(f"removed {readable(size)} in {count:,} files from {cache_dir()}")
         return
-    parts = held_parts()
+    parts = cache_parts()
     for part in parts:
         day = datetime.fromtimestamp(part.used).astimezone().date().isoformat()
         say(f"{part.name:22} {readable(part.size):>10}  {part.files:6,} files  last written {day}  {part.what}")

@@ -10,8 +10,8 @@ from vaebench.cli.console import REPORTS, Device, Out, RecipeFile, say, write_re
 from vaebench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from vaebench.runs.study_figures import Plate
-    from vaebench.studies.opened_runs import Bench
+    from vaebench.runs.study_figures import StudyFigure
+    from vaebench.studies.opened_runs import OpenedRuns
 
 studies = typer.Typer()
 
@@ -35,10 +35,10 @@ def sample(
 ) -> None:
     """Samples of models side by side, decoded from draws of the prior."""
     from vaebench.studies.gallery import sample as draw
-    from vaebench.studies.opened_runs import open_bench
+    from vaebench.studies.opened_runs import open_runs
 
-    bench = open_bench(names, device, say)
-    _conclude(bench, draw(bench, count=count, seed=seed), (), device, out_dir)
+    opened_runs = open_runs(names, device, say)
+    _conclude(opened_runs, draw(opened_runs, count=count, seed=seed), (), device, out_dir)
 
 
 @studies.command(epilog="Example: vaebench reconstruct vae-toyfaces dfcvae-toyfaces --image me.jpg")
@@ -52,17 +52,17 @@ def reconstruct(
 ) -> None:
     """Test images, or your own, and their reconstructions; says which are unlike the data."""
     from vaebench.studies.gallery import reconstruct as draw
-    from vaebench.studies.opened_runs import open_bench, shown_pairs
-    from vaebench.studies.user_images import load_given
+    from vaebench.studies.opened_runs import open_runs, shown_pairs
+    from vaebench.studies.user_images import load_user_images
 
-    bench = open_bench(names, device, say, encode="reconstruct")
-    data = bench.data
+    opened_runs = open_runs(names, device, say, encode="reconstruct")
+    data = opened_runs.data
     if images:
-        drawn = draw(bench, load_given(images, data.image_shape, say)[0], own=True)
+        drawn = draw(opened_runs, load_user_images(images, data.image_shape, say)[0], own=True)
     else:
         rows = [row for pair in shown_pairs(data, -(-count // 2), None) for row in pair][:count]
-        drawn = draw(bench, data.images[rows if data.labels is None else data.showcase_indices(count)], own=False)
-    _conclude(bench, drawn, (), device, out_dir)
+        drawn = draw(opened_runs, data.images[rows if data.labels is None else data.showcase_indices(count)], own=False)
+    _conclude(opened_runs, drawn, (), device, out_dir)
 
 
 @studies.command(epilog="Example: vaebench interpolate vae-mnist dfcvae-mnist --pairs 5 --gif")
@@ -80,20 +80,22 @@ def interpolate(
 ) -> None:
     """Straight lines between two latents, decoded; on digits also which classes appear on the way."""
     from vaebench.studies import interpolate as study
-    from vaebench.studies.opened_runs import open_bench
+    from vaebench.studies.opened_runs import open_runs
 
     if prior and images:
         raise UserError("--prior draws its own ends: leave --image away")
-    bench = open_bench(names, device, say, encode="" if prior else "interpolate between images (--prior needs none)")
+    opened_runs = open_runs(
+        names, device, say, encode="" if prior else "interpolate between images (--prior needs none)"
+    )
     if prior:
         ends = study.prior_ends(pairs)
     elif images:
-        ends = study.given_ends(images, bench, say)
+        ends = study.user_ends(images, opened_runs, say)
     else:
-        ends = study.chosen_ends(bench.data, pairs, seed)
-    drawn = study.interpolate(bench, ends, frames=frames, gif=gif, seed=seed or 0)
+        ends = study.chosen_ends(opened_runs.data, pairs, seed)
+    drawn = study.interpolate(opened_runs, ends, frames=frames, gif=gif, seed=seed or 0)
     measured = ("interpolation_smoothness",) if prior else ("interpolation_surprises", "interpolation_smoothness")
-    _conclude(bench, drawn, measured, device, out_dir)
+    _conclude(opened_runs, drawn, measured, device, out_dir)
 
 
 @studies.command(epilog="Example: vaebench attributes vae-celeba dfcvae-celeba --attributes Smiling,Eyeglasses")
@@ -112,22 +114,22 @@ def attributes(
     """Attributes added to faces or taken away; how far they move, what moves with them, and where a face is strange."""
     from vaebench.metrics.probes.attribute_vectors import SIX
     from vaebench.studies import attributes as study
-    from vaebench.studies.opened_runs import open_bench
-    from vaebench.studies.user_images import load_given
+    from vaebench.studies.opened_runs import open_runs
+    from vaebench.studies.user_images import load_user_images
 
-    bench = open_bench(names, device, say, encode="take attributes")
+    opened_runs = open_runs(names, device, say, encode="take attributes")
     given = None
     if images:
-        loaded, files = load_given(images, bench.data.image_shape, say)
+        loaded, files = load_user_images(images, opened_runs.data.image_shape, say)
         given = study.Faces(names=files, images=loaded)
     drawn = study.attributes(
-        bench, _listed(wanted), given, factors=_numbers(factors), examples=examples, rows=rows, seed=seed, say=say
+        opened_runs, _listed(wanted), given, factors=_numbers(factors), examples=examples, rows=rows, seed=seed, say=say
     )
     metrics = [f"manipulation_{part}" for part in ("effect", "leakage", "identity", "background")]
     others = set(_listed(wanted)) - set(SIX)  # the usual six are measured together, whichever are drawn
     options = {metric: {"wanted": ",".join(sorted(set(_listed(wanted))))} for metric in metrics} if others else {}
     say("In numbers, at factor 1 on test images:")
-    _conclude(bench, drawn, metrics, device, out_dir, options)
+    _conclude(opened_runs, drawn, metrics, device, out_dir, options)
 
 
 @studies.command(epilog="Example: vaebench correlate dfcvae-celeba --all")
@@ -143,11 +145,11 @@ def correlate(
 ) -> None:
     """How attributes go together in latent space, beside how they go together in the labels."""
     from vaebench.studies.correlate import correlate as draw
-    from vaebench.studies.opened_runs import open_bench
+    from vaebench.studies.opened_runs import open_runs
 
-    bench = open_bench(names, device, say, encode="say how attributes go together")
-    drawn = draw(bench, _listed(wanted), every=every, examples=examples, seed=seed, say=say)
-    _conclude(bench, drawn, (), device, out_dir)
+    opened_runs = open_runs(names, device, say, encode="say how attributes go together")
+    drawn = draw(opened_runs, _listed(wanted), every=every, examples=examples, seed=seed, say=say)
+    _conclude(opened_runs, drawn, (), device, out_dir)
 
 
 @studies.command(epilog="Example: vaebench embed dfcvae-celeba --attribute Smiling")
@@ -165,11 +167,11 @@ def embed(
 ) -> None:
     """Test images laid out by their latents: t-SNE, snapped to a grid in which none lies over another."""
     from vaebench.studies.embed import embed as draw
-    from vaebench.studies.opened_runs import open_bench
+    from vaebench.studies.opened_runs import open_runs
 
-    bench = open_bench(names, device, say, encode="lay out images")
-    drawn = draw(bench, count=count, attribute=attribute, method=method, seed=seed, say=say)
-    _conclude(bench, drawn, (), device, out_dir)
+    opened_runs = open_runs(names, device, say, encode="lay out images")
+    drawn = draw(opened_runs, count=count, attribute=attribute, method=method, seed=seed, say=say)
+    _conclude(opened_runs, drawn, (), device, out_dir)
 
 
 @studies.command(epilog="Example: vaebench blend vae-celeba dfcvae-celeba --image first.jpg --image second.jpg")
@@ -188,12 +190,12 @@ def blend(
     Two --image files, or two folders: the first image of one meets the first of the other.
     """
     from vaebench.studies import blend as study
-    from vaebench.studies.opened_runs import open_bench
+    from vaebench.studies.opened_runs import open_runs
 
-    bench = open_bench(names, device, say, encode="blend")
-    chosen = study.given_pairs(images, bench, say) if images else study.chosen_pairs(bench.data, pairs, seed)
-    drawn = study.blend(bench, chosen, weights=_numbers(weights))
-    _conclude(bench, drawn, ("blend_realism", "blend_adversary"), device, out_dir)
+    opened_runs = open_runs(names, device, say, encode="blend")
+    chosen = study.user_pairs(images, opened_runs, say) if images else study.chosen_pairs(opened_runs.data, pairs, seed)
+    drawn = study.blend(opened_runs, chosen, weights=_numbers(weights))
+    _conclude(opened_runs, drawn, ("blend_realism", "blend_adversary"), device, out_dir)
 
 
 @studies.command(epilog="Example: vaebench webcam dfcvae-celeba --source film.mp4 --attributes Smiling --out read.mp4")
@@ -237,8 +239,8 @@ def _numbers(text: str) -> list[float]:
 
 
 def _conclude(
-    bench: "Bench",
-    drawn: "tuple[Plate, Path]",
+    opened_runs: "OpenedRuns",
+    drawn: "tuple[StudyFigure, Path]",
     metrics: Sequence[str],
     device: str,
     out_dir: Path,
@@ -246,7 +248,7 @@ def _conclude(
 ) -> None:
     """Measure what belongs to the picture, say it, and write the report with both."""
     from vaebench.report.analysis import latent_space
-    from vaebench.studies.opened_runs import measure_bench
+    from vaebench.studies.opened_runs import measure_runs
 
     say(drawn[0].caption)
     say(f"drawn: {drawn[1]}")
@@ -254,14 +256,14 @@ def _conclude(
         say(f"your own images are in this picture and in your report; the next 'vaebench {drawn[0].name}' replaces it")
     if metrics:
         say("measuring …")
-    measured = measure_bench(bench, metrics, options or {}, device, say)
+    measured = measure_runs(opened_runs, metrics, options or {}, device, say)
     if not measured:
         say(
             "not in a report yet, since nothing was measured of these runs: vaebench evaluate "
-            + " ".join(bench.recipes)
+            + " ".join(opened_runs.recipes)
         )
         return
-    for text in latent_space.lines_of(bench.data.name, metrics, measured, set(bench.recipes)):
+    for text in latent_space.lines_of(opened_runs.data.name, metrics, measured, set(opened_runs.recipes)):
         say(text)
-    write_reports({bench.data.name: measured}, out_dir)
-    say(f"numbers of latent space: {out_dir / bench.data.name / 'latent_space.csv'}")
+    write_reports({opened_runs.data.name: measured}, out_dir)
+    say(f"numbers of latent space: {out_dir / opened_runs.data.name / 'latent_space.csv'}")

@@ -180,10 +180,10 @@ class Metric(Accumulator):
         """The value of all that was taken in."""
 
 
-class Study(Accumulator):
-    """What several metrics are read from: fed once, concluded once, however many there are (:class:`Facet`).
+class SharedMeasurement(Accumulator):
+    """A computation that several metrics read their values from (:class:`Facet`): fed once, concluded once.
 
-    Two studies with the same ``key`` would take in and conclude the same; the evaluator keeps one of them.
+    Two with the same ``key`` would take in and conclude the same; the evaluator keeps one of them.
     """
 
     key: Hashable
@@ -205,19 +205,19 @@ class Study(Accumulator):
 
 
 class Facet(Metric):
-    """Final: one of the values of a study, under a name of its own."""
+    """Final: one of the values of a shared measurement, under a name of its own."""
 
-    def __init__(self, study: Study, part: str, spec: MetricSpec) -> None:
-        self.study, self.part, self.spec = study, part, spec
+    def __init__(self, measurement: SharedMeasurement, part: str, spec: MetricSpec) -> None:
+        self.measurement, self.part, self.spec = measurement, part, spec
 
     def update(self, batch: EvalBatch) -> None:
-        self.study.update(batch)
+        self.measurement.update(batch)
 
     def merge(self, other: Self) -> None:
-        self.study.merge(other.study)
+        self.measurement.merge(other.measurement)
 
     def score(self, context: Context) -> Score:
-        return self.study.scores(context)[self.part]
+        return self.measurement.scores(context)[self.part]
 
 
 class PerImage(Metric):

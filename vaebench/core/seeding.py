@@ -27,8 +27,8 @@ class SharedGenerator(torch.Generator):
     """Final: a generator of which several processes each hold an equal copy, to draw one batch's noise together.
 
     :func:`normal` and :func:`uniform` draw for the batches of all processes, and give this one its rows: every
-    ``size``-th from the ``rank``-th on, as its images are (:class:`vaebench.training.batches.Feed`). So noise does not
-    depend on how many processes share a batch.
+    ``size``-th from the ``rank``-th on, as its images are
+    (:class:`vaebench.training.batches.TrainingBatches`). So noise does not depend on how many processes share a batch.
     """
 
     rank: int

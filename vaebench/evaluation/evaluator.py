@@ -33,15 +33,15 @@ _LACKING = {
 }
 
 
-BATCHES_KEPT = 32  # whose freed memory waits for the next ones, before the system gets it back
+BATCHES_UNTIL_TRIM = 32  # whose freed memory waits for the next ones, before the system gets it back
 _APART = Need.TRAINING | Need.BLEND | Need.CODE  # no batch carries them
 
 
 @dataclass(slots=True)
-class _Taker:
+class _Consumer:
     """What takes in batches: a metric, or the study that several metrics read."""
 
-    take: Any  # Metric or Study
+    accumulator: Any  # Metric or Study
     metrics: list[Metric]
     refusal: str = ""
 
@@ -67,40 +67,42 @@ def measure(
     """
     networks = networks or Networks()
     name_extractors(metrics, networks)
-    takers = _takers(metrics)
-    for taker in takers:
-        missing = taker.needs & ~source.provides
-        taker.refusal = "needs " + " and ".join(_LACKING[part] for part in missing) if missing else ""
-        if taker.space is not None and not missing and source.ready is None:
+    consumers = _consumers(metrics)
+    for consumer in consumers:
+        missing = consumer.needs & ~source.provides
+        consumer.refusal = "needs " + " and ".join(_LACKING[part] for part in missing) if missing else ""
+        if consumer.space is not None and not missing and source.ready is None:
             try:
-                networks.sha256(taker.space)
+                networks.sha256(consumer.space)
             except UserError as error:
-                taker.refusal = str(error)
-    fed = [taker for taker in takers if not taker.refusal]
-    needs = functools.reduce(operator.or_, (taker.needs for taker in fed), Need(0))
+                consumer.refusal = str(error)
+    fed = [consumer for consumer in consumers if not consumer.refusal]
+    needs = functools.reduce(operator.or_, (consumer.needs for consumer in fed), Need(0))
     row = 0
     for number, batch in enumerate(source.batches(needs, group) if needs & ~_APART else (), 1):
         _feed(batch, fed, source, networks, row)
         row += 0 if batch.real is None else len(batch.real)
-        if number % BATCHES_KEPT == 0:
+        if number % BATCHES_UNTIL_TRIM == 0:
             give_back_freed_memory()
-    if not _brought_together(takers, group):
+    if not _brought_together(consumers, group):
         return []
-    refusals = {id(metric): taker.refusal for taker in takers for metric in taker.metrics if taker.refusal}
+    refusals = {
+        id(metric): consumer.refusal for consumer in consumers for metric in consumer.metrics if consumer.refusal
+    }
     return [(metric, _score(metric, source, refusals.get(id(metric), ""))) for metric in metrics]
 
 
-def _brought_together(takers: Sequence[_Taker], group: Group) -> bool:
+def _brought_together(consumers: Sequence[_Consumer], group: Group) -> bool:
     """Merge what the processes' accumulators took in, at the first one; whether this is it."""
     if group.size == 1:
         return True
-    packed = pack([taker.take for taker in takers], [taker.refusal for taker in takers])
+    packed = pack([consumer.accumulator for consumer in consumers], [consumer.refusal for consumer in consumers])
     for content in group.gathered(packed)[1:]:
-        others, refusals = unpack(content, [taker.take for taker in takers])
-        for taker, other, refusal in zip(takers, others, refusals, strict=True):
-            taker.refusal = taker.refusal or refusal
-            if not taker.refusal:
-                taker.take.merge(other)
+        others, refusals = unpack(content, [consumer.accumulator for consumer in consumers])
+        for consumer, other, refusal in zip(consumers, others, refusals, strict=True):
+            consumer.refusal = consumer.refusal or refusal
+            if not consumer.refusal:
+                consumer.accumulator.merge(other)
     return group.leads
 
 
@@ -112,43 +114,47 @@ def name_extractors(metrics: Sequence[Metric], networks: Networks) -> None:
                 metric.extractor_sha256 = networks.sha256(metric.spec.space)
 
 
-def _takers(metrics: Sequence[Metric]) -> list[_Taker]:
+def _consumers(metrics: Sequence[Metric]) -> list[_Consumer]:
     """One a metric; facets of equal studies share one study."""
-    takers: dict[Any, _Taker] = {}
+    consumers: dict[Any, _Consumer] = {}
     for metric in metrics:
         if isinstance(metric, Facet):
-            taker = takers.setdefault((Facet, metric.study.key), _Taker(metric.study, []))
-            metric.study = taker.take
+            consumer = consumers.setdefault((Facet, metric.measurement.key), _Consumer(metric.measurement, []))
+            metric.measurement = consumer.accumulator
         else:
-            taker = takers.setdefault(id(metric), _Taker(metric, []))
-        taker.metrics.append(metric)
-    return list(takers.values())
+            consumer = consumers.setdefault(id(metric), _Consumer(metric, []))
+        consumer.metrics.append(metric)
+    return list(consumers.values())
 
 
-def _feed(batch: EvalBatch, takers: Sequence[_Taker], source: EvaluationSource, networks: Networks, row: int) -> None:
+def _feed(
+    batch: EvalBatch, consumers: Sequence[_Consumer], source: EvaluationSource, networks: Networks, row: int
+) -> None:
     carried = _carried(batch)
-    hungry = [taker for taker in takers if not taker.refusal and _wants(taker.needs, carried)]
-    features = _features(batch, hungry, source, networks, row)
-    for taker in hungry:
+    to_feed = [consumer for consumer in consumers if not consumer.refusal and _wants(consumer.needs, carried)]
+    features = _features(batch, to_feed, source, networks, row)
+    for consumer in to_feed:
         try:
-            if not taker.refusal:
-                found = features.get(taker.space, {}) if taker.space else {}
-                taker.take.update(replace(batch, features=found))
+            if not consumer.refusal:
+                found = features.get(consumer.space, {}) if consumer.space else {}
+                consumer.accumulator.update(replace(batch, features=found))
         except UserError as error:
-            taker.refusal = str(error)
+            consumer.refusal = str(error)
 
 
 def _features(
-    batch: EvalBatch, takers: Sequence[_Taker], source: EvaluationSource, networks: Networks, row: int
+    batch: EvalBatch, consumers: Sequence[_Consumer], source: EvaluationSource, networks: Networks, row: int
 ) -> dict[FeatureSpace, dict[str, Tensor]]:
     """Of the images that the takers want, each image set through each network once."""
     found: dict[FeatureSpace, dict[str, Tensor]] = {}
     for need, name in ((Need.RECONSTRUCTION, "reconstruction"), (Need.SAMPLE, "sample")):
         images: Tensor | None = getattr(batch, name)
-        wanted = [taker for taker in takers if taker.space is not None and need in taker.needs]
-        for network in sorted({taker.space.network for taker in wanted if taker.space} if images is not None else ()):
-            inside = [taker for taker in wanted if taker.space and taker.space.network == network]
-            spaces = sorted({taker.space for taker in inside if taker.space})
+        wanted = [consumer for consumer in consumers if consumer.space is not None and need in consumer.needs]
+        for network in sorted(
+            {consumer.space.network for consumer in wanted if consumer.space} if images is not None else ()
+        ):
+            inside = [consumer for consumer in wanted if consumer.space and consumer.space.network == network]
+            spaces = sorted({consumer.space for consumer in inside if consumer.space})
             assert images is not None
             try:
                 if source.ready is not None:
@@ -156,8 +162,8 @@ def _features(
                 else:
                     parts = networks.extract(images, spaces)
             except UserError as error:
-                for taker in inside:
-                    taker.refusal = str(error)
+                for consumer in inside:
+                    consumer.refusal = str(error)
                 continue
             for space, part in parts.items():
                 found.setdefault(space, {})[name] = part

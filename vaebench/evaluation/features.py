@@ -26,7 +26,7 @@ from vaebench.core.files import exclusive, is_sealed, make_dir, write_sealed
 from vaebench.core.paths import cache_dir
 from vaebench.core.perceptual import Perceptual
 from vaebench.evaluation.feature_extraction import Pace, pooled_features
-from vaebench.evaluation.resumable_rows import GrowingRows, join_rows, read_rows
+from vaebench.evaluation.resumable_rows import ResumableRows, join_rows, read_rows
 from vaebench.perceptual import PERCEPTUAL
 from vaebench.perceptual.weight_files import save_tensors
 
@@ -104,7 +104,7 @@ class Networks:
         return BATCH_ON_GPU if self.device.type == "cuda" else BATCH
 
 
-class KeptFeatures(Reference):
+class CachedFeatures(Reference):
     """Final: features of a split and statistics of them, in ``VAEBENCH_CACHE/features``; damaged files are remade.
 
     A stopped extraction is gone on with. Several processes may share it: each calls :meth:`extract_rows` for rows of
@@ -194,7 +194,7 @@ class KeptFeatures(Reference):
         if stop - start < len(self._data):
             title += f", rows {start:,} to {stop:,}"
         stated = stop - start >= STATED and self._space.network != PIXELS
-        with GrowingRows(path, f"{self._key} {start}-{stop}", stop - start) as file:
+        with ResumableRows(path, f"{self._key} {start}-{stop}", stop - start) as file:
             if stated:
                 before = f" ({file.done:,} of them done before)" if file.done else ""
                 log.info("%s: %s images through %s, once%s", title, f"{stop - start:,}", self._space, before)
@@ -218,7 +218,7 @@ class KeptFeatures(Reference):
         return found[start - first : min(stop, end) - first]
 
 
-def kept_latents(
+def cached_latents(
     latents: Callable[[str, str], Tensor], weights_sha256: str, data: Callable[[str], ImageDataset]
 ) -> Callable[[str, str], Tensor]:
     """Posterior means of a split seen through a view, kept in ``VAEBENCH_CACHE/latents`` by weights and content.

@@ -52,7 +52,7 @@ def join_rows(parts: Sequence[Tensor], path: Path) -> None:
             part.numpy().tofile(file)
 
 
-class GrowingRows:
+class ResumableRows:
     """Final: float32 rows (n, d) on their way into a .npy file, in a ``with`` block; one process at a time.
 
     Beside the file to be lie ``NAME.unfinished``, its beginning, and ``NAME.unfinished.json``: the key of what it is

@@ -15,7 +15,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.interpolation import line
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.core.model import Autoencoder, GenerativeModel
-from vaebench.evaluation.features import kept_latents
+from vaebench.evaluation.features import cached_latents
 from vaebench.evaluation.views import VIEWS
 from vaebench.runs.find import load_model
 from vaebench.runs.record import RunFolder, RunRecord
@@ -160,8 +160,8 @@ def _with_model(context: Context, model: GenerativeModel, identity: Identity) ->
         return replace(context, decode=_batched(model.decode, device))
     latents = _encoder(model, context, device)
     if identity.content_sha256:
-        latents = kept_latents(latents, identity.content_sha256, context.data)
-    return replace(context, latents=latents, **_ways_of(model, device))
+        latents = cached_latents(latents, identity.content_sha256, context.data)
+    return replace(context, latents=latents, **_model_functions(model, device))
 
 
 def _paths(model: GenerativeModel, seed: int, device: torch.device | str, group: Group) -> Iterator[EvalBatch]:
@@ -191,7 +191,7 @@ def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -
     return latents
 
 
-class _Ways(TypedDict):
+class _ModelFunctions(TypedDict):
     """What a model does to images, as :class:`vaebench.core.context.Context` names it."""
 
     encode: Callable[[Tensor], Tensor]
@@ -211,7 +211,7 @@ def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -
     return over_batches
 
 
-def _ways_of(model: Autoencoder, device: torch.device | str) -> _Ways:
+def _model_functions(model: Autoencoder, device: torch.device | str) -> _ModelFunctions:
     """An autoencoder in evaluation mode as pure functions of CPU tensors, in batches."""
     encode, decode = _batched(lambda images: model.posterior(images)[0], device), _batched(model.decode, device)
     judging = [phase for phase in model.phases() if phase.adversary is not None]

@@ -9,7 +9,7 @@ from vaebench.core.distributed import Group
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Metric
 from vaebench.core.perceptual import TRAINED
-from vaebench.evaluation.features import KeptFeatures, Networks
+from vaebench.evaluation.features import CachedFeatures, Networks
 from vaebench.evaluation.judges import judge_network, judge_of
 from vaebench.runs.recipes import load_split
 
@@ -21,7 +21,7 @@ class SplitContext:
         self.data, self.networks = data, networks
         self._source = source
         self._splits = {data.split: data}
-        self._references: dict[tuple[FeatureSpace, str], KeptFeatures] = {}
+        self._references: dict[tuple[FeatureSpace, str], CachedFeatures] = {}
 
     @classmethod
     def of_split(cls, source: DatasetSource, split: str, networks: Networks) -> "SplitContext":
@@ -75,7 +75,7 @@ class SplitContext:
             reference.join_rows()
         group.wait()
 
-    def _reference(self, space: FeatureSpace, split: str) -> KeptFeatures:
+    def _reference(self, space: FeatureSpace, split: str) -> CachedFeatures:
         if (space, split) not in self._references:
-            self._references[space, split] = KeptFeatures(self.split(split), space, self.networks)
+            self._references[space, split] = CachedFeatures(self.split(split), space, self.networks)
         return self._references[space, split]

@@ -15,7 +15,7 @@ from torch import Tensor
 from vaebench.core import questions, seeding
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Facet, Metric, MetricSpec, Need, Score, Study
+from vaebench.core.metric import EvalBatch, Facet, Metric, MetricSpec, Need, Score, SharedMeasurement
 from vaebench.metrics.probes.latent_classifiers import (
     WHOLE,
     Split,
@@ -33,7 +33,7 @@ HOU_TEST = 20_000  # images that Hou et al. 2017 test on
 ETEKE_TEST = 0.1  # share that the replication tests on
 
 
-class Probe(Study):
+class Probe(SharedMeasurement):
     """Linear SVMs on latents under one protocol: fitted, chosen and tested on splits that share no image.
 
     ``official``: the dataset's own splits; scaler and SVMs are fitted on train, the cost C is chosen on valid for

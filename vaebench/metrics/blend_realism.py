@@ -17,7 +17,17 @@ from vaebench.core import questions, seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, MetricSpec, Need, Refused, Score, Study
+from vaebench.core.metric import (
+    Direction,
+    EvalBatch,
+    Facet,
+    Metric,
+    MetricSpec,
+    Need,
+    Refused,
+    Score,
+    SharedMeasurement,
+)
 from vaebench.core.perceptual import TRAINED
 from vaebench.metrics.functional.distances import mean_row, squared
 from vaebench.metrics.functional.neighbours import nearest_distances
@@ -50,7 +60,7 @@ def realism(points: Tensor, references: Tensor, radii: Tensor, left_out: Tensor)
     return torch.where(allowed, ratios, 0.0).amax(dim=1)
 
 
-class Blends(Study):
+class Blends(SharedMeasurement):
     """Blends of seeded pairs of test images at three weights: realism, and what the run's own adversary says.
 
     The facet ``adversary`` is, of each blend, the share of real test images that the run's discriminator or critic

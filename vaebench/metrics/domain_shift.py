@@ -14,22 +14,32 @@ from vaebench.core import questions, seeding
 from vaebench.core.context import Context
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, MetricSpec, Need, Refused, Score, Study
+from vaebench.core.metric import (
+    Direction,
+    EvalBatch,
+    Facet,
+    Metric,
+    MetricSpec,
+    Need,
+    Refused,
+    Score,
+    SharedMeasurement,
+)
 from vaebench.metrics.functional.face_displacement import UNTOUCHED, faces_out_of_place
 from vaebench.metrics.probes.latent_classifiers import Split, decide, official, scaled
-from vaebench.metrics.probes.novelty import Familiar
+from vaebench.metrics.probes.novelty import NoveltyDetector
 
 FACES = 200  # test images, at most
 WAYS = ("plain", "realigned")
 MAJORITY = "majority class"  # a part beside the conditions: what no face need be looked at for
 
 
-class OutOfPlace(Study):
+class OutOfPlace(SharedMeasurement):
     """Linear SVMs on latents (official protocol) asked about displaced test faces; means over the displacements.
 
     Facets ``accuracy plain`` and so on: mean accuracy over the attributes; ``flagged plain``: share of faces that the
     run's reconstruction error or latent norm calls unlike its test images
-    (:class:`vaebench.metrics.probes.novelty.Familiar`).
+    (:class:`vaebench.metrics.probes.novelty.NoveltyDetector`).
     """
 
     def __init__(self, faces: int) -> None:
@@ -99,10 +109,10 @@ def _by_majority(context: Context, truth: Tensor) -> Tensor:
     return (truth == (share > 0.5))[:, learnt].double().mean(dim=1)
 
 
-def _familiar(context: Context) -> Familiar:
+def _familiar(context: Context) -> NoveltyDetector:
     images = to_float(context.data(context.split).images)
     means = context.latents(context.split, "whole")
-    return Familiar.of(images, context.decode(means), means)
+    return NoveltyDetector.of(images, context.decode(means), means)
 
 
 def _over_conditions(values: Mapping[str, Tensor], ids: list[str], note: str) -> Score:

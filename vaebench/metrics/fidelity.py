@@ -10,7 +10,7 @@ from torch import Tensor
 from vaebench.core import questions
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
-from vaebench.core.metric import EvalBatch, Facet, Metric, MetricSpec, Refused, Score, Study
+from vaebench.core.metric import EvalBatch, Facet, Metric, MetricSpec, Refused, Score, SharedMeasurement
 from vaebench.metrics.frechet import FrechetDistance, FrechetInfinity
 from vaebench.metrics.functional import neighbours
 from vaebench.metrics.functional.collected import KINDS, Collected, checked
@@ -28,7 +28,7 @@ def inception_space(width: int) -> FeatureSpace:
     return FeatureSpace("inception", str(width))
 
 
-class Neighbourhoods(Study):
+class Neighbourhoods(SharedMeasurement):
     """Two shares that come from the distances between a model's images and the real ones."""
 
     def __init__(self, compare: Comparison, space: FeatureSpace, kind: str, k: int) -> None:

@@ -17,7 +17,17 @@ from vaebench.core import questions, seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Direction, EvalBatch, Facet, Metric, MetricSpec, Need, Refused, Score, Study
+from vaebench.core.metric import (
+    Direction,
+    EvalBatch,
+    Facet,
+    Metric,
+    MetricSpec,
+    Need,
+    Refused,
+    Score,
+    SharedMeasurement,
+)
 from vaebench.core.perceptual import TRAINED
 from vaebench.metrics.probes.attribute_vectors import attribute_vector, chosen_attributes, position_of
 from vaebench.metrics.probes.latent_classifiers import balanced
@@ -100,7 +110,7 @@ class Eigenfaces:
         return projected.double()
 
 
-class Manipulation(Study):
+class Manipulation(SharedMeasurement):
     """Each attribute added to the latents of test images that lack it; means over the attributes, each a part."""
 
     def __init__(self, space: FeatureSpace, attributes: tuple[str, ...], factor: float, images: int) -> None:

@@ -17,7 +17,7 @@ from vaebench.report.figures.study_figures import copy_files, stale_runs
 from vaebench.runs import per_image
 from vaebench.runs.galleries import gallery_file, load_gallery
 from vaebench.runs.record import RunFolder, RunRecord
-from vaebench.runs.study_figures import folder_of, read_plates
+from vaebench.runs.study_figures import folder_of, read_study_figures
 
 FOLDER = "evidence"
 
@@ -26,11 +26,16 @@ def _write_plates(found: Sequence[Result], records: Mapping[Subject, RunRecord],
     """Studies' figures of the measured weights as they lie beside the runs, but for those of a user's own images."""
     places = {f"{line.dataset}-{line.split}-{line.provenance.data_fingerprint[:12]}" for line in found}
     for source in map(folder_of, sorted(places)):
-        for plate in read_plates(source)[0]:
-            if plate.own or stale_runs(plate, records):
+        for study_figure in read_study_figures(source)[0]:
+            if study_figure.own or stale_runs(study_figure, records):
                 continue
             with suppress(UserError):  # the report has said so
-                copy_files(plate, (*plate.files, f"{plate.name}.json"), source, folder / "studies" / source.name)
+                copy_files(
+                    study_figure,
+                    (*study_figure.files, f"{study_figure.name}.json"),
+                    source,
+                    folder / "studies" / source.name,
+                )
 
 
 def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> None:

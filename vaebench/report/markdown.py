@@ -8,10 +8,10 @@ from vaebench.report.analysis.leaderboard import protocol_ends
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
 from vaebench.report.analysis.published import Claim
 from vaebench.report.remarks import Remarks
-from vaebench.report.section import Part, mixed_seeds, training_warnings
+from vaebench.report.section import Section, mixed_seeds, training_warnings
 
 
-def page(part: Part) -> str:
+def page(part: Section) -> str:
     """The whole page."""
     measured, ranked = part.measured, part.ranked
     mixed = [f"**{line}**\n" for line in mixed_seeds(measured)]
@@ -20,7 +20,7 @@ def page(part: Part) -> str:
     parts += _by_stratum(measured, ranked)
     parts += attributes.section(part.probed, measured)
     parts += latent_space.section(part.studied)
-    parts += ["## Is the difference real?\n", *_standing(part), _comparison_table(part.tested, measured)]
+    parts += ["## Is the difference real?\n", *_mean_ranks(part), _comparison_table(part.tested, measured)]
     if part.held:
         parts += ["## Beside what was published\n", _claims_table(part.held)]
     if measured.records:
@@ -30,9 +30,9 @@ def page(part: Part) -> str:
     return "\n".join(parts)
 
 
-def _standing(part: Part) -> list[str]:
+def _mean_ranks(part: Section) -> list[str]:
     """Mean ranks over metrics, and what seeds do to who is first."""
-    places, said = part.standing, []
+    places, said = part.mean_ranks, []
     if places.names:
         ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(places.names, places.average_ranks, strict=True))
         said.append(

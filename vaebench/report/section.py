@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
-from vaebench.report.analysis.mean_ranks import Standing
+from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import Measured
 from vaebench.report.analysis.published import Claim
 from vaebench.report.remarks import Remarks
@@ -14,7 +14,7 @@ WARNINGS_SHOWN = 6  # of a run; its file has them all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Section:
     """One split and data fingerprint of a dataset, with all that was worked out of it."""
 
     measured: Measured
@@ -25,7 +25,7 @@ class Part:
     captions: Mapping[str, str]  # a figure's path within ``folder`` -> caption
     remarks: Remarks
     folder: Path
-    standing: Standing = field(default_factory=Standing)
+    mean_ranks: MeanRanks = field(default_factory=MeanRanks)
     spread: Sequence[variance.Row] = ()
     studied: Sequence[latent_space.Row] = ()
 

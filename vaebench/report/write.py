@@ -8,7 +8,7 @@ from pathlib import Path
 from vaebench.core.files import inside, write_text
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, without_markup
-from vaebench.report.analysis.mean_ranks import Standing, standing
+from vaebench.report.analysis.mean_ranks import MeanRanks, mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
 from vaebench.report.analysis.published import claims, default_folder
 from vaebench.report.evidence import FOLDER, write_evidence
@@ -22,7 +22,7 @@ from vaebench.report.figures.svg import critical_difference_svg
 from vaebench.report.html import html_report
 from vaebench.report.markdown import main_table, page
 from vaebench.report.remarks import Remarks, read_remarks
-from vaebench.report.section import Part
+from vaebench.report.section import Section
 from vaebench.runs.record import RunFolder
 
 log = logging.getLogger(__name__)
@@ -75,12 +75,12 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     return folder, to_text(*tables[0])
 
 
-def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, first: bool) -> Part:
+def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, first: bool) -> Section:
     """All that is worked out of one split and fingerprint, its figures drawn."""
     measured = measured.with_galleries()
     tested = comparisons.all_pairs(measured)
     ranked = leaderboard.leaderboard(measured, tested)
-    places = standing(measured, ranked)
+    places = mean_ranks(measured, ranked)
     figures = Path("figures") / ("" if first else _name(measured))
     drawn = draw_all(measured, folder / figures) | draw_curves(measured, folder / figures)
     drawn |= _drawings(ranked, places, folder / figures)
@@ -90,7 +90,7 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
         save_figure(shifted, folder / figures / shift.FILE)
         drawn[shift.FILE] = shift.CAPTION
     drawn |= take_up(measured, folder / figures)
-    return Part(
+    return Section(
         measured=measured,
         ranked=ranked,
         tested=tested,
@@ -100,12 +100,12 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
         captions={(figures / name).as_posix(): text for name, text in drawn.items()},
         remarks=remarks,
         folder=folder,
-        standing=places,
+        mean_ranks=places,
         studied=studied,
     )
 
 
-def _drawings(ranked: Sequence[leaderboard.Row], places: Standing, folder: Path) -> Mapping[str, str]:
+def _drawings(ranked: Sequence[leaderboard.Row], places: MeanRanks, folder: Path) -> Mapping[str, str]:
     """What is drawn as text; file name -> caption."""
     captions = {}
     drawing = forest_svg(ranked)

@@ -24,7 +24,7 @@ FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(png|gif|c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plate:
+class StudyFigure:
     """What stands in ``NAME.json``.
 
     Attributes:
@@ -57,12 +57,12 @@ def folder_of(place: str) -> Path:
     return runs_dir() / "studies" / place
 
 
-def save_plate(folder: Path, plate: Plate) -> None:
+def save_study_figure(folder: Path, study_figure: StudyFigure) -> None:
     """Write the record; the files it names lie there already."""
-    write_text(folder / f"{plate.name}.json", json.dumps(asdict(plate), indent=2, sort_keys=True) + "\n")
+    write_text(folder / f"{study_figure.name}.json", json.dumps(asdict(study_figure), indent=2, sort_keys=True) + "\n")
 
 
-def read_plates(folder: Path) -> tuple[list[Plate], list[str]]:
+def read_study_figures(folder: Path) -> tuple[list[StudyFigure], list[str]]:
     """Every plate of a folder in the order of the report; and what is wrong with records that cannot be read."""
     found, refused = [], []
     for path in sorted(folder.glob("*.json")):
@@ -70,14 +70,14 @@ def read_plates(folder: Path) -> tuple[list[Plate], list[str]]:
             found.append(_read(path))
         except UserError as error:
             refused.append(str(error))
-    return sorted(found, key=lambda plate: (plate.order, plate.name)), refused
+    return sorted(found, key=lambda study_figure: (study_figure.order, study_figure.name)), refused
 
 
-def _read(path: Path) -> Plate:
+def _read(path: Path) -> StudyFigure:
     again = f" with 'vaebench {path.stem}'" if validation.is_name(path.stem) else ""
     remedy = f"move it away, and draw it again{again}"
     content = input_files.read_bytes(path, most=input_files.SMALL, remedy=remedy, inside=path.parent)
-    plate = validation.from_json(content, Plate, str(path), remedy)
-    if plate.format != FORMAT or plate.name != path.stem:
+    study_figure = validation.from_json(content, StudyFigure, str(path), remedy)
+    if study_figure.format != FORMAT or study_figure.name != path.stem:
         raise UserError(f"{path} is of another version: {remedy}")
-    return plate
+    return study_figure

@@ -21,9 +21,9 @@ from vaebench.metrics.probes.attribute_vectors import (
 )
 from vaebench.metrics.probes.novelty import Strangeness
 from vaebench.runs.galleries import to_pixels
-from vaebench.runs.study_figures import Plate
-from vaebench.studies.image_sheet import Strip, sheet
-from vaebench.studies.opened_runs import Bench, Opened, Say
+from vaebench.runs.study_figures import StudyFigure
+from vaebench.studies.image_sheet import Strip, image_sheet
+from vaebench.studies.opened_runs import OpenedRun, OpenedRuns, Say
 from vaebench.studies.save import keep
 
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -38,7 +38,7 @@ class Faces:
 
 
 def attributes(
-    bench: Bench,
+    opened_runs: OpenedRuns,
     wanted: Sequence[str],
     given: Faces | None,
     *,
@@ -47,22 +47,22 @@ def attributes(
     rows: int = 1,
     seed: int = 0,
     say: Say,
-) -> tuple[Plate, Path]:
+) -> tuple[StudyFigure, Path]:
     """Draw every attribute at every factor on each face, by every run; a negative factor takes it away.
 
     ``given`` faces get all attributes; without them ``rows`` test faces are chosen for each attribute, such as lack it
     (or have it, where it is taken away). Each strip says how strange its face is to the run.
     """
-    training = bench.split.split("train")
+    training = opened_runs.split.split("train")
     names = usual_attributes(training, wanted)
     if not all(-10 <= factor <= 10 for factor in factors) or not factors:
         raise UserError(f"--factors {', '.join(map(str, factors))}: give numbers from -10 to 10, e.g. 0,0.5,1")
     strips = []
-    shown = given is not None or bench.data.redistributable
+    shown = given is not None or opened_runs.data.redistributable
     for number, name in enumerate(names):
-        faces = given or _suitable(bench.data, name, rows, seed, turn=number, has=min(factors) < 0)
+        faces = given or _suitable(opened_runs.data, name, rows, seed, turn=number, has=min(factors) < 0)
         for position, face in enumerate(faces.images):
-            for turn, run in enumerate(bench.runs):
+            for turn, run in enumerate(opened_runs.runs):
                 vector = direction(run, training, name, examples, seed, say if (position, turn) == (0, 0) else None)
                 heading = f"{name.replace('_', ' ')}, {faces.names[position]}" if turn == 0 else ""
                 strips.append(_strip(run, face[None], vector, factors, heading, shown=shown))
@@ -74,7 +74,7 @@ def attributes(
         "each strip, how strange the face is to the run: the shares of test faces with a smaller reconstruction error "
         "and a smaller latent norm."
     )
-    return keep(bench, "attributes", caption, sheet(strips, columns, stacks=2), own=given is not None)
+    return keep(opened_runs, "attributes", caption, image_sheet(strips, columns, stacks=2), own=given is not None)
 
 
 def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[str] = SIX) -> list[str]:
@@ -85,7 +85,7 @@ def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[
 
 
 def direction(
-    run: Opened, training: ImageDataset, name: str, examples: int, seed: int, say: Say | None
+    run: OpenedRun, training: ImageDataset, name: str, examples: int, seed: int, say: Say | None
 ) -> AttributeVector:
     """An attribute's direction in a run's latent space; fewer examples than asked for are said."""
     assert training.attributes is not None
@@ -112,7 +112,7 @@ def _suitable(data: ImageDataset, name: str, rows: int, seed: int, *, turn: int,
 
 
 def _strip(
-    run: Opened, face: Tensor, vector: AttributeVector, factors: Sequence[float], heading: str, *, shown: bool
+    run: OpenedRun, face: Tensor, vector: AttributeVector, factors: Sequence[float], heading: str, *, shown: bool
 ) -> Strip:
     """The face at every factor, the image itself before them where it may be shown."""
     images = to_float(face)

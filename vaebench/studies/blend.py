@@ -11,11 +11,11 @@ from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.evaluation.pixel_blending import WAYS
 from vaebench.runs.galleries import to_pixels
-from vaebench.runs.study_figures import Plate
-from vaebench.studies.image_sheet import Strip, sheet
-from vaebench.studies.opened_runs import Bench, Say, shown_pairs
+from vaebench.runs.study_figures import StudyFigure
+from vaebench.studies.image_sheet import Strip, image_sheet
+from vaebench.studies.opened_runs import OpenedRuns, Say, shown_pairs
 from vaebench.studies.save import keep
-from vaebench.studies.user_images import load_given
+from vaebench.studies.user_images import load_user_images
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -30,7 +30,7 @@ class Pairs:
     own: bool = False  # whether they are a user's
 
 
-def blend(bench: Bench, pairs: Pairs, *, weights: Sequence[float] = WEIGHTS) -> tuple[Plate, Path]:
+def blend(opened_runs: OpenedRuns, pairs: Pairs, *, weights: Sequence[float] = WEIGHTS) -> tuple[StudyFigure, Path]:
     """Draw every pair blended by every run and every classical way.
 
     Classical blends at their ends are the images: of images that may not be republished only blends with a weight of
@@ -40,7 +40,7 @@ def blend(bench: Bench, pairs: Pairs, *, weights: Sequence[float] = WEIGHTS) -> 
         raise UserError(f"--weights {', '.join(map(str, weights))}: give numbers from 0 to 1, e.g. 0,0.5,1")
     strips = []
     for (first, second), (left, right) in zip(pairs.names, to_float(pairs.images), strict=True):
-        ways = {run.label: run.context.blend for run in bench.runs}
+        ways = {run.label: run.context.blend for run in opened_runs.runs}
         ways |= WAYS if pairs.shown else {}
         for position, (name, way) in enumerate(ways.items()):
             made = torch.cat([way(left[None], right[None], weight) for weight in weights])
@@ -55,14 +55,20 @@ def blend(bench: Bench, pairs: Pairs, *, weights: Sequence[float] = WEIGHTS) -> 
             " Classical blends are made of the images' own pixels, which may not be republished: they are measured in "
             "the table, and drawn for images of your own."
         )
-    return keep(bench, "blend", caption, sheet(strips, [f"{weight:g}" for weight in weights], stacks=2), own=pairs.own)
+    return keep(
+        opened_runs,
+        "blend",
+        caption,
+        image_sheet(strips, [f"{weight:g}" for weight in weights], stacks=2),
+        own=pairs.own,
+    )
 
 
-def given_pairs(paths: Sequence[Path], bench: Bench, say: Say) -> Pairs:
+def user_pairs(paths: Sequence[Path], opened_runs: OpenedRuns, say: Say) -> Pairs:
     """Two image files, or the images of two folders, first with first; what one folder has more is said."""
     if len(paths) != 2:
         raise UserError(f"{len(paths)} --image given: blending takes two files, or two folders")
-    (left, first), (right, second) = (load_given([path], bench.data.image_shape, say) for path in paths)
+    (left, first), (right, second) = (load_user_images([path], opened_runs.data.image_shape, say) for path in paths)
     count = min(len(first), len(second))
     if len(first) != len(second):
         say(f"{paths[0]} has {len(first)} images, {paths[1]} has {len(second)}: {count} of each are blended")

@@ -11,9 +11,9 @@ from vaebench.core import seeding
 from vaebench.core.errors import UserError
 from vaebench.metrics.probes.attribute_vectors import position_of
 from vaebench.runs.galleries import Pixels, to_pixels
-from vaebench.runs.study_figures import Plate
+from vaebench.runs.study_figures import StudyFigure
 from vaebench.studies.arrangement import agreement, embedded, mosaic, snapped, trustworthiness
-from vaebench.studies.opened_runs import Bench, Say
+from vaebench.studies.opened_runs import OpenedRuns, Say
 from vaebench.studies.save import keep
 
 COUNT = 1_600  # Hou et al. 2017, section 4.3.4
@@ -28,7 +28,7 @@ _PALETTE = np.array(  # Okabe and Ito's: with and without an attribute, or a col
 
 
 def embed(
-    bench: Bench,
+    opened_runs: OpenedRuns,
     *,
     count: int = COUNT,
     attribute: str = "",
@@ -36,15 +36,15 @@ def embed(
     seed: int = 0,
     side: int = SIDE,
     say: Say,
-) -> tuple[Plate, Path]:
+) -> tuple[StudyFigure, Path]:
     """Draw the mosaic of one run, of ``count`` test images chosen by ``seed`` and shown ``side`` pixels high.
 
     Images that may not be republished are shown by their reconstructions. ``attribute`` frames images by whether they
     have it; digits are framed by their class.
     """
-    if len(bench.runs) != 1:
+    if len(opened_runs.runs) != 1:
         raise UserError("embed lays out one run: name one RUN")
-    run, data = bench.runs[0], bench.data
+    run, data = opened_runs.runs[0], opened_runs.data
     rows = torch.randperm(len(data), generator=seeding.generator(seed, "images to embed"))[:count]
     columns = math.isqrt(len(rows))
     rows = rows[: columns * columns]  # a full square
@@ -54,7 +54,7 @@ def embed(
     latents = run.latents(data.split)[rows].numpy()
     cells = snapped(embedded(latents, method=method, seed=seed), columns, columns)
     shown = data.images[rows] if data.redistributable else run.context.decode(run.latents(data.split)[rows])
-    frames, said = _frames(bench, rows, cells, columns, attribute)
+    frames, said = _frames(opened_runs, rows, cells, columns, attribute)
     picture = mosaic(_small(to_pixels(shown), side), cells, columns, columns, frames)
     what = "test images" if data.redistributable else "reconstructions of test images"
     name = "t-SNE" if method == "tsne" else "UMAP"
@@ -64,14 +64,18 @@ def embed(
         f"two lie over each other. Trustworthiness of the grid {trust:.3f} (1: all neighbours are neighbours in latent "
         f"space; 0.5: chance).{said}"
     )
-    return keep(bench, "embed", caption, picture)
+    return keep(opened_runs, "embed", caption, picture)
 
 
 def _frames(
-    bench: Bench, rows: torch.Tensor, cells: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]", columns: int, name: str
+    opened_runs: OpenedRuns,
+    rows: torch.Tensor,
+    cells: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]",
+    columns: int,
+    name: str,
 ) -> tuple[Pixels | None, str]:
     """A colour an image, and what neighbours say of it."""
-    data = bench.data
+    data = opened_runs.data
     if name and data.attributes is None:
         raise UserError(f"{data.name} has no attributes: leave --attribute away")
     if name and data.attributes is not None:

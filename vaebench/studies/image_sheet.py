@@ -36,7 +36,7 @@ class Strip:
     apart: Sequence[int] = ()
 
 
-def sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: int = 1) -> Figure:
+def image_sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: int = 1) -> Figure:
     """All strips on one figure; ``columns`` stand over the first strip's pictures.
 
     Groups of strips, each from a heading on, lie in so many ``stacks`` beside each other.

@@ -18,11 +18,11 @@ from vaebench.core.interpolation import line
 from vaebench.evaluation.judges import judge_network
 from vaebench.perceptual.attribute_cnn import LOGITS
 from vaebench.runs.galleries import Pixels, grid, to_pixels
-from vaebench.runs.study_figures import Plate
-from vaebench.studies.image_sheet import Strip, sheet
-from vaebench.studies.opened_runs import Bench, Opened, Say, shown_pairs
+from vaebench.runs.study_figures import StudyFigure
+from vaebench.studies.image_sheet import Strip, image_sheet
+from vaebench.studies.opened_runs import OpenedRun, OpenedRuns, Say, shown_pairs
 from vaebench.studies.save import Write, keep
-from vaebench.studies.user_images import load_given
+from vaebench.studies.user_images import load_user_images
 
 FRAMES = 11
 _CLASSES = ((1, 5), (1, 3), (3, 7))  # the MNIST article's pairs
@@ -41,28 +41,35 @@ class Ends:
 
 
 def interpolate(
-    bench: Bench, ends: Ends, *, frames: int = FRAMES, gif: bool = False, seed: int = 0
-) -> tuple[Plate, Path]:
+    opened_runs: OpenedRuns, ends: Ends, *, frames: int = FRAMES, gif: bool = False, seed: int = 0
+) -> tuple[StudyFigure, Path]:
     """Draw the lines of every run; without images between draws from the prior, the same for models of equal size.
 
     Raises :class:`UserError` for fewer than 3 frames.
     """
     if frames < 3:
         raise UserError(f"--frames {frames} leaves nothing between the ends: give 3 or more")
-    judge = judge_network(bench.data)
-    reads = FeatureSpace(judge, LOGITS) if bench.data.labels is not None and judge else None
+    judge = judge_network(opened_runs.data)
+    reads = FeatureSpace(judge, LOGITS) if opened_runs.data.labels is not None and judge else None
     strips, sheets = [], []
     for pair, (first, second) in enumerate(ends.names):
-        for position, run in enumerate(bench.runs):
+        for position, run in enumerate(opened_runs.runs):
             path = line(*_latents(run, ends, pair, seed), frames)[0]
             made = run.context.decode(path)
             words, alarms = _reading(run, made, reads, None if ends.labels is None else ends.labels[pair])
             heading = f"{first} to {second}" if position == 0 else ""
             pixels = to_pixels(made)
-            strips.append(_strip(run, pixels, ends, pair, bench, heading, words, alarms))
+            strips.append(_strip(run, pixels, ends, pair, opened_runs, heading, words, alarms))
             sheets.append(pixels)
-    more: dict[str, str | Write] = {".gif": partial(_animate, sheets, len(bench.runs))} if gif else {}
-    return keep(bench, "interpolate", _caption(bench, ends, frames, reads), sheet(strips), more=more, own=ends.own)
+    more: dict[str, str | Write] = {".gif": partial(_animate, sheets, len(opened_runs.runs))} if gif else {}
+    return keep(
+        opened_runs,
+        "interpolate",
+        _caption(opened_runs, ends, frames, reads),
+        image_sheet(strips),
+        more=more,
+        own=ends.own,
+    )
 
 
 def chosen_ends(data: ImageDataset, count: int, seed: int | None) -> Ends:
@@ -88,9 +95,9 @@ def _named(data: ImageDataset, row: int, labels: Sequence[int] | None) -> str:
     return data.ids[row] if labels is None else f"{labels[row]} ({data.ids[row]})"
 
 
-def given_ends(paths: Sequence[Path], bench: Bench, say: Say) -> Ends:
+def user_ends(paths: Sequence[Path], opened_runs: OpenedRuns, say: Say) -> Ends:
     """A user's images, two by two."""
-    images, names = load_given(paths, bench.data.image_shape, say)
+    images, names = load_user_images(paths, opened_runs.data.image_shape, say)
     if len(names) % 2:
         raise UserError(f"an odd number of images ({len(names)}) makes no pairs: give two, or four, …")
     pairs = [(names[row], names[row + 1]) for row in range(0, len(names), 2)]
@@ -102,7 +109,7 @@ def prior_ends(count: int) -> Ends:
     return Ends(names=[(f"prior draw {2 * row + 1}", f"draw {2 * row + 2}") for row in range(count)])
 
 
-def _latents(run: Opened, ends: Ends, pair: int, seed: int) -> tuple[Tensor, Tensor]:
+def _latents(run: OpenedRun, ends: Ends, pair: int, seed: int) -> tuple[Tensor, Tensor]:
     """Both ends' latents, (1, d) each."""
     if ends.images is not None:
         means = run.context.encode(to_float(ends.images[pair]))
@@ -112,7 +119,7 @@ def _latents(run: Opened, ends: Ends, pair: int, seed: int) -> tuple[Tensor, Ten
 
 
 def _reading(
-    run: Opened, made: Tensor, reads: FeatureSpace | None, labels: Tensor | None
+    run: OpenedRun, made: Tensor, reads: FeatureSpace | None, labels: Tensor | None
 ) -> tuple[list[str], list[bool]]:
     """The class that each frame shows, and whether it surprises: neither end's, by label, else as it is drawn."""
     if reads is None:
@@ -123,11 +130,11 @@ def _reading(
 
 
 def _strip(
-    run: Opened,
+    run: OpenedRun,
     pixels: Pixels,
     ends: Ends,
     pair: int,
-    bench: Bench,
+    opened_runs: OpenedRuns,
     heading: str,
     words: Sequence[str],
     alarms: Sequence[bool],
@@ -143,7 +150,7 @@ def _strip(
     return Strip(label=run.label, pictures=around, heading=heading, words=words, alarms=alarms, apart=apart)
 
 
-def _caption(bench: Bench, ends: Ends, frames: int, reads: FeatureSpace | None) -> str:
+def _caption(opened_runs: OpenedRuns, ends: Ends, frames: int, reads: FeatureSpace | None) -> str:
     what = "posterior means of two images" if ends.images is not None else "two draws from the prior"
     said = f"Straight lines between {what}, decoded at {frames} equal steps; the same pairs for each model."
     if ends.images is not None and ends.shown:

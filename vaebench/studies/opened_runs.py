@@ -18,7 +18,7 @@ from vaebench.evaluation.features import Networks
 from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.sources import EvaluationSource, of_run
 from vaebench.evaluation.split_context import SplitContext
-from vaebench.metrics.probes.novelty import Familiar
+from vaebench.metrics.probes.novelty import NoveltyDetector
 from vaebench.runs.find import find_runs
 from vaebench.runs.recipes import open_dataset
 from vaebench.runs.record import RunFolder, RunRecord
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class OpenedRun:
     """One run, and what studies ask of it."""
 
     folder: RunFolder
@@ -54,18 +54,18 @@ class Opened:
         return self.context.latents(split, "whole")
 
     @cached_property
-    def familiar(self) -> Familiar:
+    def familiar(self) -> NoveltyDetector:
         """How the model does on the evaluated split, which it was not trained on."""
         images = to_float(self.context.data(self.context.split).images)
         means = self.latents(self.context.split)
-        return Familiar.of(images, self.context.decode(means), means)
+        return NoveltyDetector.of(images, self.context.decode(means), means)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class OpenedRuns:
     """Runs of the same images, in the order in which they were named."""
 
-    runs: tuple[Opened, ...]
+    runs: tuple[OpenedRun, ...]
     data: ImageDataset  # the test split
     split: SplitContext
     device: str
@@ -76,7 +76,7 @@ class Bench:
         return list(dict.fromkeys(run.record.recipe for run in self.runs))
 
 
-def open_bench(names: Sequence[str], device: str, say: Say, *, encode: str = "") -> Bench:
+def open_runs(names: Sequence[str], device: str, say: Say, *, encode: str = "") -> OpenedRuns:
     """Open the runs; of a recipe with several seeds the first, which is said.
 
     ``encode`` says what an encoder is wanted for, where one is. Raises :class:`UserError` for runs of different data,
@@ -102,8 +102,8 @@ def open_bench(names: Sequence[str], device: str, say: Say, *, encode: str = "")
     for folder, record in zip(folders, records, strict=True):
         label = record.recipe if recipes.count(record.recipe) == 1 else f"{record.recipe}/seed-{record.seed}"
         source = _open(folder, record, split, picked, encode)
-        opened.append(Opened(folder=folder, record=record, source=source, label=label))
-    return Bench(runs=tuple(opened), data=split.data, split=split, device=picked)
+        opened.append(OpenedRun(folder=folder, record=record, source=source, label=label))
+    return OpenedRuns(runs=tuple(opened), data=split.data, split=split, device=picked)
 
 
 def _open(folder: RunFolder, record: RunRecord, split: SplitContext, device: str, encode: str) -> EvaluationSource:
@@ -140,12 +140,14 @@ def shown_pairs(data: ImageDataset, count: int, seed: int | None) -> list[tuple[
     return list(zip(rows[0::2], rows[1::2], strict=False))
 
 
-def measure_bench(
-    bench: Bench, metrics: Sequence[str], options: Mapping[str, Mapping[str, str]], device: str, say: Say
+def measure_runs(
+    opened_runs: OpenedRuns, metrics: Sequence[str], options: Mapping[str, Mapping[str, str]], device: str, say: Say
 ) -> list[RunFolder]:
     """Take metrics of the runs, as ``vaebench evaluate`` does; the folders, or none where nothing was ever measured."""
-    folders = [opened.folder for opened in bench.runs]
+    folders = [opened.folder for opened in opened_runs.runs]
     if metrics:
         protocol = Protocol(metrics=tuple(metrics), options=options, device=device)
-        evaluate_opened([(each.folder, each.record, each.source) for each in bench.runs], bench.split, protocol, say)
+        evaluate_opened(
+            [(each.folder, each.record, each.source) for each in opened_runs.runs], opened_runs.split, protocol, say
+        )
     return folders if all(folder.results.exists() for folder in folders) else []

@@ -15,27 +15,27 @@ from vaebench.evaluation.results_store import place_of
 from vaebench.report.analysis.formatting import text_cell
 from vaebench.runs.galleries import Pixels
 from vaebench.runs.provenance import command_line, now, package_versions
-from vaebench.runs.study_figures import Plate, folder_of, save_plate
-from vaebench.studies.opened_runs import Bench
+from vaebench.runs.study_figures import StudyFigure, folder_of, save_study_figure
+from vaebench.studies.opened_runs import OpenedRuns
 
 Write = Callable[[Path], object]
 ORDER = ("sample", "reconstruct", "interpolate", "attributes", "correlate", "embed", "blend")  # in the report
 
 
 def keep(
-    bench: Bench,
+    opened_runs: OpenedRuns,
     name: str,
     caption: str,
     picture: Figure | Pixels,
     *,
     more: Mapping[str, str | Write] | None = None,
     own: bool = False,
-) -> tuple[Plate, Path]:
+) -> tuple[StudyFigure, Path]:
     """Write ``NAME.png``, what lies beside it (``more``: suffix -> text, or a function that writes a file), the record.
 
     Returns the record and the picture's path. ``own``: it shows a user's own images.
     """
-    folder = make_dir(folder_of(place_of(bench.data)))
+    folder = make_dir(folder_of(place_of(opened_runs.data)))
     path = folder / f"{name}.png"
     if isinstance(picture, Figure):
         # no date and no version of matplotlib in the file: the same numbers give the same bytes
@@ -55,21 +55,21 @@ def keep(
         else:
             write_atomic(beside, content)
         files.append(beside.name)
-    plate = Plate(
+    study_figure = StudyFigure(
         name=name,
         caption=caption,
         files=tuple(files),
-        runs={run.name: run.record.weights_sha256 for run in bench.runs},
-        data_fingerprint=bench.data.fingerprint,
+        runs={run.name: run.record.weights_sha256 for run in opened_runs.runs},
+        data_fingerprint=opened_runs.data.fingerprint,
         versions=package_versions(),
-        device=machine(bench.device),
+        device=machine(opened_runs.device),
         command=command_line(),
         created=now(),
         order=ORDER.index(name),
         own=own,
     )
-    save_plate(folder, plate)
-    return plate, path
+    save_study_figure(folder, study_figure)
+    return study_figure, path
 
 
 def matrix_csv(names: Sequence[str], rows: Mapping[str, Sequence[Sequence[float]]]) -> str:

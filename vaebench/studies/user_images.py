@@ -14,7 +14,7 @@ from vaebench.datasets.images.files import centre_square, decode, files_under
 from vaebench.studies.opened_runs import Say
 
 
-def load_given(paths: Sequence[Path], image_shape: tuple[int, int, int], say: Say) -> tuple[Tensor, list[str]]:
+def load_user_images(paths: Sequence[Path], image_shape: tuple[int, int, int], say: Say) -> tuple[Tensor, list[str]]:
     """uint8 (n, c, h, w) of the run's shape, and the files' names; what had to be resized is said.
 
     A folder stands for the images in it, by name. Raises :class:`UserError` for what is missing or no image.

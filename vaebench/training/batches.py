@@ -8,12 +8,12 @@ from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.distributed import ALONE, Group
 from vaebench.core.model import Batch, Step
 from vaebench.training.compute import Compute
-from vaebench.training.streaming import Stream
+from vaebench.training.streaming import StreamedImages
 
 SHARE = 0.5  # of a GPU's free memory that images may fill; more of them come in a stream
 
 
-class Feed:
+class TrainingBatches:
     """The batches and randomness of any step: a function of (seed, step) alone.
 
     Every epoch is a permutation of the images; the rows after its last full batch are left out of it. A phase's
@@ -35,7 +35,9 @@ class Feed:
         self.per_epoch = len(data) // batch_size
         self.seed = seed
         self._batch_size, self._layout, self._group = batch_size, compute.memory_format, group
-        self._stream = Stream(data.images, self.device) if compute.stream or too_large(data, self.device) else None
+        self._stream = (
+            StreamedImages(data.images, self.device) if compute.stream or too_large(data, self.device) else None
+        )
         self._images = data.images if self._stream else data.images.to(self.device)
         self._labels = None if data.labels is None else data.labels.to(self._images.device)
         self._orders: dict[int, tuple[int, Tensor]] = {}  # repeat -> epoch and its permutation

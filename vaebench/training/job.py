@@ -25,7 +25,11 @@ from vaebench.training.loop import Plan, check_optimisers, train
 
 # of a run that goes on, the settings that decide the last bits are those that it was begun with
 DECISIVE = ("precision", "channels_last", "compile", "threads", "fused", "sync_batch_norm")
-SITTING = ("device", "machine", "processes")  # what may change from one sitting to the next, and changes the rate
+PLACE_OF_TRAINING = (
+    "device",
+    "machine",
+    "processes",
+)  # what may change from one sitting to the next, and changes the rate
 
 Outcome = Literal["trained", "finished", "busy"]  # finished: before this; busy: another process is at it
 
@@ -151,11 +155,11 @@ def _gone_on(found: RunRecord, compute: Compute, folder: RunFolder) -> tuple[Run
     now_is = describe(compute)
     if found.status == "finished" or not folder.state.exists():
         return found, compute
-    sitting = now()
-    found = replace(found, resumed=[*found.resumed, sitting])
-    if any(found.compute.get(name) not in (now_is[name], None) for name in SITTING):
-        before = {name: found.compute.get(name) for name in SITTING}
-        earlier = [*found.compute.get("earlier", []), {**before, "resumed": sitting}]
+    resumed_at = now()
+    found = replace(found, resumed=[*found.resumed, resumed_at])
+    if any(found.compute.get(name) not in (now_is[name], None) for name in PLACE_OF_TRAINING):
+        before = {name: found.compute.get(name) for name in PLACE_OF_TRAINING}
+        earlier = [*found.compute.get("earlier", []), {**before, "resumed": resumed_at}]
         found = replace(found, compute={**now_is, "earlier": earlier})
     return found, compute
 

@@ -31,10 +31,10 @@ from vaebench.runs.record import RunFolder
 from vaebench.runs.weights import count_parameters
 from vaebench.training import gan_diagnostics
 from vaebench.training.acceleration import Replayed, build_optimizer, can_be_captured, compile_modules
-from vaebench.training.batches import Feed
+from vaebench.training.batches import TrainingBatches
 from vaebench.training.checkpoint import Position, Saver, check_schedule, load_state
 from vaebench.training.compute import Compute
-from vaebench.training.loss_log import Meter, Terms
+from vaebench.training.loss_log import LossLog, Terms
 from vaebench.training.sync_batch_norm import synchronise_batch_norm
 
 
@@ -79,7 +79,7 @@ def train(
     """
     torch.set_num_threads(plan.compute.threads)
     keep_freed_memory()
-    feed = Feed(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute, group=group)
+    feed = TrainingBatches(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute, group=group)
     model.to(feed.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
     forget_peak_memory(feed.device)
@@ -93,7 +93,7 @@ def train(
         synchronise_batch_norm(model, group)
     if plan.compute.compile:
         compile_modules(modules, [worker.phase for worker in workers])
-    meter = Meter(
+    meter = LossLog(
         steps=plan.steps,
         batch_size=plan.batch_size,
         per_epoch=feed.per_epoch,
@@ -147,7 +147,7 @@ def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device:
 class _Observer:
     """The state of the samples in numbers: the same latents and real images all through a training."""
 
-    def __init__(self, model: GenerativeModel, feed: Feed) -> None:
+    def __init__(self, model: GenerativeModel, feed: TrainingBatches) -> None:
         self._model = model
         draw = seeding.generator(feed.seed, "vitals")
         self._latents = torch.randn(gan_diagnostics.SAMPLES, model.latent_dim, generator=draw).to(feed.device)
@@ -220,7 +220,7 @@ def _gradients(phase: Phase) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def _position(step: int, meter: Meter, workers: Sequence[_PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
+def _position(step: int, meter: LossLog, workers: Sequence[_PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
     """Where training stands, and the tensors of the history's unfinished row."""
     row, tensors = meter.open_row()
     schedules = [worker.schedule_state() for worker in workers]

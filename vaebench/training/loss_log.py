@@ -26,7 +26,7 @@ class Terms:
     values: Tensor
 
 
-class Meter:
+class LossLog:
     """Keeps loss terms on the device, and reads their means, with the rate, when a row is due.
 
     Whether they are finite is seen then, too, and of the weights as well before each checkpoint: a step that went wrong

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class Stream:
+class StreamedImages:
     """Final: rows of a tensor that lies on disk or in main memory, carried to a device.
 
     While one batch is computed on, the next is gathered into one of two pinned buffers and copied on a stream of its

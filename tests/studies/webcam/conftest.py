@@ -12,7 +12,7 @@ from vaebench.datasets import toyfaces
 from vaebench.datasets.images.face_detection import Cascade
 from vaebench.runs.find import open_run
 from vaebench.runs.record import RunFolder
-from vaebench.studies.webcam.reader import open_kept
+from vaebench.studies.webcam.reader import open_saved_fit
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "report"))  # chromium.py lies there
 
@@ -40,7 +40,7 @@ def made(tmp_path_factory, measured_defaults):
         torch.set_num_threads(1)
         folder = RunFolder(root / "runs" / "vae-toyfaces" / "seed-0")
         record, model = open_run(folder, "cpu")
-        open_kept(folder, record, model, Cascade(), "cpu")
+        open_saved_fit(folder, record, model, Cascade(), "cpu")
         torch.set_num_threads(threads)
         shutil.copytree(folder.path, folder.path.with_name("seed-1"))
     return root

@@ -14,15 +14,15 @@ from vaebench.datasets.toyfaces import ToyFaces
 from vaebench.metrics.probes.novelty import Strangeness
 from vaebench.runs.find import open_run
 from vaebench.studies.webcam.drawing import AMBER, GREEN, RED, WHITE, Mark, annotated, marks, warning
-from vaebench.studies.webcam.kept import read_kept
 from vaebench.studies.webcam.reader import Reader, Readings, chosen_attributes, parsed_changes
+from vaebench.studies.webcam.saved_fit import load_fit
 from vaebench.studies.webcam.show import Show, crops, paced
 from vaebench.studies.webcam.tracking import Tracker
 
 
 @pytest.fixture
 def kept(folder):
-    return read_kept(folder, folder.read_record())
+    return load_fit(folder, folder.read_record())
 
 
 @pytest.fixture

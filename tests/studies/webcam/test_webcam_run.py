@@ -174,7 +174,7 @@ def test_bad_input_is_said_in_one_line(root, refused):
 
 def test_a_port_in_use_is_said_before_anything_is_fitted(folder, refused, monkeypatch):
     (folder.path / "reader.json").unlink()
-    monkeypatch.setattr(webcam, "open_kept", lambda *_: pytest.fail("fitted"))
+    monkeypatch.setattr(webcam, "open_saved_fit", lambda *_: pytest.fail("fitted"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"port {port} is in use: give --port {port + 1}" in refused(out=None, port=port)

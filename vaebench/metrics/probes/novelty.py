@@ -32,19 +32,19 @@ class Strangeness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Familiar:
+class NoveltyDetector:
     """Quantiles of known images' reconstruction errors and latent norms, each (k,) float64, rising."""
 
     errors: Tensor
     norms: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, reconstructions: Tensor, means: Tensor) -> "Familiar":
+    def of(cls, images: Tensor, reconstructions: Tensor, means: Tensor) -> "NoveltyDetector":
         """From images a model was not trained on, (n, c, h, w) in [0, 1], and its answers; means (n, d)."""
         return cls.of_errors(squared_errors(images, reconstructions), means)
 
     @classmethod
-    def of_errors(cls, errors: Tensor, means: Tensor) -> "Familiar":
+    def of_errors(cls, errors: Tensor, means: Tensor) -> "NoveltyDetector":
         """The same from squared errors, float64 (n,), and means (n, d)."""
         shares = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
         return cls(errors=torch.quantile(errors, shares), norms=torch.quantile(means.double().norm(dim=1), shares))

@@ -12,11 +12,11 @@ from vaebench.report.analysis.measured import REAL, Mask, Measured
 from vaebench.report.analysis.pair_tests import DECISIVE, Tested, tests_of
 from vaebench.report.analysis.samples import (
     Direction,
-    Group,
+    Sample,
     direction_of,
     every_series,
-    groups_of,
     margin_of,
+    samples_of,
     whole_values,
 )
 from vaebench.runs.per_image import Series
@@ -82,7 +82,7 @@ def _pairs_of(measured: Measured) -> list[Row]:
     rows: list[Row] = []
     every = every_series(measured)
     for series in [series for series in every if series.stratum == "all"]:
-        groups, declared = groups_of(measured, series), _Declared.of(measured, series)
+        groups, declared = samples_of(measured, series), _Declared.of(measured, series)
         for stratum, mask, cut in _strata(measured, series):
             present = [group.on(mask) for group in groups if mask is None or group.name in cut]
             whole = whole_values(measured, series) if mask is None else []
@@ -120,7 +120,7 @@ def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | No
 
 
 def _family(
-    groups: Sequence[Group], whole: Sequence[Group], series: Series, stratum: str, declared: "_Declared"
+    groups: Sequence[Sample], whole: Sequence[Sample], series: Series, stratum: str, declared: "_Declared"
 ) -> list[Row]:
     """All pairs of one metric and stratum, with Holm's correction within each test.
 
@@ -141,14 +141,14 @@ def _family(
     return _rows(tested, series, [stratum] * len(tested), declared.direction, margins)
 
 
-def _means(groups: Iterable[Group]) -> dict[str, float]:
+def _means(groups: Iterable[Sample]) -> dict[str, float]:
     return {group.name: float(group.values.mean()) for group in groups}
 
 
 def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row]:
     """Each pair's tests of one metric, an attribute each: Holm's correction over the attributes."""
     rows: list[Row] = []
-    groups = {series: {group.name: group for group in groups_of(measured, series)} for series in parts}
+    groups = {series: {group.name: group for group in samples_of(measured, series)} for series in parts}
     names = list(dict.fromkeys(name for known in groups.values() for name in known))
     for a, b in itertools.combinations(names, 2):
         both = [series for series in parts if _comparable(groups[series], a, b)]
@@ -163,11 +163,11 @@ def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row
     return rows
 
 
-def _comparable(known: Mapping[str, Group], a: str, b: str) -> bool:
+def _comparable(known: Mapping[str, Sample], a: str, b: str) -> bool:
     return {a, b} <= known.keys() and known[a].extractor == known[b].extractor
 
 
-def _tests_of_part(measured: Measured, series: Series, known: Mapping[str, Group], a: str, b: str) -> list[Tested]:
+def _tests_of_part(measured: Measured, series: Series, known: Mapping[str, Sample], a: str, b: str) -> list[Tested]:
     """A pair's tests of one part; against the real images' value where nearness to it counts."""
     target = direction_of(measured, series) == "target" and REAL not in (a, b)
     real = known.get(REAL) if target and _comparable(known, a, REAL) else None

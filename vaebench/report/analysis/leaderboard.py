@@ -13,7 +13,7 @@ from vaebench.metrics import facts_of
 from vaebench.report.analysis import comparisons
 from vaebench.report.analysis.formatting import HIDDEN, or_none
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
-from vaebench.report.analysis.samples import Group, groups_of
+from vaebench.report.analysis.samples import Sample, samples_of
 from vaebench.runs.per_image import Series
 from vaebench.statistics import Estimate
 from vaebench.statistics.base import quantile
@@ -80,13 +80,13 @@ def _cell(line: Result) -> tuple[str, ...]:
     return (line.split, line.metric, line.protocol, first, source.data_fingerprint, source.extractor_sha256)
 
 
-def _matrices(measured: Measured) -> dict[tuple[Series, str], Group]:
+def _matrices(measured: Measured) -> dict[tuple[Series, str], Sample]:
     """(series, recipe) -> its values (seeds, images)."""
     every = {series for known in measured.values.values() for series in known}
-    return {(series, group.name): group for series in every for group in groups_of(measured, series)}
+    return {(series, group.name): group for series in every for group in samples_of(measured, series)}
 
 
-def _on_stratum(line: Result, matrices: Mapping[tuple[Series, str], Group], measured: Measured) -> Group | None:
+def _on_stratum(line: Result, matrices: Mapping[tuple[Series, str], Sample], measured: Measured) -> Sample | None:
     """The per-image values behind a row: of its stratum where they are kept by it, else that cut of all images."""
     fingerprint = line.provenance.data_fingerprint
     series = Series(line.dataset, line.split, fingerprint, line.metric, line.protocol)
@@ -100,7 +100,7 @@ def _on_stratum(line: Result, matrices: Mapping[tuple[Series, str], Group], meas
     return whole.on(mask)
 
 
-def _row(lines: Sequence[Result], group: Group | None) -> Row:
+def _row(lines: Sequence[Result], group: Sample | None) -> Row:
     """One recipe's seeds as one row."""
     head, source = lines[0], lines[0].provenance
     usable = [line.value for line in lines if line.value is not None]
@@ -139,7 +139,7 @@ def _row(lines: Sequence[Result], group: Group | None) -> Row:
     )
 
 
-def _estimate(lines: Sequence[Result], usable: Sequence[float], group: Group | None) -> Estimate:
+def _estimate(lines: Sequence[Result], usable: Sequence[float], group: Sample | None) -> Estimate:
     """Value and 95 % interval: over training seeds and images where there are several seeds, else over images.
 
     Without values image by image: over seeds alone, or as the metric says of the one. Seeds that agree to the last

@@ -17,7 +17,7 @@ DRAWS = 100_000  # of seeds: more than that are not counted out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class MeanRanks:
     """Mean ranks over the metrics that all models have, best first, and shares of seed draws in which each is best.
 
     ``p_value`` is Friedman's; models whose mean ranks differ by less than ``critical_difference`` (Nemenyi) are not
@@ -33,7 +33,7 @@ class Standing:
     stability: Mapping[Cell, Mapping[str, float]] = field(default_factory=dict)
 
 
-def standing(measured: Measured, ranked: Sequence[leaderboard.Row]) -> Standing:
+def mean_ranks(measured: Measured, ranked: Sequence[leaderboard.Row]) -> MeanRanks:
     """Of one part; metrics that declare no margin (costs) or describe are no quality and do not count."""
     models = [name for name in measured.models() if name != REAL]
     cells: dict[Cell, dict[str, float]] = {}
@@ -44,10 +44,10 @@ def standing(measured: Measured, ranked: Sequence[leaderboard.Row]) -> Standing:
     stability = {cell: share for cell in cells if (share := _best(measured, cell, ranked))}
     common = {cell: scores for cell, scores in cells.items() if len(scores) == len(models)}
     if len(models) < 2 or len(common) < 2:
-        return Standing(stability=stability)
+        return MeanRanks(stability=stability)
     places = statistics.friedman([[scores[name] for name in models] for scores in common.values()])
     order = sorted(range(len(models)), key=lambda position: (places.average_ranks[position], models[position]))
-    return Standing(
+    return MeanRanks(
         names=tuple(models[position] for position in order),
         average_ranks=tuple(float(places.average_ranks[position]) for position in order),
         critical_difference=places.critical_difference,

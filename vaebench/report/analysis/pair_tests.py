@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vaebench import statistics
-from vaebench.report.analysis.samples import Group
+from vaebench.report.analysis.samples import Sample
 from vaebench.statistics import Comparison
 
 # the first of them that a pair has decides: training seeds speak of the recipe, images of these checkpoints
@@ -24,7 +24,7 @@ class Tested:
     mirror: Comparison | None
 
 
-def tests_of(a: Group, b: Group, real: Group | None) -> Iterator[Tested]:
+def tests_of(a: Sample, b: Sample, real: Sample | None) -> Iterator[Tested]:
     """Over images, values averaged over seeds; then over training seeds and images, where there are enough seeds.
 
     ``real`` is the target, where nearness to it counts and neither side is it.
@@ -36,17 +36,17 @@ def tests_of(a: Group, b: Group, real: Group | None) -> Iterator[Tested]:
             yield Tested(a.name, b.name, seeds, test, mirror)
 
 
-def same_images(a: Group, b: Group) -> bool:
+def same_images(a: Sample, b: Sample) -> bool:
     """Whether row i of both belongs to the same image."""
     return a.ids == b.ids and len(a.ids) > 1
 
 
-def independent(a: Group, b: Group) -> bool:
+def independent(a: Sample, b: Sample) -> bool:
     """Whether the two have no image in common, and enough of them."""
     return not set(a.ids) & set(b.ids) and min(len(a.ids), len(b.ids)) > 1
 
 
-def _image_tests(a: Group, b: Group) -> Iterator[Comparison]:
+def _image_tests(a: Sample, b: Sample) -> Iterator[Comparison]:
     """Of these checkpoints: means over seeds, image by image."""
     mean_a, mean_b = a.values.mean(axis=0), b.values.mean(axis=0)
     if same_images(a, b) and a.clusters is not None:
@@ -58,7 +58,7 @@ def _image_tests(a: Group, b: Group) -> Iterator[Comparison]:
         yield replace(statistics.welch_t(mean_a, mean_b), test="welch-t-images")
 
 
-def _rank_tests(a: Group, b: Group) -> Iterator[Comparison]:
+def _rank_tests(a: Sample, b: Sample) -> Iterator[Comparison]:
     """Which side tends to be larger, image by image.
 
     What images contribute to a value of all has no such meaning; images of one person are not as many as they seem.
@@ -76,7 +76,7 @@ def _binary(*sides: statistics.Vector) -> bool:
     return all(bool(np.isin(side, (0, 1)).all()) for side in sides)
 
 
-def _nested(a: Group, b: Group) -> Iterator[Comparison]:
+def _nested(a: Sample, b: Sample) -> Iterator[Comparison]:
     """Over seeds and images; none where images partly agree, or where values that are one a run do not vary at all.
 
     A single value of images made elsewhere, without its error, is nothing to test against.
@@ -92,7 +92,7 @@ def _nested(a: Group, b: Group) -> Iterator[Comparison]:
         yield statistics.nested_t(a.values, b.values, shared=shared, clusters=a.clusters if shared else None)
 
 
-def _mirror(test: Comparison, a: Group, b: Group, real: Group) -> Comparison | None:
+def _mirror(test: Comparison, a: Sample, b: Sample, real: Sample) -> Comparison | None:
     """The same test of ``a + b - 2 * real``; ``None`` where the real images' values do not allow it."""
     shared = same_images(a, b)
     if shared and a.ids != real.ids:

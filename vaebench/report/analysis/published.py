@@ -12,7 +12,7 @@ from vaebench.core.errors import UserError
 from vaebench.report.analysis.comparisons import ALPHA, Row
 from vaebench.report.analysis.formatting import p_text, short
 from vaebench.report.analysis.measured import Measured
-from vaebench.report.analysis.samples import groups_of
+from vaebench.report.analysis.samples import samples_of
 
 BUNDLED = Path("baselines/published")
 
@@ -84,7 +84,7 @@ def _seed_statistics(entry: dict[str, Any], measured: Measured, row: Row) -> lis
     for series in sorted({series for known in measured.values.values() for series in known}):
         if (series.metric, series.protocol, series.split) == (row.metric, row.protocol, row.split):
             mask = measured.strata.get(series.data_fingerprint, {}).get(row.stratum)
-            groups = {group.name: group.on(mask) for group in groups_of(measured, series)}
+            groups = {group.name: group.on(mask) for group in samples_of(measured, series)}
             if not {row.a, row.b} <= set(groups):
                 continue
             first, second = groups[entry["greater"]].values, groups[entry["less"]].values

@@ -17,7 +17,7 @@ Direction = Literal["higher", "lower", "target"]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Sample:
     """One recipe's values of one metric: (seeds, images) on the images that ``ids`` names, or (seeds, 1) and no ids."""
 
     name: str
@@ -28,7 +28,7 @@ class Group:
     clusters: NDArray[np.int64] | None = None  # (images,): who is on each, where that is known
     extractor: str = ""  # hash of the weights that the metric's features come from
 
-    def on(self, mask: Mask | None) -> "Group":
+    def on(self, mask: Mask | None) -> "Sample":
         """The same on a stratum."""
         if mask is None:
             return self
@@ -37,7 +37,7 @@ class Group:
         return replace(self, ids=ids, values=self.values[:, mask], clusters=clusters)
 
 
-def groups_of(measured: Measured, series: Series) -> list[Group]:
+def samples_of(measured: Measured, series: Series) -> list[Sample]:
     """The recipes that have values of this series image by image, every seed on the same images."""
     groups = []
     for name in measured.recipes():
@@ -50,7 +50,7 @@ def groups_of(measured: Measured, series: Series) -> list[Group]:
         people = measured.people.get(series.data_fingerprint, {})
         clusters = np.array([people[image] for image in found[0].ids]) if people.keys() >= {*found[0].ids} else None
         groups.append(
-            Group(
+            Sample(
                 name=name,
                 ids=found[0].ids,
                 values=np.stack([content.values for content in found]),
@@ -63,14 +63,14 @@ def groups_of(measured: Measured, series: Series) -> list[Group]:
     return groups
 
 
-def whole_values(measured: Measured, series: Series) -> list[Group]:
+def whole_values(measured: Measured, series: Series) -> list[Sample]:
     """Every recipe's values of this series as they stand in the results, one a run."""
     groups = []
     for name in measured.recipes():
         lines = _lines(measured, series, name)
         if lines:
             values = np.array([[line.value] for line in lines], dtype=np.float64)
-            groups.append(Group(name, (), values, _fixed(measured, name), extractor=_extractor(lines)))
+            groups.append(Sample(name, (), values, _fixed(measured, name), extractor=_extractor(lines)))
     return groups
 
 

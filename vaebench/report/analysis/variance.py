@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vaebench import statistics
 from vaebench.report.analysis.formatting import or_none
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
-from vaebench.report.analysis.samples import Group, groups_of
+from vaebench.report.analysis.samples import Sample, samples_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ def rows(measured: Measured) -> list[Row]:
     found = []
     every = sorted({series for known in measured.values.values() for series in known if series.stratum == "all"})
     for series in every:
-        for group in groups_of(measured, series):
+        for group in samples_of(measured, series):
             if group.name == REAL or group.name.startswith(BASELINE) or group.values.shape[1] < 2:
                 continue
             found.append(
@@ -56,12 +56,12 @@ def rows(measured: Measured) -> list[Row]:
     return found
 
 
-def _sampled(group: Group) -> bool:
+def _sampled(group: Sample) -> bool:
     """Whether its values are of draws, which are named after the recipe, and not of images of the split."""
     return group.ids[0].startswith(f"{group.name}/")
 
 
-def _parts(group: Group, *, sampled: bool) -> dict[str, float | None]:
+def _parts(group: Sample, *, sampled: bool) -> dict[str, float | None]:
     whole = statistics.nested_mean(group.values, group.clusters)
     training = statistics.training_deviation(group.values)
     # each seed's own spread over images or draws, pooled

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vaebench.core.files import write_atomic
 from vaebench.report.analysis.measured import REAL, Mask, Measured, Subject
-from vaebench.report.analysis.samples import Group, groups_of
+from vaebench.report.analysis.samples import Sample, samples_of
 from vaebench.runs.galleries import Pixels
 from vaebench.runs.per_image import Series
 
@@ -120,7 +120,7 @@ def _show(axes: Axes, image: Pixels) -> None:
 
 def _distributions(measured: Measured, series: Series, called: str, folder: Path) -> dict[str, str]:
     """Box plots per class where there are labels, and histograms of each stratum worth a picture."""
-    every = groups_of(measured, series)
+    every = samples_of(measured, series)
     groups = [group for group in every if group.ids == every[0].ids]  # the real images stand first
     captions: dict[str, str] = {}
     labels = measured.labels.get(series.data_fingerprint, {}).get("label")
@@ -142,15 +142,15 @@ def _distributions(measured: Measured, series: Series, called: str, folder: Path
     return captions
 
 
-def _colour(position: int, group: Group) -> str:
+def _colour(position: int, group: Sample) -> str:
     return "black" if group.name == REAL else COLOURS[(position - 1) % len(COLOURS)]
 
 
-def _title(group: Group) -> str:
+def _title(group: Sample) -> str:
     return "originals" if group.name == REAL else group.name
 
 
-def _boxes(groups: Sequence[Group], labels: NDArray[np.int64], called: str) -> Figure:
+def _boxes(groups: Sequence[Sample], labels: NDArray[np.int64], called: str) -> Figure:
     classes = sorted(set(labels.tolist()))
     across = min(len(groups), 4)
     down = math.ceil(len(groups) / across)
@@ -167,7 +167,7 @@ def _boxes(groups: Sequence[Group], labels: NDArray[np.int64], called: str) -> F
     return figure
 
 
-def _histogram(groups: Sequence[Group], mask: Mask | None, stratum: str, called: str) -> Figure:
+def _histogram(groups: Sequence[Sample], mask: Mask | None, stratum: str, called: str) -> Figure:
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axes = figure.subplots()
     cut = [(group, group.on(mask).values.mean(axis=0)) for group in groups]

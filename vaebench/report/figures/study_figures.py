@@ -12,7 +12,7 @@ from vaebench.core.errors import UserError, first_line
 from vaebench.core.files import write_atomic
 from vaebench.report.analysis.measured import Measured, Subject
 from vaebench.runs.record import RunRecord
-from vaebench.runs.study_figures import Plate, folder_of, read_plates
+from vaebench.runs.study_figures import StudyFigure, folder_of, read_study_figures
 
 log = logging.getLogger(__name__)
 
@@ -24,26 +24,26 @@ def take_up(measured: Measured, folder: Path) -> Mapping[str, str]:
     """
     captions = {}
     source = _source(measured)
-    plates, refused = read_plates(source)
+    study_figures, refused = read_study_figures(source)
     for said in refused:
         log.warning("left out: %s", said)
-    for plate in plates:
-        stale = stale_runs(plate, measured.records)
+    for study_figure in study_figures:
+        stale = stale_runs(study_figure, measured.records)
         if stale:
             told = "%s shows weights of %s replaced since, or never measured: draw it again"
-            log.warning(told, plate.name, ", ".join(stale))
+            log.warning(told, study_figure.name, ", ".join(stale))
             continue
         try:
-            copy_files(plate, plate.files, source, folder)
+            copy_files(study_figure, study_figure.files, source, folder)
         except UserError as error:
             log.warning("left out: %s", error)
             continue
-        if (folder / plate.files[0]).exists():
-            captions[plate.files[0]] = plate.caption + _beside(plate)
+        if (folder / study_figure.files[0]).exists():
+            captions[study_figure.files[0]] = study_figure.caption + _beside(study_figure)
     return captions
 
 
-def copy_files(plate: Plate, names: Iterable[str], source: Path, target: Path) -> None:
+def copy_files(study_figure: StudyFigure, names: Iterable[str], source: Path, target: Path) -> None:
     """Copy files of a plate, all or none.
 
     Raises:
@@ -52,13 +52,13 @@ def copy_files(plate: Plate, names: Iterable[str], source: Path, target: Path) -
     there = [name for name in names if (source / name).exists()]
     for name in there:
         if name.endswith((".png", ".gif")):
-            _check_picture(source / name, plate)
+            _check_picture(source / name, study_figure)
     for name in there:
         write_atomic(target / name, partial(input_files.copy, source / name, inside=source))
 
 
-def _check_picture(path: Path, plate: Plate) -> None:
-    remedy = f"draw it again with 'vaebench {plate.name}'"
+def _check_picture(path: Path, study_figure: StudyFigure) -> None:
+    remedy = f"draw it again with 'vaebench {study_figure.name}'"
     with input_files.opened(path, most=input_files.IMAGE, remedy=remedy, inside=path.parent) as handle:
         try:
             with Image.open(handle, formats=["PNG", "GIF"]) as picture:
@@ -72,11 +72,11 @@ def _source(measured: Measured) -> Path:
     return folder_of(f"{first.dataset}-{first.split}-{first.provenance.data_fingerprint[:12]}")
 
 
-def stale_runs(plate: Plate, records: Mapping[Subject, RunRecord]) -> list[str]:
+def stale_runs(study_figure: StudyFigure, records: Mapping[Subject, RunRecord]) -> list[str]:
     """The runs that a plate shows with other weights than their records have."""
     known = {f"{recipe}/seed-{seed}": record.weights_sha256 for (recipe, seed), record in records.items()}
-    return [name for name, weights in plate.runs.items() if known.get(name) != weights]
+    return [name for name, weights in study_figure.runs.items() if known.get(name) != weights]
 
 
-def _beside(plate: Plate) -> str:
-    return f" Beside it: {', '.join(plate.files[1:])}." if len(plate.files) > 1 else ""
+def _beside(study_figure: StudyFigure) -> str:
+    return f" Beside it: {', '.join(study_figure.files[1:])}." if len(study_figure.files) > 1 else ""

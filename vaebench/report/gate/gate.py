@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin
 from vaebench.report.gate.interval import Verdict, decide, half_width, needed, side, spread
-from vaebench.report.gate.table import REAL, Line, Table, allowed_names, given_margins, is_allowed
+from vaebench.report.gate.table import REAL, Line, Table, allowed_names, is_allowed, user_margins
 
 VERDICTS: tuple[Verdict, ...] = ("regression", "missing", "undecided", "ok", "improved", "allowed")  # worst first
 PASS, FAIL, CANNOT_DECIDE = 0, 1, 3  # exit codes, as INTERFACE.md fixes them
@@ -83,7 +83,7 @@ class Gate:
 
 def check(candidate: Table, accepted: Table, margins: Iterable[str] = (), allow_missing: Iterable[str] = ()) -> Gate:
     """Judge every row of the accepted table that has a value and a margin."""
-    given, allowed = given_margins(margins, accepted), allowed_names(allow_missing, accepted)
+    given, allowed = user_margins(margins, accepted), allowed_names(allow_missing, accepted)
     mine, theirs = ({line.dataset for line in table.lines} for table in (candidate, accepted))
     if not mine & theirs:
         raise UserError(

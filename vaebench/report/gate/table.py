@@ -196,7 +196,7 @@ def _by_key(lines: Iterable[Line]) -> dict[Key, tuple[Line, ...]]:
     return found
 
 
-def given_margins(settings: Iterable[str], accepted: Table) -> dict[str, Margin | None]:
+def user_margins(settings: Iterable[str], accepted: Table) -> dict[str, Margin | None]:
     """``--margin metric=value``, each for a metric of the accepted table."""
     known = sorted({line.metric for line in accepted.lines if line.of_a_model})
     given: dict[str, Margin | None] = {}

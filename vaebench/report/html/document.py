@@ -10,19 +10,19 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from vaebench.report.analysis import comparisons, leaderboard, variance
-from vaebench.report.analysis.mean_ranks import Standing
+from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
 from vaebench.report.figures.svg import critical_difference_svg
 from vaebench.report.html import tables
-from vaebench.report.html.images import plates
-from vaebench.report.html.leaderboard import Board, board
+from vaebench.report.html.images import shown_figures
+from vaebench.report.html.leaderboard import LeaderboardTable, leaderboard_table
 from vaebench.report.html.metric_panels import panels
 from vaebench.report.html.provenance import Shown
 from vaebench.report.html.wording import p_said, title_of, typed
-from vaebench.report.section import Part, mixed_seeds, training_warnings
+from vaebench.report.section import Section, mixed_seeds, training_warnings
 
 
-def html_report(parts: Sequence[Part]) -> str:
+def html_report(parts: Sequence[Section]) -> str:
     """``index.html`` of one dataset: a single file that asks no network, the same for the same results."""
     style, script = _template("style.css"), _template("script.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -53,21 +53,21 @@ def _hash(content: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
 
 
-def _section(part: Part, prefix: str, shown: Shown) -> dict[str, Any]:
-    measured, standing = part.measured, part.standing
-    table = board(measured, part.ranked, prefix, shown)
+def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
+    measured, mean_ranks = part.measured, part.mean_ranks
+    table = leaderboard_table(measured, part.ranked, prefix, shown)
     return {
         "prefix": prefix,
         "head": _head(measured),
         "mixed": mixed_seeds(measured),
-        "board": table,
+        "leaderboard_table": table,
         "summary": _summary(table),
         "caution": _caution(part.ranked),
         "spread": variance.in_words(part.spread).strip(),
         "panels": panels(part, prefix, shown),
         "missing": tables.without_value(part.ranked),
-        "standing": _standing(standing),
-        "plates": plates(measured, part.captions, part.remarks, part.folder),
+        "standing": _mean_ranks(mean_ranks),
+        "plates": shown_figures(measured, part.captions, part.remarks, part.folder),
         "attribute_means": tables.attribute_means(part.probed),
         "attribute_each": tables.attribute_each(part.probed),
         "attribute_notes": tables.notes(part.probed),
@@ -100,7 +100,7 @@ def _head(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _summary(table: Board) -> str:
+def _summary(table: LeaderboardTable) -> str:
     models = [name for name in table.models if name != REAL]
     lines = sum(len(lines) for _, lines in table.groups)
     plural = "" if len(models) == 1 else "s"
@@ -121,22 +121,22 @@ def _caution(ranked: Sequence[leaderboard.Row]) -> str:
     return f"{whose} {has} one training seed: what is tested is that checkpoint, not the recipe."
 
 
-def _standing(standing: Standing) -> dict[str, Any] | None:
+def _mean_ranks(mean_ranks: MeanRanks) -> dict[str, Any] | None:
     """The critical-difference diagram and who is best in how many draws of seeds; None without ranks."""
-    if len(standing.names) < 2:
+    if len(mean_ranks.names) < 2:
         return None
     drawing = critical_difference_svg(
-        [title_of(name) for name in standing.names],
-        standing.average_ranks,
-        standing.critical_difference,
-        standing.p_value,
-        standing.metrics,
+        [title_of(name) for name in mean_ranks.names],
+        mean_ranks.average_ranks,
+        mean_ranks.critical_difference,
+        mean_ranks.p_value,
+        mean_ranks.metrics,
     )
     return {
         "svg": Markup(drawing),  # its texts are escaped where it is drawn
-        "metrics": list(standing.metrics),
-        "p": _equals(p_said(standing.p_value)),
-        "significant": standing.p_value < comparisons.ALPHA,
+        "metrics": list(mean_ranks.metrics),
+        "p": _equals(p_said(mean_ranks.p_value)),
+        "significant": mean_ranks.p_value < comparisons.ALPHA,
     }
 
 

@@ -30,7 +30,7 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plate:
+class ShownFigure:
     """Pictures under one caption, with what a person said of them."""
 
     kind: str  # reconstructions, samples, curves or figure
@@ -39,7 +39,7 @@ class Plate:
     pictures: Sequence[Embedded]
 
 
-def plates(measured: Measured, captions: Mapping[str, str], remarks: Remarks, folder: Path) -> list[Plate]:
+def shown_figures(measured: Measured, captions: Mapping[str, str], remarks: Remarks, folder: Path) -> list[ShownFigure]:
     """The galleries first, then the report's other figures in their order; ``captions`` by path in ``folder``."""
     galleries = measured.galleries or measured.with_galleries().galleries
     found, covered = [], set()
@@ -49,13 +49,13 @@ def plates(measured: Measured, captions: Mapping[str, str], remarks: Remarks, fo
             covered.add(f"{kind}.png")
             path = next((name for name in captions if PurePosixPath(name).name == f"{kind}.png"), f"figures/{kind}.png")
             caption = captions.get(path, _CAPTIONS[kind])
-            found.append(Plate(kind=kind, caption=caption, remark=_remark(path, remarks), pictures=pictures))
+            found.append(ShownFigure(kind=kind, caption=caption, remark=_remark(path, remarks), pictures=pictures))
     for path, caption in captions.items():
         name = PurePosixPath(path).name
         if name not in covered and name not in _DRAWN_IN_PAGE:
             kind = "curves" if name == CURVES else "figure"
             picture = _file(folder / path, caption)
-            found.append(Plate(kind=kind, caption=caption, remark=_remark(path, remarks), pictures=[picture]))
+            found.append(ShownFigure(kind=kind, caption=caption, remark=_remark(path, remarks), pictures=[picture]))
     return found
 
 

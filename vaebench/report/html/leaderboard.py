@@ -9,7 +9,7 @@ from vaebench.report.analysis.leaderboard import Row, protocol_ends
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured, provenance_lines
 from vaebench.report.figures.forest import place_of
 from vaebench.report.html.provenance import Fact, Shown, facts_of
-from vaebench.report.html.win_counts import Tally, tallies
+from vaebench.report.html.win_counts import WinCount, win_counts
 from vaebench.report.html.wording import (
     kind_of,
     rank_text,
@@ -51,13 +51,13 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
+class LeaderboardTable:
     """The table, and how often who is first in it."""
 
     models: Sequence[str]
     seeds: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Line]]]
-    tallies: Sequence[Tally]
+    win_counts: Sequence[WinCount]
 
 
 ARROWS = {"higher": "↑", "lower": "↓", "target": "→|←"}
@@ -85,7 +85,7 @@ def models_of(measured: Measured, ranked: Sequence[Row]) -> list[str]:
     return [name for name in measured.models() if name in present]
 
 
-def board(measured: Measured, ranked: Sequence[Row], prefix: str, shown: Shown) -> Board:
+def leaderboard_table(measured: Measured, ranked: Sequence[Row], prefix: str, shown: Shown) -> LeaderboardTable:
     """Everything that the leaderboard's table holds; ``prefix`` begins the names of this part's anchors."""
     names = models_of(measured, ranked)
     rows = rows_by_metric(ranked)
@@ -105,11 +105,11 @@ def board(measured: Measured, ranked: Sequence[Row], prefix: str, shown: Shown) 
                 cells=[cell_of(_row_for(name, row_of, ranked), results, measured, shown) for name in names],
             )
         )
-    return Board(
+    return LeaderboardTable(
         models=names,
         seeds=[_seeds(name, ranked) for name in names],
         groups=list(groups.items()),
-        tallies=tallies(rows, [name for name in names if name != REAL]),
+        win_counts=win_counts(rows, [name for name in names if name != REAL]),
     )
 
 

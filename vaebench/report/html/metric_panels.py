@@ -13,9 +13,9 @@ from vaebench.report.figures.forest import forest, place_of
 from vaebench.report.html.leaderboard import interval_over, rows_by_metric
 from vaebench.report.html.pairwise import Matrix, matrix, pairs_of
 from vaebench.report.html.provenance import Shown
-from vaebench.report.html.tables import Grid, GridCell
+from vaebench.report.html.tables import HtmlCell, HtmlTable
 from vaebench.report.html.wording import plain, rank_text, sortable, title_of
-from vaebench.report.section import Part
+from vaebench.report.section import Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +29,16 @@ class Panel:
     unit: str
     direction: str
     margin: str
-    models: Grid
+    models: HtmlTable
     forest: Markup
     matrix: Matrix
-    strata: Grid | None
+    strata: HtmlTable | None
 
 
-def panels(part: Part, prefix: str, shown: Shown) -> list[Panel]:
+def panels(part: Section, prefix: str, shown: Shown) -> list[Panel]:
     """A panel a row of the leaderboard, in its order and under the same anchors."""
     measured, ranked = part.measured, part.ranked
-    stability = part.standing.stability
+    stability = part.mean_ranks.stability
     pairs, strata = pairs_of(part.tested), _strata(ranked)
     trained = {(row.metric, row.protocol, row.recipe): row.training_share for row in part.spread}
     names = [name for name in measured.models() if name != REAL]
@@ -68,7 +68,7 @@ def _models(
     measured: Measured,
     shares: Mapping[str, float],
     trained: Mapping[tuple[str, str, str], float | None],
-) -> Grid:
+) -> HtmlTable:
     """Models as rows, so that any column sorts them; the originals and baselines are for reference."""
     from_seeds = {row.recipe: trained.get((row.metric, row.protocol, row.recipe)) for row in rows}
     more = [
@@ -92,18 +92,18 @@ def _models(
         ends = "" if row.ci_low is None or row.std_error == 0 else f"{short(row.ci_low)} to {short(row.ci_high)}"
         rank = rank_text(row.rank_low, row.rank_high)
         cells = [
-            GridCell(text=name),
-            GridCell(text=plain(row.value), sort=sortable(row.value), title=row.note),
-            GridCell(text=ends, sort=sortable(row.ci_low)),
-            GridCell(text=interval_over(row, measured)),
-            GridCell(text=rank, sort=sortable(row.rank_low), badge=place_of(row)),
-            GridCell(text=str(row.seeds), sort=str(row.seeds)),
-            GridCell(text=f"{row.n:,}", sort=str(row.n)),
+            HtmlCell(text=name),
+            HtmlCell(text=plain(row.value), sort=sortable(row.value), title=row.note),
+            HtmlCell(text=ends, sort=sortable(row.ci_low)),
+            HtmlCell(text=interval_over(row, measured)),
+            HtmlCell(text=rank, sort=sortable(row.rank_low), badge=place_of(row)),
+            HtmlCell(text=str(row.seeds), sort=str(row.seeds)),
+            HtmlCell(text=f"{row.n:,}", sort=str(row.n)),
         ]
         known = [column.get(row.recipe) for _, column in more]
-        cells += [GridCell(text="" if share is None else f"{share:.0%}", sort=sortable(share)) for share in known]
+        cells += [HtmlCell(text="" if share is None else f"{share:.0%}", sort=sortable(share)) for share in known]
         body.append(cells)
-    return Grid(head=head, rows=body)
+    return HtmlTable(head=head, rows=body)
 
 
 def _strata(ranked: Sequence[leaderboard.Row]) -> dict[tuple[str, str], dict[str, dict[str, leaderboard.Row]]]:
@@ -115,18 +115,18 @@ def _strata(ranked: Sequence[leaderboard.Row]) -> dict[tuple[str, str], dict[str
     return found
 
 
-def _strata_grid(strata: Mapping[str, Mapping[str, leaderboard.Row]], models: Sequence[str]) -> Grid | None:
+def _strata_grid(strata: Mapping[str, Mapping[str, leaderboard.Row]], models: Sequence[str]) -> HtmlTable | None:
     if not strata:
         return None
     present = [name for name in models if any(name in row_of for row_of in strata.values())]
     body = []
     for stratum, row_of in strata.items():
         n = max(row.n for row in row_of.values())
-        cells = [GridCell(text=stratum), GridCell(text=f"{n:,}", sort=str(n))]
+        cells = [HtmlCell(text=stratum), HtmlCell(text=f"{n:,}", sort=str(n))]
         for name in present:
             row = row_of.get(name)
             value = None if row is None else row.value
             place = "" if row is None or value is None else place_of(row)
-            cells.append(GridCell(text="" if row is None else short(value), sort=sortable(value), badge=place))
+            cells.append(HtmlCell(text="" if row is None else short(value), sort=sortable(value), badge=place))
         body.append(cells)
-    return Grid(head=["stratum", "images", *map(title_of, present)], rows=body)
+    return HtmlTable(head=["stratum", "images", *map(title_of, present)], rows=body)

@@ -12,7 +12,7 @@ from vaebench.report.html.wording import plain, run_name, sortable, title_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GridCell:
+class HtmlCell:
     """Text, and what it is sorted by where that is a number."""
 
     text: str
@@ -22,11 +22,11 @@ class GridCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
+class HtmlTable:
     """A table whose columns sort its rows; the first column stays in sight."""
 
     head: Sequence[str]
-    rows: Sequence[Sequence[GridCell]]
+    rows: Sequence[Sequence[HtmlCell]]
     under: Sequence[str] = ()  # a second line of each head, where there is one
 
     @property
@@ -35,11 +35,11 @@ class Grid:
         return [any(row[column].sort for row in self.rows) for column in range(len(self.head))]
 
 
-def _number(value: float | None, text: str | None = None) -> GridCell:
-    return GridCell(text=("" if value is None else plain(value)) if text is None else text, sort=sortable(value))
+def _number(value: float | None, text: str | None = None) -> HtmlCell:
+    return HtmlCell(text=("" if value is None else plain(value)) if text is None else text, sort=sortable(value))
 
 
-def cost(ranked: Sequence[Row], models: Sequence[str]) -> Grid | None:
+def cost(ranked: Sequence[Row], models: Sequence[str]) -> HtmlTable | None:
     """Models as rows, what each cost as columns."""
     cells: dict[tuple[str, str], dict[str, Row]] = {}
     for row in ranked:
@@ -54,8 +54,8 @@ def cost(ranked: Sequence[Row], models: Sequence[str]) -> Grid | None:
     body = []
     for name in names:
         values = [cells[key][name].value if name in cells[key] else None for key in keys]
-        body.append([GridCell(text=name), *map(_number, values)])
-    return Grid(head=["model", *head], rows=body, under=under)
+        body.append([HtmlCell(text=name), *map(_number, values)])
+    return HtmlTable(head=["model", *head], rows=body, under=under)
 
 
 def _headed(metric: str, unit: str) -> str:
@@ -64,35 +64,35 @@ def _headed(metric: str, unit: str) -> str:
     return name if unit in name.split() else f"{name}, {unit}"
 
 
-def training(measured: Measured) -> Grid | None:
+def training(measured: Measured) -> HtmlTable | None:
     """How each run was trained."""
     body = []
     for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
         compute, facts = record.compute, record.training_facts()
         body.append(
             [
-                GridCell(text=run_name(recipe, seed)),
+                HtmlCell(text=run_name(recipe, seed)),
                 _number(record.images, f"{record.images:,}"),
                 _number(record.batch_size, str(record.batch_size)),
                 _number(record.steps, f"{record.steps:,}"),
                 _number(facts.seconds, f"{facts.seconds:,.0f}"),
                 _number(facts.images_per_second, f"{facts.images_per_second:,.0f}"),
-                GridCell(text=str(compute["precision"])),
+                HtmlCell(text=str(compute["precision"])),
                 _number(float(compute["threads"]), str(compute["threads"])),
-                GridCell(text=record.created[:10]),
-                GridCell(text=f"{compute['device']}: {compute['machine']}"),
-                GridCell(text=record.weights_sha256[:12]),
+                HtmlCell(text=record.created[:10]),
+                HtmlCell(text=f"{compute['device']}: {compute['machine']}"),
+                HtmlCell(text=record.weights_sha256[:12]),
             ]
         )
     head = ["run", "images", "batch", "steps", "seconds", "images/s", "precision", "threads", "begun", "machine"]
-    return Grid(head=[*head, "weights sha256"], rows=body) if body else None
+    return HtmlTable(head=[*head, "weights sha256"], rows=body) if body else None
 
 
-def _percent(value: float | None, digits: int = 2) -> GridCell:
+def _percent(value: float | None, digits: int = 2) -> HtmlCell:
     return _number(value, "" if value is None else f"{100 * value:.{digits}f}")
 
 
-def attribute_means(probed: Sequence[attributes.Row]) -> Grid | None:
+def attribute_means(probed: Sequence[attributes.Row]) -> HtmlTable | None:
     """Every method's mean over attributes (of digits, classes), published ones too."""
     body = []
     for row in (row for row in probed if row.attribute == attributes.MEAN and row.accuracy is not None):
@@ -100,21 +100,21 @@ def attribute_means(probed: Sequence[attributes.Row]) -> Grid | None:
         ends = "" if row.ci_low is None or row.ci_high is None else f"{100 * row.ci_low:.2f} to {100 * row.ci_high:.2f}"
         body.append(
             [
-                GridCell(text=row.method, title=row.note),
-                GridCell(text="measured here" if ours else row.source.partition(":")[0]),
-                GridCell(text=row.protocol if ours else "as printed", title=row.protocol),
+                HtmlCell(text=row.method, title=row.note),
+                HtmlCell(text="measured here" if ours else row.source.partition(":")[0]),
+                HtmlCell(text=row.protocol if ours else "as printed", title=row.protocol),
                 _percent(row.accuracy),
-                GridCell(text=ends, sort=sortable(row.ci_low)),
+                HtmlCell(text=ends, sort=sortable(row.ci_low)),
                 _percent(row.balanced_accuracy),
                 _percent(row.lift),
-                GridCell(text="" if row.n is None else f"{row.n:,}", sort=sortable(row.n)),
+                HtmlCell(text="" if row.n is None else f"{row.n:,}", sort=sortable(row.n)),
             ]
         )
     head = ["method", "source", "protocol", "mean accuracy, %", "95 % interval", "balanced, %", "lift, %", "images"]
-    return Grid(head=head, rows=body) if body else None
+    return HtmlTable(head=head, rows=body) if body else None
 
 
-def attribute_each(probed: Sequence[attributes.Row]) -> Grid | None:
+def attribute_each(probed: Sequence[attributes.Row]) -> HtmlTable | None:
     """A row an attribute, a column a method, under the official protocol; None where there are no attributes."""
     shown = [row for row in probed if row.accuracy is not None and (row.protocol == "official" or row.n is None)]
     methods = list(dict.fromkeys(row.method for row in shown))
@@ -123,29 +123,29 @@ def attribute_each(probed: Sequence[attributes.Row]) -> Grid | None:
         return None
     cells = {(row.method, row.attribute): row.accuracy for row in shown}
     body = [
-        [GridCell(text=name), *(_percent(cells.get((method, name)), 1) for method in methods)]
+        [HtmlCell(text=name), *(_percent(cells.get((method, name)), 1) for method in methods)]
         for name in [*names, attributes.MEAN]
     ]
-    return Grid(head=["attribute", *methods], rows=body)
+    return HtmlTable(head=["attribute", *methods], rows=body)
 
 
-def claims(held: Sequence[Claim]) -> Grid | None:
+def claims(held: Sequence[Claim]) -> HtmlTable | None:
     """What papers said, and whether it is so here."""
     body = [
-        [GridCell(text=text) for text in (claim.says, claim.published, claim.ours, claim.agrees, claim.source)]
+        [HtmlCell(text=text) for text in (claim.says, claim.published, claim.ours, claim.agrees, claim.source)]
         for claim in held
     ]
-    return Grid(head=["statement", "published", "ours", "agrees", "source"], rows=body) if body else None
+    return HtmlTable(head=["statement", "published", "ours", "agrees", "source"], rows=body) if body else None
 
 
-def studies(studied: Sequence[latent_space.Row]) -> list[tuple[latent_space.Study, Grid]]:
+def studies(studied: Sequence[latent_space.Row]) -> list[tuple[latent_space.Study, HtmlTable]]:
     """What was done in latent space, a table a study."""
     return [
         (
             table.study,
-            Grid(
+            HtmlTable(
                 head=table.head,
-                rows=[[GridCell(text=text, sort=sortable(value)) for text, value in line] for line in table.cells],
+                rows=[[HtmlCell(text=text, sort=sortable(value)) for text, value in line] for line in table.cells],
             ),
         )
         for table in latent_space.laid_out(studied)

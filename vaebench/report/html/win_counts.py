@@ -10,7 +10,7 @@ Rows = Mapping[tuple[str, str], Mapping[str, Row]]  # (metric, protocol) -> reci
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class WinCount:
     """How often a model is first among the metrics of one question."""
 
     question: str
@@ -18,14 +18,14 @@ class Tally:
     cells: Sequence[tuple[int, int]]  # alone first, first with others
 
 
-def tallies(rows: Rows, names: Sequence[str]) -> list[Tally]:
+def win_counts(rows: Rows, names: Sequence[str]) -> list[WinCount]:
     """Per question: metrics that are ranked at all, and how often each model is first, alone or with others."""
     found: dict[str, list[Mapping[str, Row]]] = {}
     for row_of in rows.values():
         if any(row.rank_low is not None for row in row_of.values()):
             found.setdefault(next(iter(row_of.values())).facts.question, []).append(row_of)
     return [
-        Tally(
+        WinCount(
             question=question,
             ranked=len(members),
             cells=[

@@ -14,7 +14,7 @@ from vaebench.core.interrupts import noted
 from vaebench.datasets.images.face_detection import Cascade, Detector, Pixels, YuNet
 from vaebench.runs.find import find_runs, open_run
 from vaebench.studies.webcam.page import page
-from vaebench.studies.webcam.reader import Reader, check_readable, one_run, open_kept, parsed_changes, run_name
+from vaebench.studies.webcam.reader import Reader, check_readable, one_run, open_saved_fit, parsed_changes, run_name
 from vaebench.studies.webcam.server import PORT, Server
 from vaebench.studies.webcam.show import Show, paced
 from vaebench.studies.webcam.source import Source, check_source
@@ -69,7 +69,7 @@ def run_webcam(run: str, options: Options, say: Callable[[str], None]) -> None:
         server = Server("", options.port, stop) if options.out is None else None
         try:
             wanted = [*options.attributes, *changes]
-            kept = open_kept(folder, record, model, detector, device, wanted)
+            kept = open_saved_fit(folder, record, model, detector, device, wanted)
             reader = Reader(
                 model,
                 kept,

@@ -114,8 +114,8 @@ def _write(frame: Pixels, lines: Sequence[Line], place: tuple[int, int], scale: 
     """Lines of text on a dark plate; returns where the plate lies."""
     width, height, line = _extent(lines, scale)
     left, top = place
-    plate = frame[top : top + height, left : left + width]
-    plate[:] = (plate * _PLATE).astype(np.uint8)
+    study_figure = frame[top : top + height, left : left + width]
+    study_figure[:] = (study_figure * _PLATE).astype(np.uint8)
     for row, (text, colour) in enumerate(lines):
         at = (left + _GAP, top + _GAP // 2 + round((row + 0.75) * line))
         cv2.putText(frame, text, at, _FONT, scale, colour, max(1, round(scale)), cv2.LINE_AA)

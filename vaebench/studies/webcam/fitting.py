@@ -13,7 +13,7 @@ from vaebench.core.model import Autoencoder
 from vaebench.metrics.probes.attribute_vectors import AttributeVector, attribute_vector
 from vaebench.metrics.probes.cost_selection import fit_chosen
 from vaebench.metrics.probes.linear_svm import LinearSVMs
-from vaebench.metrics.probes.novelty import Familiar, squared_errors
+from vaebench.metrics.probes.novelty import NoveltyDetector, squared_errors
 from vaebench.runs.recipes import load_split
 
 BATCH = 500
@@ -50,7 +50,7 @@ class Fitted:
     svms: LinearSVMs
     trust: Mapping[str, Trust]
     directions: Mapping[str, AttributeVector]
-    familiar: Familiar
+    familiar: NoveltyDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def fit_reader(model: Autoencoder, source: DatasetSource, training: ImageDataset
             for place, (name, column) in enumerate(zip(classified, columns.tolist(), strict=True))
         },
         directions=_directions(names, train),
-        familiar=Familiar.of_errors(_errors(model, tested, testing.means, device), testing.means),
+        familiar=NoveltyDetector.of_errors(_errors(model, tested, testing.means, device), testing.means),
     )
 
 

@@ -19,7 +19,7 @@ from vaebench.runs.recipes import load_split, open_dataset
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.studies.webcam.detected import measure_detected
 from vaebench.studies.webcam.fitting import Fitted, fit_reader, held_out, log, named
-from vaebench.studies.webcam.kept import Kept, read_kept, words_file, write_kept
+from vaebench.studies.webcam.saved_fit import SavedFit, load_fit, save_fit, words_file
 
 USUAL = "Smiling"  # what is read where nothing is chosen
 
@@ -50,7 +50,7 @@ class Reader:
     def __init__(
         self,
         model: Autoencoder,
-        kept: Kept,
+        kept: SavedFit,
         detector: str,
         *,
         image_shape: tuple[int, int, int],
@@ -147,19 +147,19 @@ def check_readable(record: RunRecord, model: GenerativeModel) -> Autoencoder:
     return model
 
 
-def open_kept(
+def open_saved_fit(
     folder: RunFolder,
     record: RunRecord,
     model: Autoencoder,
     detector: Detector,
     device: str,
     wanted: Sequence[str] = (),
-) -> Kept:
+) -> SavedFit:
     """What was fitted for the run and this detector: from the run's folder, or fitted now and kept there.
 
     ``wanted`` are attributes that must exist, which is said before anything is fitted.
     """
-    kept = read_kept(folder, record)
+    kept = load_fit(folder, record)
     if kept is not None and detector.name in kept.detected:
         return kept
     source = open_dataset(record.dataset, record.dataset_options)
@@ -170,13 +170,13 @@ def open_kept(
     if training.fingerprint != record.data_fingerprint:
         log.warning("webcam: %s is not what %s was trained on: fitting on it all the same", source.name, folder.path)
     if kept is None:
-        kept = Kept(fitted=fit_reader(model, source, training, device), detected={})
+        kept = SavedFit(fitted=fit_reader(model, source, training, device), detected={})
     log.info("webcam: looking for faces in the images of %s", source.name)
     tested = load_split(source, held_out(source)[0])
     detected = measure_detected(model, kept.fitted, training.images, tested, detector, device)
     kept = replace(kept, detected={**kept.detected, detector.name: detected})
     try:
-        write_kept(folder, record, kept)
+        save_fit(folder, record, kept)
         log.info("webcam: kept in %s", words_file(folder))
     except UserError as unwritable:
         log.info("webcam: what was fitted is not kept: %s", unwritable)

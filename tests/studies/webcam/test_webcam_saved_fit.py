@@ -22,8 +22,8 @@ from vaebench.metrics.probes.attribute_vectors import attribute_vector
 from vaebench.runs.find import open_run
 from vaebench.studies.webcam import reader
 from vaebench.studies.webcam.fitting import classifiers
-from vaebench.studies.webcam.kept import read_kept, tensors_file, words_file
-from vaebench.studies.webcam.reader import open_kept
+from vaebench.studies.webcam.reader import open_saved_fit
+from vaebench.studies.webcam.saved_fit import load_fit, tensors_file, words_file
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def counted(monkeypatch):
 @pytest.fixture
 def canned(folder, monkeypatch):
     """What would be fitted is what lies there already; the calls that ask for it."""
-    kept, calls = read_kept(folder, folder.read_record()), []
+    kept, calls = load_fit(folder, folder.read_record()), []
     answers = {"fit_reader": kept.fitted, "measure_detected": kept.detected[Cascade.name]}
     for name, answer in answers.items():
         monkeypatch.setattr(reader, name, lambda *_, _name=name, _answer=answer: calls.append(_name) or _answer)
@@ -48,7 +48,7 @@ def canned(folder, monkeypatch):
 
 def kept_of(folder, detector=None):
     record, model = open_run(folder, "cpu")
-    return open_kept(folder, record, model, detector or Cascade(), "cpu")
+    return open_saved_fit(folder, record, model, detector or Cascade(), "cpu")
 
 
 def latents_of(folder, split):
@@ -138,7 +138,7 @@ def test_how_often_readings_are_right_on_faces_that_are_found(folder):
 
 
 def test_what_is_kept_comes_back_without_data(folder, counted, monkeypatch):
-    first = read_kept(folder, folder.read_record())
+    first = load_fit(folder, folder.read_record())
     assert first is not None
     monkeypatch.setattr(ToyFaces, "load", lambda *_: pytest.fail("the dataset was read"))
     again = kept_of(folder)
@@ -159,7 +159,7 @@ def test_the_files_say_what_they_are(folder):
 
 
 def test_a_fit_made_anew_is_the_same(folder, counted):
-    before = read_kept(folder, folder.read_record())
+    before = load_fit(folder, folder.read_record())
     for path in (words_file(folder), tensors_file(folder)):
         path.unlink()
     after = kept_of(folder)
@@ -203,10 +203,10 @@ def drop_words(folder):
     ],
 )
 def test_what_does_not_fit_is_not_used(folder, spoil, said, caplog):
-    assert read_kept(folder, folder.read_record()) is not None
+    assert load_fit(folder, folder.read_record()) is not None
     spoil(folder)
     with caplog.at_level(logging.INFO):
-        assert read_kept(folder, folder.read_record()) is None
+        assert load_fit(folder, folder.read_record()) is None
     assert said in caplog.text
 
 
@@ -239,7 +239,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_hindrance(folder, canned, monk
     def refuse(*_):
         raise UserError("cannot write here")
 
-    monkeypatch.setattr(reader, "write_kept", refuse)
+    monkeypatch.setattr(reader, "save_fit", refuse)
     with caplog.at_level(logging.INFO):
         assert "Smiling" in kept_of(folder).fitted.classified
     assert "what was fitted is not kept: cannot write here" in caplog.text

@@ -18,7 +18,7 @@ from vaebench.core.files import sha256_of, write_atomic, write_text
 from vaebench.datasets.images.cropping import Framing
 from vaebench.metrics.probes.attribute_vectors import AttributeVector
 from vaebench.metrics.probes.linear_svm import LinearSVMs
-from vaebench.metrics.probes.novelty import Familiar
+from vaebench.metrics.probes.novelty import NoveltyDetector
 from vaebench.perceptual.weight_files import save_tensors
 from vaebench.runs.provenance import package_versions
 from vaebench.runs.record import RunFolder, RunRecord
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class SavedFit:
     """What was fitted, and by each detector's name how it frames faces."""
 
     fitted: Fitted
@@ -48,7 +48,7 @@ def words_file(folder: RunFolder) -> Path:
     return folder.path / "reader.json"
 
 
-def write_kept(folder: RunFolder, record: RunRecord, kept: Kept) -> None:
+def save_fit(folder: RunFolder, record: RunRecord, kept: SavedFit) -> None:
     """Atomically, numbers first. Raises :class:`UserError` where the folder cannot be written to."""
     fitted = kept.fitted
     tensors = {"weights": fitted.svms.weights, "bias": fitted.svms.bias, **fitted.familiar.tensors()}
@@ -73,7 +73,7 @@ def write_kept(folder: RunFolder, record: RunRecord, kept: Kept) -> None:
     write_text(words_file(folder), json.dumps(words, indent=2) + "\n")
 
 
-def read_kept(folder: RunFolder, record: RunRecord) -> Kept | None:
+def load_fit(folder: RunFolder, record: RunRecord) -> SavedFit | None:
     """What is kept of this run's weights and data; ``None``, said as information, where it is of others or damaged."""
     try:
         content = input_files.read_bytes(words_file(folder), most=input_files.SMALL, remedy=REMEDY, inside=folder.path)
@@ -85,7 +85,7 @@ def read_kept(folder: RunFolder, record: RunRecord) -> Kept | None:
             raise ValueError("it is of other weights or data")
         if sha256_of(tensors_file(folder)) != words["tensors_sha256"]:
             raise ValueError("the numbers are not those it describes")
-        return _kept(words, load_file(tensors_file(folder)))
+        return _saved_fit(words, load_file(tensors_file(folder)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, UserError) as error:
@@ -93,14 +93,14 @@ def read_kept(folder: RunFolder, record: RunRecord) -> Kept | None:
         return None
 
 
-def _kept(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kept:
+def _saved_fit(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SavedFit:
     trust = {row["name"]: Trust(**{key: row[key] for key in row if key != "name"}) for row in words["classifiers"]}
     svms = LinearSVMs(weights=tensors["weights"], bias=tensors["bias"])
     if svms.weights.shape[1:] != (len(trust),) or svms.bias.shape != (len(trust),):
         raise ValueError("classifiers and names differ in number")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise ValueError("numbers are not finite")
-    return Kept(
+    return SavedFit(
         fitted=Fitted(
             attributes=tuple(words["attributes"]),
             classified=tuple(trust),
@@ -110,7 +110,7 @@ def _kept(words: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kept:
                 name: AttributeVector(name=name, direction=tensors[f"direction.{name}"], **counts)
                 for name, counts in words["directions"].items()
             },
-            familiar=Familiar(errors=tensors["errors"], norms=tensors["norms"]),
+            familiar=NoveltyDetector(errors=tensors["errors"], norms=tensors["norms"]),
         ),
         detected={
             name: Detected(**{**fields, "framing": _framing(fields["framing"])})
