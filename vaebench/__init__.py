@@ -1,3 +1,3 @@
 """vaebench: train, measure, test and rank generative image models."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -27,7 +27,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One test of one pair; columns as INTERFACE.md fixes them."""
+    """One test of one pair: a row of ``comparisons.csv``, whose columns scripts rely on."""
 
     dataset: str
     split: str

@@ -23,7 +23,7 @@ Decided = Mapping[tuple[str, str, str, str, frozenset[str]], comparisons.Row]  #
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Columns as INTERFACE.md fixes them; ``None`` is an empty cell."""
+    """One row of ``leaderboard.csv``, whose columns scripts rely on; ``None`` is an empty cell."""
 
     dataset: str
     split: str

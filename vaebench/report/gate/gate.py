@@ -28,7 +28,7 @@ from vaebench.report.gate.interval import Verdict, decide, half_width, needed, s
 from vaebench.report.gate.table import REAL, Line, Table, allowed_names, is_allowed, user_margins
 
 VERDICTS: tuple[Verdict, ...] = ("regression", "missing", "undecided", "ok", "improved", "allowed")  # worst first
-PASS, FAIL, CANNOT_DECIDE = 0, 1, 3  # exit codes, as INTERFACE.md fixes them
+PASS, FAIL, CANNOT_DECIDE = 0, 1, 3  # exit codes: CONTRIBUTING.md, "Contracts"
 
 NEITHER = "no interval: neither side has a standard error with degrees of freedom; measure more seeds"
 _DIGITS = 1e-9  # tables hold ten digits: what lies nearer to a margin than this share of the values lies on it
