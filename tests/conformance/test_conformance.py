@@ -52,7 +52,9 @@ def _distinct():
 def test_recipe(name, random_vgg19, monkeypatch):
     monkeypatch.setenv("VAEBENCH_WEIGHTS", str(random_vgg19))
     recipe = RECIPES.get(name)()
-    check_recipe(recipe, _shape(recipe))
+    # a step of a large one takes a second or two; blendw's autoencoder has its first turn after five of its adversary's
+    few = _shape(recipe) == (3, 64, 64) and not name.startswith("blendw")
+    check_recipe(recipe, _shape(recipe), steps=2 if few else 4)
 
 
 @pytest.mark.parametrize("name", RECIPES.names())

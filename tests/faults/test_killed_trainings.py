@@ -73,7 +73,7 @@ def test_an_extended_training_is_one_that_was_longer_from_the_beginning(tmp_path
     whole, extended = tmp_path / "whole", tmp_path / "extended"
     for home in (whole, extended):
         measured_defaults(home / "cache")
-    assert started(whole, recipe, 10).wait(600) == 0
-    assert started(extended, recipe, 4).wait(600) == 0
-    assert started(extended, recipe, 10, "--resume").wait(600) == 0
+    assert started(whole, recipe, 5).wait(600) == 0
+    assert started(extended, recipe, 2).wait(600) == 0
+    assert started(extended, recipe, 5, "--resume").wait(600) == 0
     assert left(extended, recipe) == left(whole, recipe)

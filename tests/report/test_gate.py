@@ -447,7 +447,7 @@ def test_margins_that_are_none(text):
         read_margin(text, "here")
 
 
-def _trials(rng, shift, seeds, deviations, trials=2_000):
+def _trials(rng, shift, seeds, deviations, trials=100):
     """Verdicts on tables of seeds drawn from two normal populations, ``shift`` apart, at a margin of 1."""
     verdicts = []
     for _ in range(trials):
@@ -461,15 +461,17 @@ def _trials(rng, shift, seeds, deviations, trials=2_000):
     return verdicts
 
 
+@pytest.mark.calibration
 @pytest.mark.parametrize("seeds", [(3, 3), (3, 5), (4, 4), (5, 5)])
 @pytest.mark.parametrize("deviations", [(1.0, 1.0), (0.3, 1.0)])
 def test_noise_at_the_margin_is_rarely_called_a_regression(seeds, deviations):
     """2.5 % at most; three standard errors of 2,000 trials, and the small excess that Welch's test is known for."""
-    verdicts = _trials(np.random.default_rng(sum(seeds)), 1.0, seeds, deviations)
+    verdicts = _trials(np.random.default_rng(sum(seeds)), 1.0, seeds, deviations, 2_000)
     assert verdicts.count("regression") / len(verdicts) <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / len(verdicts)) + 0.005
     assert verdicts.count("ok") + verdicts.count("improved") <= 0.05 * len(verdicts)
 
 
+@pytest.mark.calibration
 @pytest.mark.parametrize(("limit", "most"), [(0.2, 0.05), (10.0, 0.025)])
 def test_noise_about_a_target(limit, most):
     """Beside the target both tails are on the worse side: 2.5 % become 5 %, no more."""

@@ -135,7 +135,7 @@ def test_a_batch_that_cannot_be_shared_out_is_bad_input():
 
 def test_a_killed_worker_ends_the_job_and_a_restart_goes_on(places):
     """One worker is killed after a checkpoint: the other one ends, and the restarted job reaches the last step."""
-    command = [*TORCHRUN, "--max-restarts", "1", "-m", "vaebench", "train", "vae-digits", "--steps", "300", "--resume"]
+    command = [*TORCHRUN, "--max-restarts", "1", "-m", "vaebench", "train", "vae-digits", "--steps", "200", "--resume"]
     command += ["--precision", "fp32", "--threads", "1", "--save-every", "0.2"]
     folder = RunFolder(places / "runs" / "vae-digits" / "seed-0")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
@@ -148,7 +148,7 @@ def test_a_killed_worker_ends_the_job_and_a_restart_goes_on(places):
     assert job.returncode == 0, errors[-3000:]
     assert folder.read_record().status == "finished"
     rows = read_history(folder.history)
-    assert [row.step for row in rows] == [100, 200, 300]
+    assert [row.step for row in rows] == [100, 200]
     assert said.count("trained, in") == 1
     steps = [int(step) for step in re.findall(r"step (\d+)", said)]
     back_to = [after for before, after in pairwise(steps) if after < before]
