@@ -31,7 +31,7 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is rank 0, which writes files and prints."""
         return self.rank == 0
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
@@ -50,7 +50,7 @@ class Group:
         return summed
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Each flag, if any process raised it: so all take the same way, whatever their clocks say."""
+        """Reduce each flag to whether any process raised it, so that all take the same branch."""
         if self.size == 1:
             return flags
         raised = torch.tensor(flags, dtype=torch.uint8)
@@ -58,7 +58,7 @@ class Group:
         return tuple(bool(flag) for flag in raised)
 
     def led(self, act: Callable[[], Said]) -> Said:
-        """What ``act`` returns, done by the first process alone; where it fails with a :class:`UserError`, all do."""
+        """Run ``act`` on rank 0 and broadcast its result; a :class:`UserError` there is raised on every rank."""
         if self.size == 1:
             return act()
         answer: list[Any] = [None, None]
@@ -75,21 +75,21 @@ class Group:
         return returned
 
     def alike(self, text: str) -> bool:
-        """Whether every process says what the first one says."""
+        """Tell whether every process has the same text as rank 0."""
         (apart,) = self.any(self.led(lambda: text) != text)
         return not apart
 
     def agree(self, text: str, otherwise: str) -> None:
-        """:class:`UserError` ``otherwise`` unless they are :meth:`alike`."""
+        """Raise :class:`UserError` with ``otherwise`` unless all processes have the same text."""
         if not self.alike(text):
             raise self.error(otherwise)
 
     def error(self, text: str) -> UserError:
-        """What to raise where every process raises the same: the first one says it, the others are silent."""
+        """Return the error that every process raises: rank 0 with its text, the others silently."""
         return UserError(text) if self.leads else Elsewhere(text)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         self.any(False)
 
     def gathered(self, content: bytes) -> list[bytes]:
@@ -112,7 +112,7 @@ class Group:
         return received
 
     def share(self, n: int) -> slice:
-        """This process's share of ``n`` rows, contiguous: the shares in order are all rows in order."""
+        """Return this process's contiguous share of ``n`` rows; all shares in order are all rows in order."""
         return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
 

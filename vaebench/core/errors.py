@@ -6,15 +6,17 @@ class UserError(Exception):
 
 
 class Busy(UserError):
-    """Another process is at work where this one wants to be."""
+    """Another process holds the lock."""
 
 
 class Elsewhere(UserError):
-    """Of several processes at one job, one that has nothing to add: the first process says what is wrong."""
+    """Raised on ranks other than 0, which have nothing to add: rank 0 says what is wrong."""
 
 
 class Interrupted(Exception):
-    """Asked to stop by SIGINT or SIGTERM, and stopped with everything saved: exit code 130. Empty: said elsewhere."""
+    """The command was stopped by SIGINT or SIGTERM with everything saved: exit code 130. Empty if another process says
+    so.
+    """
 
 
 def first_line(error: Exception) -> str:

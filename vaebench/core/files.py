@@ -1,4 +1,4 @@
-"""Where runs, data, weights and caches lie, and how a file is written so that it is whole or absent."""
+"""Write files so that they are whole or absent; lock folders; notice damage by digests."""
 
 import hashlib
 import os
@@ -50,7 +50,7 @@ def make_dir(path: Path) -> Path:
 
 @contextmanager
 def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
-    """Keep other processes that ask for it out of ``folder``; a lock dies with its process, however that ends.
+    """Lock ``folder`` against other processes; the lock ends with its process, however that ends.
 
     The lock is on a file of its own, opened for writing: so it holds between the machines of an NFS server, too.
 
@@ -99,7 +99,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    """A new file ``.NAME.xxxxxxxx.tmp``, locked while it is being written: one without a lock is a leftover."""
+    """Create a locked temporary file ``.NAME.xxxxxxxx.tmp``; one without a lock is a leftover."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
@@ -113,7 +113,7 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, name: str = "") -> int:
-    """Remove temporary files of killed writes in a folder, of one file or of all; their bytes together.
+    """Remove temporary files of killed writes in a folder, of one file or of all; return their bytes together.
 
     A file that another process is writing is locked, and stays. So does what is younger than a few seconds: between
     its making and its lock lies a moment.
@@ -142,7 +142,7 @@ def remove_leftovers(folder: Path, name: str = "") -> int:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """``folder/name``, once it is known that it lies there: ``name`` may come from a file of somebody else's.
+    """Return ``folder/name`` after checking that it lies there: ``name`` may come from somebody else's file.
 
     Raises:
         UserError: it leads out of the folder, by its parts or by a link.
@@ -166,19 +166,19 @@ def sha256_of(path: Path) -> str:
 
 
 def write_sealed(path: Path, write: Callable[[Path], object]) -> None:
-    """:func:`write_atomic`, and the content's sha256 beside it, by which :func:`is_sealed` sees later damage."""
+    """Write as :func:`write_atomic` does, with the content's sha256 beside it for :func:`is_sealed`."""
     write_atomic(path, write)
     seal(path)
 
 
 def seal(path: Path, final: Path | None = None) -> None:
-    """Write the sha256 of a file that was just made beside it, or beside the name that it will have."""
+    """Write the sha256 of a file that was just made beside it, or beside its future name."""
     final = final or path
     write_text(final.with_name(final.name + SEAL), sha256_of(path) + "\n")
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether the file is there and as it was written; one without a sha256 beside it is not known to be."""
+    """Tell whether the file exists undamaged; without a sha256 beside it that is not known."""
     beside = path.with_name(path.name + SEAL)
     try:
         if not (stat.S_ISREG(path.stat().st_mode) and stat.S_ISREG(beside.stat().st_mode)):

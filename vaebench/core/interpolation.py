@@ -1,11 +1,11 @@
-"""What latents of labelled images say: directions of attributes, and whether an image is like those known."""
+"""Straight lines between latents."""
 
 import torch
 from torch import Tensor
 
 
 def line(first: Tensor, second: Tensor, frames: int) -> Tensor:
-    """Points at equal distances on straight lines, ends included: two (n, d), frames >= 2 -> (n, frames, d).
+    """Return points at equal distances on straight lines, ends included: two (n, d), frames >= 2 -> (n, frames, d).
 
     The MNIST article, section "Linear interpolation between images"; Hou et al. 2017, section 4.3.1.
     """

@@ -25,7 +25,7 @@ _asked: list[int] = []
 
 
 def answer_at_once() -> None:
-    """From now on a signal ends the process with a line: nothing was begun yet."""
+    """Let a signal end the process with one line, since nothing has begun yet."""
     for number in SIGNALS:
         signal.signal(number, _leave)
 
@@ -38,7 +38,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """While inside, a signal raises :class:`Stopped`; a second one ends the process at once."""
+    """Context manager in which a signal raises :class:`Stopped`; a second one ends the process at once."""
     _asked.clear()
     if threading.current_thread() is not threading.main_thread():  # only the main one is told of signals
         yield
@@ -62,7 +62,7 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def noted(tell: Callable[[int], object] = lambda number: None) -> Iterator[Callable[[], bool]]:
-    """While inside, a signal stops nothing: it is noted, and ``tell`` is called with it. A second SIGINT raises.
+    """Context manager in which a signal is noted and passed to ``tell``; a second SIGINT raises.
 
     What is yielded says whether one came. So it does from the start where :class:`Stopped` was raised before and got
     lost, as an exception does in a destructor or in a callback from C.
@@ -88,5 +88,5 @@ def noted(tell: Callable[[int], object] = lambda number: None) -> Iterator[Calla
 
 
 def asked() -> bool:
-    """Whether a signal came: an error may be but its echo, such as of an import that it broke off."""
+    """Tell whether a signal came: an error may be only its echo, such as that of an interrupted import."""
     return bool(_asked)

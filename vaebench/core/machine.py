@@ -9,7 +9,7 @@ from vaebench.core.processes import cores
 
 
 def machine(device: str) -> str:
-    """What the measurement holds for: processor or GPU, cores, torch version."""
+    """Name the machine that a measurement holds for: processor or GPU, cores, torch version."""
     if device != "cpu":
         name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     else:

@@ -1,4 +1,4 @@
-"""Memory: how much was held at most, how the system is kept from clearing it anew each step, how it gets it back."""
+"""Memory: the peak, keeping freed pages for the next step, and returning them to the system."""
 
 import ctypes
 import platform
@@ -19,7 +19,7 @@ def forget_peak_memory(device: torch.device | str) -> None:
 
 
 def peak_memory(device: torch.device | str) -> int:
-    """Bytes held at most since :func:`forget_peak_memory`: on a GPU by tensors, on a CPU by the whole process.
+    """Return the peak in bytes since :func:`forget_peak_memory`: on a GPU of tensors, on a CPU of the whole process.
 
     The process is the interpreter and its libraries too (about 0.4 GB), and the images, which lie in its memory.
     """
@@ -51,7 +51,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Let the system have the pages that were freed, where there is glibc; changes no number.
+    """Return freed pages to the system, with glibc; changes no number.
 
     What an evaluation keeps of each batch, a few hundred bytes, lies between megabytes that were freed, and
     glibc (2.36 was seen to) asks for new ones instead of using these: 7 MB a batch of 64 colour images of 64 x 64. Its

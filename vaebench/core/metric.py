@@ -1,4 +1,4 @@
-"""What a metric declares, what it is fed, and what it answers."""
+"""Metrics: what one declares, the batches it is fed, the score it gives."""
 
 import enum
 import math
@@ -110,7 +110,7 @@ class Score:
 
 
 class Accumulator(ABC):
-    """What takes in batches. What it has taken in merges with another's, so that an evaluation splits over processes.
+    """Takes in batches, and merges with another accumulator, so that an evaluation can be split over processes.
 
     Its attributes that are tensors, numbers, text, lists and tuples of these, or accumulators, are what it knows; they
     travel between processes (:mod:`vaebench.evaluation.accumulator_transfer`). Functions, enumerations, feature
@@ -177,7 +177,7 @@ class Metric(Accumulator):
 
     @abstractmethod
     def score(self, context: Context) -> Score:
-        """The value of all that was taken in."""
+        """Return the value of all batches so far."""
 
 
 class SharedMeasurement(Accumulator):
@@ -195,10 +195,10 @@ class SharedMeasurement(Accumulator):
 
     @abstractmethod
     def conclude(self, context: Context) -> Mapping[str, Score]:
-        """The value of each facet by name."""
+        """Return the value of each facet by name."""
 
     def scores(self, context: Context) -> Mapping[str, Score]:
-        """:meth:`conclude`, once."""
+        """Call :meth:`conclude` once and keep its result."""
         if self._scores is None:
             self._scores = self.conclude(context)
         return self._scores
@@ -238,7 +238,7 @@ class PerImage(Metric):
 
 
 class Refused(Metric):
-    """Final: a metric that cannot be taken of the images at hand, and why: a row without a value."""
+    """Final: a metric that cannot be taken of the images at hand; a row without a value says why."""
 
     def __init__(self, reason: str, spec: MetricSpec) -> None:
         self.reason, self.spec = reason, spec

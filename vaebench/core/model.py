@@ -1,4 +1,4 @@
-"""What a generative model is to the trainer and the evaluator: phases, a decoder, perhaps a posterior."""
+"""The types that trainer and evaluator see of a generative model: phases, a decoder, perhaps a posterior."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Where training stands, and the step's own source of randomness.
+    """The training's position, and the step's own source of randomness.
 
     Attributes:
         index: optimisation steps done before this one.

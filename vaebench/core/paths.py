@@ -1,4 +1,4 @@
-"""Where runs, data, weights and caches lie, and how a file is written so that it is whole or absent."""
+"""Folders of runs, data, weights and caches, from environment variables."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What this process may run on, and whether it is one of several at one job, as ``torchrun`` starts them."""
+"""Processors that this process may use, and whether it is one of several that ``torchrun`` started."""
 
 import os
 import sys
@@ -22,5 +22,5 @@ def processes_here() -> int:
 
 
 def leads() -> bool:
-    """Whether this is the process that speaks and writes."""
+    """Tell whether this process is rank 0, which writes files and prints."""
     return processes() == 1 or os.environ["RANK"] == "0"

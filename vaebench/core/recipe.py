@@ -1,4 +1,4 @@
-"""A recipe is a model on a dataset with a paper's hyperparameters; the constructor is their only list."""
+"""Recipes: a model on a dataset with a paper's hyperparameters, which are its constructor's keywords."""
 
 import inspect
 import types
@@ -37,13 +37,15 @@ class Recipe:
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
 
     def resolved(self) -> dict[str, Any]:
-        """Every hyperparameter with its value, defaults included: what a run's record keeps."""
+        """Return every hyperparameter with its value, defaults included, as a run's record keeps it."""
         defaults = {name: parameter.default for name, parameter in hyperparameters_of(self.model).items()}
         return {**defaults, **self.hyperparameters}
 
 
 def hyperparameters_of(model: Callable[..., object]) -> dict[str, inspect.Parameter]:
-    """A constructor's keyword parameters, but for the image shape, which the data decide; without annotation: any."""
+    """Return a constructor's keyword parameters except the image shape; a parameter without annotation takes
+    anything.
+    """
     try:
         parameters = inspect.signature(model, eval_str=True).parameters
     except NameError:  # an annotation that only a type checker imports: its parameter, like the others, takes anything
@@ -57,7 +59,7 @@ def hyperparameters_of(model: Callable[..., object]) -> dict[str, inspect.Parame
 
 
 def configure(recipe: Recipe, settings: Sequence[str], dataset: Callable[..., object]) -> Recipe:
-    """The recipe with ``--set`` options applied: ``key=value``, ``batch_size=value``, ``dataset.key=value``.
+    """Apply ``--set`` options to a recipe: ``key=value``, ``batch_size=value``, ``dataset.key=value``.
 
     Values are read by the annotation of the parameter they set. Raises :class:`UserError` for a misspelt
     key (with the nearest right one) or a value of the wrong type.
@@ -85,7 +87,7 @@ def configure(recipe: Recipe, settings: Sequence[str], dataset: Callable[..., ob
 
 
 def parse_options(owner: str, settings: Mapping[str, str], target: Callable[..., object]) -> dict[str, Any]:
-    """Keywords for ``target`` read from text by its annotations; :class:`UserError` as in :func:`configure`."""
+    """Convert texts to keywords of ``target`` by its annotations; :class:`UserError` as in :func:`configure`."""
     parameters = hyperparameters_of(target)
     parsed = {}
     for key, text in settings.items():
@@ -96,7 +98,9 @@ def parse_options(owner: str, settings: Mapping[str, str], target: Callable[...,
 
 
 def _parsed(key: str, text: str, annotation: Any) -> Any:
-    """``text`` as ``annotation`` says: bool, int, float, str, a tuple of one of them, or one of them or None."""
+    """Convert ``text`` as ``annotation`` says: bool, int, float, str, a tuple of one of them, or one of them or
+    None.
+    """
     if isinstance(annotation, types.UnionType):
         if text.lower() == "none" and types.NoneType in typing.get_args(annotation):
             return None

@@ -1,4 +1,4 @@
-"""Names to plugins: lazy, closed to clashes, and helpful about misspelt names."""
+"""Plugins by name: imported lazily; name clashes are refused, and misspelt names get a suggestion."""
 
 import difflib
 import importlib
@@ -42,7 +42,7 @@ class Entry:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?``, or the list of what there is where nothing comes near."""
+    """Suggest the nearest name, ``did you mean 'x'?``, or list all if none is near."""
     names = sorted(known)
     if not names:
         return "there is none yet"
@@ -52,7 +52,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 @cache
 def installed(group: str) -> tuple[EntryPoint, ...]:
-    """Entry points of all installed packages under ``group``; looked for once a process, since it takes a while."""
+    """Return entry points of all installed packages under ``group``; searched once a process, since it is slow."""
     return tuple(entry_points(group=group))
 
 
@@ -105,7 +105,7 @@ class Registry(Generic[T]):
 
 
 def load_file_attribute(reference: str) -> Any:
-    """What ``./file.py:function`` names; :class:`UserError` where the file or the function is missing or broken.
+    """Import what ``./file.py:function`` names; :class:`UserError` if the file or the function is missing or broken.
 
     This runs the file: call it only for a file that the user has named.
     """
@@ -118,7 +118,7 @@ def load_file_attribute(reference: str) -> Any:
 
 
 def load_module(given: Path) -> ModuleType:
-    """Import a Python file that the user has named; :class:`UserError` where it is missing or broken."""
+    """Import a Python file that the user has named; :class:`UserError` if it is missing or broken."""
     path = given.expanduser().resolve()
     if not path.is_file():
         raise UserError(f"{given} does not exist: give ./file.py:function")

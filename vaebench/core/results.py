@@ -1,4 +1,4 @@
-"""Results: one JSON line a value, with its provenance and a digest; a new measurement replaces the one before."""
+"""Results: one JSON line per value, with its provenance and a digest; a new measurement replaces the previous one."""
 
 import hashlib
 import json
@@ -97,7 +97,7 @@ _DIGEST = re.compile(rb', "digest": "([0-9a-f]{32})"\}$')
 
 
 def append(path: Path, results: Iterable[Result]) -> None:
-    """Add lines to ``results.jsonl``, all or none; a line that is measured anew takes the place of the one before.
+    """Write lines into ``results.jsonl``, all or none; a new measurement replaces the line with the same key.
 
     A line that cannot be read stays where it is, for :func:`read` to name.
     """
@@ -120,7 +120,7 @@ def _key(line: bytes) -> tuple[str | int | None, ...] | None:
 
 
 def _written(result: Result) -> bytes:
-    """A result as a line, with the digest of all before it as its last field."""
+    """Format a result as a line that ends in a digest of all before it."""
     values = asdict(result) | {"note": plain_line(" ".join(result.note.splitlines()))}
     content = json.dumps(values, allow_nan=False).encode()
     return content[:-1] + f', "digest": "{_digest(content)}"}}'.encode()
@@ -131,12 +131,12 @@ def _digest(content: bytes) -> str:
 
 
 def read(path: Path) -> list[Result]:
-    """All lines, oldest first; :class:`UserError` names the first that cannot be read or is not as it was written."""
+    """Read all lines, oldest first; :class:`UserError` names the first that is damaged."""
     return [result for _, result in _lines(path)]
 
 
 def count_without_digest(path: Path) -> int:
-    """How many lines an earlier version wrote, without a digest: damage to them goes unnoticed."""
+    """Count lines without a digest, which earlier versions wrote: damage to them goes unnoticed."""
     content = _content(path)
     return sum(_DIGEST.search(line) is None for line in content.splitlines())
 
@@ -168,6 +168,6 @@ def _read(line: bytes, where: str) -> Result:
 
 
 def latest(results: Sequence[Result]) -> list[Result]:
-    """The newest result of each key, in the order in which keys first appeared."""
+    """Return the newest result of each key, in the order in which keys first appeared."""
     newest = {result.key: result for result in results}
     return list(newest.values())

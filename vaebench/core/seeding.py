@@ -13,18 +13,18 @@ from torch import Tensor
 
 
 def derive(seed: int, stream: str, position: int = 0) -> int:
-    """A 63-bit seed for the ``position``-th use of ``stream``; independent for any change of an argument."""
+    """Derive a 63-bit seed for the ``position``-th use of ``stream``; independent for any change of an argument."""
     digest = hashlib.sha256(f"vaebench/{seed}/{stream}/{position}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def generator(seed: int, stream: str, position: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator on ``device`` at the start of that stream."""
+    """Return a fresh generator on ``device`` at the start of that stream."""
     return torch.Generator(device=device).manual_seed(derive(seed, stream, position))
 
 
 class SharedGenerator(torch.Generator):
-    """Final: a generator of which several processes each hold an equal copy, to draw one batch's noise together.
+    """Final: a generator of which each process holds an equal copy, to draw one batch's noise together.
 
     :func:`normal` and :func:`uniform` draw for the batches of all processes, and give this one its rows: every
     ``size``-th from the ``rank``-th on, as its images are
@@ -61,7 +61,7 @@ def _share(drawn: Tensor, generator: torch.Generator) -> Tensor:
 
 @contextmanager
 def isolated(seed: int, stream: str) -> Iterator[None]:
-    """Inside, torch's global RNG is that stream; outside it is as it was.
+    """Context manager in which torch's global RNG is that stream; afterwards it is as before.
 
     For code that can only draw from the global RNG: a torch layer's default initialisation.
     """

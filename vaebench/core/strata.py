@@ -1,4 +1,4 @@
-"""Named subsets of images, as tables split by them."""
+"""Strata: named subsets of images that tables are split by."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What a training leaves behind in numbers."""
+"""Facts of a training that cost metrics read."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from vaebench.core.validation import Count, NotNegative, Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingFacts:
-    """What a run's record says of its training: cost metrics read it."""
+    """Numbers of a training, from a run's record."""
 
     parameters: Count
     images_per_second: NotNegative

@@ -1,4 +1,4 @@
-"""Typed values of JSON that was read from a file: each field is checked against its annotation, errors name it.
+"""Typed values from JSON files: each field is checked against its annotation, and errors name it.
 
 Names become parts of paths, so one pattern bounds what a name is; texts are single lines without control characters.
 """
@@ -32,12 +32,14 @@ RESERVED = ("real", "external", "baseline", "studies")  # folders of their own i
 
 
 def is_name(text: str) -> bool:
-    """Whether the text may be a folder's or a file's name: letters, digits, ``.``, ``_``, ``-``, 120 at most."""
+    """Tell whether the text may name a folder or a file: letters, digits, ``.``, ``_``, ``-``, 120 at most."""
     return len(text) <= LONGEST and re.fullmatch(_NAME, text, re.ASCII) is not None
 
 
 def plain_line(text: str) -> str:
-    """The text as one line: what a terminal would act on or cannot show becomes an escape such as ``\\x1b``."""
+    """Return the text as one line; control characters and what a terminal cannot show become escapes such as
+    ``\x1b``.
+    """
     if text.isprintable():
         return text
     return "".join(sign if _is_shown(sign) else sign.encode("unicode_escape").decode("ascii") for sign in text)
@@ -66,7 +68,7 @@ def from_json(content: bytes | str, kind: type[T], where: str, remedy: str) -> T
 
 
 def converted(value: object, kind: Any, where: str, remedy: str) -> Any:
-    """``value``, made of what JSON has, as ``kind``; raises as :func:`from_json` does.
+    """Convert ``value``, made of JSON types, to ``kind``; raises as :func:`from_json` does.
 
     What ``kind`` means is msgspec's; a value of a type that msgspec does not know is returned as it is.
     """
@@ -79,7 +81,7 @@ def converted(value: object, kind: Any, where: str, remedy: str) -> Any:
 
 
 def strictly(values: Mapping[str, object], kind: Any, where: str, remedy: str) -> Any:
-    """``values`` as the dataclass ``kind``; raises as :func:`converted` does, and where it has no such field."""
+    """Convert ``values`` to the dataclass ``kind``; raises as :func:`converted` does, and for unknown fields."""
     refuse_unknown(set(values) - fields_of(kind), where, remedy)
     return converted(values, kind, where, remedy)
 
@@ -91,13 +93,13 @@ def fields_of(kind: Any) -> frozenset[str]:
 
 
 def refuse_unknown(names: set[str], where: str, remedy: str) -> None:
-    """:class:`UserError` that names the first of the fields that nobody knows, if there is one."""
+    """Raise :class:`UserError` that names the first unknown field, if there is one."""
     if names:
         raise UserError(f"{where} cannot be read (unknown field {plain_line(min(names))}): {remedy}")
 
 
 def keywords(values: Mapping[str, object], parameters: Mapping[str, Any], where: str, remedy: str) -> dict[str, Any]:
-    """Keywords that a record keeps, each as the parameter of that name is annotated.
+    """Convert a record's keywords, each as the parameter of that name is annotated.
 
     Args:
         values: name -> value, made of what JSON has.

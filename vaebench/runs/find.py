@@ -1,4 +1,4 @@
-"""From names to things: recipes, datasets and RUNs as the command line names them, and how a run is made."""
+"""Find runs by name, and load their models."""
 
 import inspect
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from vaebench.runs.weights import RESTORE, load_weights
 
 
 def find_runs(names: Sequence[str]) -> list[RunFolder]:
-    """The runs that RUNs name: ``recipe`` (all its seeds), ``recipe/seed-k``, ``external/NAME``, or a path."""
+    """Find the runs that RUNs name: ``recipe`` (all its seeds), ``recipe/seed-k``, ``external/NAME``, or a path."""
     found: list[RunFolder] = []
     for name in names:
         candidates = [runs_dir() / name, Path(name)]
@@ -36,7 +36,7 @@ def find_runs(names: Sequence[str]) -> list[RunFolder]:
 
 
 def run_names() -> list[str]:
-    """Recipes and external sets that have a folder."""
+    """List recipes and external sets that have a folder."""
     root = runs_dir()
     if not root.is_dir():
         return []
@@ -45,13 +45,15 @@ def run_names() -> list[str]:
 
 
 def unfinished(folder: RunFolder, record: RunRecord) -> str:
-    """What to say of a run that cannot be measured yet."""
+    """Message for a run that is not finished, with the command that resumes it."""
     reason = f"{folder.path} is not finished ({record.recipe}, seed {record.seed})"
     return f"{reason}: go on with 'vaebench train {record.reference} --seeds {record.seed} --resume'"
 
 
 def _recorded(record: RunRecord, recipe: Recipe, where: str) -> dict[str, Any]:
-    """The hyperparameters of a record, as the constructor's annotations say; those behind ``**rest`` as they are."""
+    """Return the recorded hyperparameters, converted as the constructor's annotations say; those behind ``**rest``
+    unchanged.
+    """
     keyword = inspect.Parameter.KEYWORD_ONLY
     passed_on = {name: inspect.Parameter(name, keyword, annotation=Any) for name in recipe.hyperparameters}
     return keywords(record.hyperparameters, {**passed_on, **hyperparameters_of(recipe.model)}, where, "train it again")

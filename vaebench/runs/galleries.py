@@ -1,4 +1,4 @@
-"""Grids of images, as files: what a run draws beside its numbers, and what the report reads back."""
+"""Galleries: grids of images that a run draws beside its numbers, and the images themselves for the report."""
 
 import hashlib
 import json
@@ -27,14 +27,14 @@ ABOUT = "about"  # an array of its own: JSON in bytes
 
 
 def to_pixels(images: "Tensor") -> Pixels:
-    """Float (n, c, h, w) in [0, 1], or uint8, -> uint8 (n, h, w, c)."""
+    """Convert float (n, c, h, w) in [0, 1], or uint8, to uint8 (n, h, w, c)."""
     if images.is_floating_point():
         images = images.mul(255).round().clamp(0, 255).byte()
     return images.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def grid(images: Pixels, columns: int, gap: int = 2) -> Pixels:
-    """Images (n, h, w, c) row by row on white: one picture (height, width, c)."""
+    """Lay out images (n, h, w, c) row by row on white: one picture (height, width, c)."""
     n, height, width, channels = images.shape
     rows = math.ceil(n / columns)
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8)
@@ -54,12 +54,12 @@ def save_png(path: Path, sheet: Pixels, scale: int = 2) -> None:
 
 
 def gallery_file(folder: Path, fingerprint: str) -> Path:
-    """Where a run keeps the pictures that belong to the images of one data fingerprint."""
+    """Path of a run's gallery for the images of one data fingerprint."""
     return folder / f"gallery-{fingerprint[:12]}.npz"
 
 
 def save_gallery(path: Path, arrays: Mapping[str, Pixels], weights_sha256: str | None = None) -> None:
-    """Keep the images themselves, so that a report can set runs side by side without their models.
+    """Store the images themselves, so that a report can show runs side by side without their models.
 
     Args:
         path: the file.
@@ -78,7 +78,7 @@ def save_gallery(path: Path, arrays: Mapping[str, Pixels], weights_sha256: str |
 
 
 def load_gallery(path: Path, weights_sha256: str | None = None) -> dict[str, Pixels]:
-    """What :func:`save_gallery` wrote; empty where there is no file, or where it is of other weights than asked for.
+    """Read what :func:`save_gallery` wrote; empty if there is no file, or if it is of other weights.
 
     Galleries of earlier versions do not say of which weights they are, and are taken as they are.
 
@@ -90,7 +90,7 @@ def load_gallery(path: Path, weights_sha256: str | None = None) -> dict[str, Pix
 
 
 def is_gallery_of(path: Path, weights_sha256: str) -> bool:
-    """Whether the file holds whole pictures that these very weights made."""
+    """Tell whether the file is undamaged and was made by these weights."""
     try:
         arrays, made_by = _read_gallery(path)
     except UserError:
@@ -99,7 +99,7 @@ def is_gallery_of(path: Path, weights_sha256: str) -> bool:
 
 
 def _read_gallery(path: Path) -> tuple[dict[str, Pixels], str | None]:
-    """The pictures, checked, and the sha256 of the weights that made them where that is noted."""
+    """Read and check the pictures, and the sha256 of the weights that made them if it is stored."""
     try:
         arrays = read_npz(path, most=MOST, remedy=REMEDY, inside=path.parent)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A training's history: one row a log interval, as ``history.csv`` and live displays have it."""
+"""A training's history: one row per log interval, for ``history.csv`` and live progress."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ LARGEST = 1e15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One row of ``history.csv``: means over the steps since the last one; warnings are of the moment, not kept."""
+    """One row of ``history.csv``: means over the steps since the last row; warnings are not stored."""
 
     step: int
     steps: int
@@ -31,7 +31,7 @@ _COLUMNS = ("step", "steps", "epoch", "seconds", "images_per_second")
 
 
 def to_text(log: Sequence[Progress]) -> str:
-    """A header, then a line a row; a term that a row lacks is an empty cell."""
+    """Format the rows as CSV; a term that a row lacks is an empty cell."""
     terms = list(dict.fromkeys(name for row in log for name in row.terms))  # a term may begin late
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -42,7 +42,7 @@ def to_text(log: Sequence[Progress]) -> str:
 
 
 def read(path: Path) -> list[Progress]:
-    """The rows of ``history.csv``, none where there is no file; :class:`UserError` names the line that is damaged."""
+    """Read the rows of ``history.csv``, none if there is no file; :class:`UserError` names a damaged line."""
     if not path.exists():
         return []
     text = input_files.read_text(path, most=input_files.LOG, remedy=REMEDY, inside=path.parent)

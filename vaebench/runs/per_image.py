@@ -1,4 +1,4 @@
-"""Per-image values beside a run's results, as Parquet: any two runs can be compared pair by pair later.
+"""Per-image values beside a run's results, as Parquet, so that any two runs can be compared pair by pair later.
 
 A file's metadata hold a digest of its content as it is read back: Parquet itself notices few flipped bits.
 """
@@ -29,7 +29,7 @@ _KEY = ["dataset", "split", "data_fingerprint", "metric", "protocol", "stratum"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Series:
-    """What one series of per-image values measures."""
+    """Identity of one series of per-image values: data, metric, protocol, stratum."""
 
     dataset: Name
     split: Name
@@ -41,7 +41,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class PerImageValues:
-    """Image ids and their values in the order of the dataset, kept with float32's precision.
+    """Image ids and their values in the order of the dataset, stored as float32.
 
     ``influence``: what each image contributes to a value of all together (:class:`vaebench.core.metric.Score`).
     """
@@ -52,7 +52,7 @@ class PerImageValues:
 
 
 def write(path: Path, fresh: Mapping[Series, PerImageValues], gone: Collection[Series] = ()) -> None:
-    """Add series to the file; one that stands there is replaced by its new measurement, one that is gone taken out."""
+    """Write series into the file: new ones replace old ones of the same identity, those in ``gone`` are removed."""
     old = {series: content for series, content in (read(path) if path.exists() else {}).items() if series not in gone}
     known = {**old, **fresh}
     if not known:
@@ -76,7 +76,7 @@ def write(path: Path, fresh: Mapping[Series, PerImageValues], gone: Collection[S
 
 
 def read(path: Path) -> dict[Series, PerImageValues]:
-    """Every series in the file; :class:`UserError` where it cannot be read or is not as it was written."""
+    """Read every series in the file; :class:`UserError` if it cannot be read or is damaged."""
     table = _read_table(path, ["image_id", *_KEY[:5], "value"])
     if "stratum" not in table.columns:  # as vaebench wrote it before attributes had values of their own
         table = table.assign(stratum="all", influence=False)
@@ -97,7 +97,7 @@ def _series(key: Any, path: Path) -> Series:
 
 
 def has_digest(path: Path) -> bool:
-    """Whether the file has a digest of its content; earlier versions wrote none."""
+    """Tell whether the file has a digest of its content; earlier versions wrote none."""
     try:
         input_files.checked(path, most=input_files.LARGE, remedy=REMEDY, inside=path.parent)
         return _DIGEST in (parquet.read_schema(path).metadata or {})
@@ -106,12 +106,12 @@ def has_digest(path: Path) -> bool:
 
 
 def write_labels(path: Path, ids: Sequence[str], columns: Mapping[str, Sequence[int]]) -> None:
-    """Labels and attributes of a split's images, which strata are cut by."""
+    """Write labels and attributes of a split's images, from which strata are made."""
     _write_table(path, pd.DataFrame({"image_id": list(ids), **columns}))
 
 
 def read_labels(path: Path) -> tuple[tuple[str, ...], dict[str, list[int]]]:
-    """What :func:`write_labels` wrote."""
+    """Read what :func:`write_labels` wrote."""
     table = _read_table(path, ["image_id"])
     columns = {str(name): table[name] for name in table.columns if name != "image_id"}
     for name, column in columns.items():
@@ -149,7 +149,7 @@ def _read_table(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
 
 
 def _digest(frame: pd.DataFrame) -> str:
-    """Hexadecimal SHA-256 of every column's name and values in order, however the file packs them."""
+    """Compute a SHA-256 over every column's name and values in order, however the file packs them."""
     digest = hashlib.sha256(str(len(frame)).encode())
     for name in frame.columns:
         column = frame[name]

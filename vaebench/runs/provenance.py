@@ -1,4 +1,4 @@
-"""A run's folder and its record: what it takes to build the model again, to read without an engine."""
+"""Provenance of runs and results: versions, time, the command line."""
 
 import shlex
 import sys
@@ -23,5 +23,5 @@ def now() -> str:
 
 
 def command_line() -> str:
-    """The command that is running, as typed, on one line."""
+    """The running command, as typed, on one line."""
     return plain_line(shlex.join(["vaebench", *sys.argv[1:]]))

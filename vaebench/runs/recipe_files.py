@@ -1,4 +1,4 @@
-"""Recipes in files of a user's own: which of them a run's record may make run, and who said so.
+"""Recipes in a user's own files: which of them a run's record may import, and who allowed it.
 
 A record names its recipe. A registered name is looked up; a path would be imported, which runs whatever stands in that
 file, so a record alone never decides it. The file runs where the user names it on this command line
@@ -35,18 +35,18 @@ class Trusted:
 
 
 def is_file_reference(reference: str) -> bool:
-    """Whether a recipe is named as ``path.py:function``."""
+    """Tell whether a recipe is named as ``path.py:function``."""
     return ".py:" in reference
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """``path.py:function`` -> path and function."""
+    """Split ``path.py:function`` into path and function."""
     path, _, function = reference.rpartition(":")
     return path, function
 
 
 def allow(given: str | None) -> str | None:
-    """Note the ``--recipe-file`` of this command, ``./mine.py`` or ``./mine.py:function``; ``None``: none is named.
+    """Store this command's ``--recipe-file``: ``./mine.py``, ``./mine.py:function``, or ``None``.
 
     Returns:
         What was given.
@@ -65,12 +65,12 @@ def _file_of(given: str) -> str:
 
 
 def list_file() -> Path:
-    """Where the trusted files are noted."""
+    """Path of the list of trusted files."""
     return cache_dir() / "trusted_recipes.json"
 
 
 def trust(reference: str, runs: Path) -> None:
-    """Note that this user trains from ``path.py:function`` into a runs folder.
+    """Record that this user trains from ``path.py:function`` into a runs folder.
 
     The user named the file on the command line that is running. A cache that is not writable notes nothing.
     """
@@ -86,12 +86,12 @@ def trust(reference: str, runs: Path) -> None:
 
 
 def entry_key(entry: Trusted) -> tuple[str, str, str]:
-    """What an entry is about; its hash is replaced when the file has changed."""
+    """Key of an entry in the list; its hash is replaced when the file has changed."""
     return entry.runs, entry.file, entry.function
 
 
 def _known() -> list[Trusted]:
-    """The list; empty where it is missing or damaged, since nothing is trusted then."""
+    """Read the list; empty if it is missing or damaged, since nothing is trusted then."""
     try:
         content = input_files.read_bytes(list_file(), most=input_files.SMALL, remedy="delete it")
         return validation.from_json(content, list[Trusted], str(list_file()), "delete it")
@@ -100,7 +100,7 @@ def _known() -> list[Trusted]:
 
 
 def recipe_function(reference: str, run: Path) -> Callable[[], Any]:
-    """The function behind ``path.py:function`` of a run's record, imported where the user has allowed it.
+    """Import the function behind ``path.py:function`` of a run's record, if the user has allowed it.
 
     Args:
         reference: as the record has it.
@@ -130,7 +130,9 @@ def _is_trusted(path: str, function: str, run: Path) -> bool:
 
 
 def _from_named(named: str, function: str) -> Callable[[], Any]:
-    """The user named the file, the record the function: then only one that this file itself defines is called."""
+    """Import the record's function from the file that the user named; only one that this file itself defines is
+    called.
+    """
     if is_file_reference(named):
         loaded: Callable[[], Any] = load_file_attribute(named)
         return loaded

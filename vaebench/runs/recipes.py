@@ -1,4 +1,4 @@
-"""From names to things: recipes, datasets and RUNs as the command line names them, and how a run is made."""
+"""Recipes, datasets and models by the names that the command line and records use."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,8 @@ TOO_LARGE = (
 
 
 def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
-    """A recipe that the user names, as ``./file.py:function`` or by name, configured; and the reference to store.
+    """Find and configure a recipe that the user names, as ``./file.py:function`` or by name; return it with the
+    reference to store.
 
     A file is imported, which runs it: for what a record names there is :func:`recipe_of`.
     """
@@ -37,7 +38,7 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
 
 
 def recipe_of(record: RunRecord, folder: RunFolder) -> Recipe:
-    """The recipe of a run; :class:`UserError` where it is in a file that the user has not named."""
+    """Return a run's recipe; :class:`UserError` if it is in a file that the user has not named."""
     if is_file_reference(record.reference):
         return _made(recipe_function(record.reference, folder.path), record.reference)
     return _made(RECIPES.get(record.reference), record.reference)
@@ -63,7 +64,7 @@ def _made(function: Callable[[], Recipe], reference: str) -> Recipe:
 
 
 def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tuple[Recipe, str]]:
-    """All recipes; one that a broken plugin brings is named and passed over, since nobody asked for it."""
+    """Return all recipes; one from a broken plugin is reported and skipped, since nobody asked for it."""
     found = []
     for name in RECIPES.names():
         try:
@@ -76,21 +77,21 @@ def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tu
 
 
 def open_dataset(name: str, options: Mapping[str, object] | None = None) -> DatasetSource:
-    """A dataset by name with its options; :class:`UserError` where it has no such option, or not of that type."""
+    """Open a dataset by name with its options; :class:`UserError` if it has no such option, or not of that type."""
     dataset = DATASETS.get(name)
     known = keywords(options or {}, hyperparameters_of(dataset), f"options of dataset '{name}'", "give others")
     return dataset(**known)
 
 
 def load_split(source: DatasetSource, split: str) -> ImageDataset:
-    """One split, or a :class:`UserError` that names those there are."""
+    """Load one split; :class:`UserError` names the splits there are."""
     if split not in source.splits:
         raise UserError(f"{source.name} has no split '{split}': {did_you_mean(split, source.splits)}")
     return source.load(split)
 
 
 def build_model(recipe: Recipe, image_shape: tuple[int, int, int], seed: int) -> GenerativeModel:
-    """The untrained model; its initial weights are a function of the seed alone.
+    """Build the untrained model; its initial weights are a function of the seed alone.
 
     Raises:
         UserError: it is larger than this machine's memory.

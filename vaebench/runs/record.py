@@ -1,4 +1,4 @@
-"""A run's folder and its record: what it takes to build the model again, to read without an engine."""
+"""A run's folder and its record ``run.json``: all that is needed to build the model again."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -30,7 +30,7 @@ Threads = Annotated[int, Meta(ge=1, le=4_096)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCompute:
-    """What ``run.json`` keeps of how a run was trained; later fields have what earlier versions did."""
+    """Compute settings as ``run.json`` stores them; fields of later versions default to what earlier ones did."""
 
     device: Text
     precision: Literal["fp32", "bf16"]
@@ -48,7 +48,7 @@ class RecordedCompute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """``run.json``: everything that it takes to build the model again and to repeat the training."""
+    """``run.json``: all that is needed to build the model again and to repeat the training."""
 
     recipe: Name
     reference: Text  # a registered name, or path.py:function
@@ -72,7 +72,7 @@ class RunRecord:
     resumed: list[Text] = field(default_factory=list)  # when, UTC, ISO 8601
 
     def resumed_by_faulty_version(self) -> bool:
-        """Whether it was resumed by a version that gave optimisers their moments in another order than the weights'.
+        """Tell whether the run was resumed by a version that gave weights the optimiser moments of others.
 
         That befell channels_last weights under fused optimisers; what was resumed since is noted in ``resumed``, and
         a change of machine since then with its time.
@@ -88,7 +88,7 @@ class RunRecord:
         return [name for name in names if mine[name] != theirs[name]]
 
     def training_facts(self) -> TrainingFacts:
-        """What cost metrics read; only of a finished run."""
+        """Facts that cost metrics read; only of a finished run."""
         compute = self.compute
         setting = f"{compute['device']}/{compute['precision']}/threads={compute['threads']}"
         if compute.get("processes", 1) > 1:

@@ -19,7 +19,7 @@ WARM_UP = 3  # steps before a capture, in which libraries choose their algorithm
 
 
 def build_optimizer(phase: Phase, compute: Compute) -> Optimizer:
-    """The phase's optimiser over its modules' parameters, with what its constructor knows of the wanted ways.
+    """Build the phase's optimiser over its modules' parameters, fused if its constructor can.
 
     What the phase has chosen itself, as a keyword of a ``functools.partial``, stays.
     """
@@ -34,12 +34,14 @@ def build_optimizer(phase: Phase, compute: Compute) -> Optimizer:
 
 
 def can_be_captured(optimizer: Optimizer) -> bool:
-    """Whether its step may be replayed: nothing in it is counted outside the device."""
+    """Tell whether the optimiser's step can be replayed as a CUDA graph: it counts nothing outside the device."""
     return isinstance(optimizer, torch.optim.SGD) or bool(optimizer.defaults.get("capturable"))
 
 
 def compile_modules(modules: Mapping[str, nn.Module], phases: Sequence[Phase]) -> None:
-    """torch.compile all but critics: a gradient penalty differentiates twice, which compiled modules refuse."""
+    """Compile all modules with torch.compile except critics, whose gradient penalty differentiates twice, which
+    compiled modules refuse.
+    """
     critics = [module for phase in phases if phase.adversary == "critic" for module in phase.modules]
     for module in modules.values():
         if module not in critics:
@@ -47,7 +49,7 @@ def compile_modules(modules: Mapping[str, nn.Module], phases: Sequence[Phase]) -
 
 
 class Replayed:
-    """A phase's work on a batch (loss, backward, optimiser), captured once and replayed: no launch is waited for.
+    """A phase's work on a batch (loss, backward, optimiser step), captured once as a CUDA graph and replayed.
 
     The first steps are done plainly on a stream of their own, as the capture's rules want; they count as any other.
     Batches must keep their shape, and the work must read nothing of a step but its generator (``Phase.replayable``).

@@ -1,4 +1,4 @@
-"""Trial trainings: how fast this machine trains in each precision, thread count and layout, measured once and kept."""
+"""Measure once how fast this machine trains in each precision, thread count and memory layout, and keep the rates."""
 
 import json
 import math
@@ -30,25 +30,25 @@ HOPELESS = 4  # times the best setting's seconds
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One way to train."""
+    """A training setting to measure: precision, threads, memory layout."""
 
     precision: str
     threads: int
     channels_last: bool = True
 
     def __str__(self) -> str:
-        """``bf16/2``, ``bf16/2/contiguous``: as the cache and ``vaebench doctor`` name it."""
+        """The trial's name in the cache and in ``vaebench doctor``: ``bf16/2``, ``bf16/2/contiguous``."""
         return f"{self.precision}/{self.threads}" + ("" if self.channels_last else "/contiguous")
 
     @classmethod
     def parse(cls, name: str) -> "Trial":
-        """The inverse of ``str``."""
+        """Read a name as ``str`` writes it."""
         precision, threads, *rest = name.split("/")
         return cls(precision, int(threads), "contiguous" not in rest)
 
 
 def measured(device: str) -> dict[str, float]:
-    """Training images per second by :class:`Trial`, from the cache or measured now (some seconds)."""
+    """Return training images per second by :class:`Trial`, from the cache or measured now (some seconds)."""
     path, key = cache_dir() / "compute.json", machine(device)
     known = _known(path)
     if key not in known:
@@ -66,7 +66,7 @@ def measured(device: str) -> dict[str, float]:
 
 
 def _known(path: Path) -> dict[str, dict[str, float]]:
-    """Machine -> trial -> images per second; nothing where the file is missing or is not what was written."""
+    """Read machine -> trial -> images per second; empty if the file is missing or damaged."""
     try:
         content = input_files.read_bytes(path, most=input_files.SMALL, remedy="delete it")
         rates = validation.from_json(content, Rates, str(path), "delete it")
@@ -80,7 +80,7 @@ def _known(path: Path) -> dict[str, dict[str, float]]:
 
 
 def measure(device: str) -> dict[str, float]:
-    """Rates of a small convolutional training step, batch 32.
+    """Measure images per second of a small convolutional training step with batch size 32.
 
     At each precision and thread count worth trying; then the best of them in the other layout.
     """
@@ -101,7 +101,7 @@ def measure(device: str) -> dict[str, float]:
 
 
 def _rate(device: str, trial: Trial, best: float) -> float:
-    """Images a second of a small training; its weights and images are drawn from a generator of their own.
+    """Measure images per second of one trial; weights and images are drawn from a generator of their own.
 
     A second step that takes :data:`HOPELESS` times as long as at the ``best`` rate is the last: on a CPU that only
     emulates bf16, all of them would take longer than everything else.

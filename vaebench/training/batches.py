@@ -1,4 +1,4 @@
-"""How a dataset reaches the loop: it lies on the device as uint8, and a batch is gathered there by index."""
+"""Training batches: the dataset lies on the device as uint8, and each batch is gathered there by index."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ SHARE = 0.5  # of a GPU's free memory that images may fill; more of them come in
 
 
 class TrainingBatches:
-    """The batches and randomness of any step: a function of (seed, step) alone.
+    """The batch and the noise of any step, each a function of (seed, step) alone.
 
     Every epoch is a permutation of the images; the rows after its last full batch are left out of it. A phase's
     repeats each go through permutations of their own. Of several processes each has every ``size``-th row of a batch,
@@ -48,12 +48,14 @@ class TrainingBatches:
         return len(self._images)
 
     def step(self, index: int, total: int) -> Step:
-        """The ``index``-th step of ``total``, counted from 0, with its noise; the last one's noise ends here."""
+        """Return the ``index``-th of ``total`` steps, counted from 0, with a generator for its noise; the previous
+        step's generator ends.
+        """
         self._generator.manual_seed(seeding.derive(self.seed, "noise", index))
         return Step(index=index, total=total, generator=self._generator)
 
     def batch(self, index: int, repeat: int = 0) -> Batch:
-        """This process's share of the batch of a step, or of a later repeat of a phase within it."""
+        """Return this process's share of a step's batch, or of the batch of a phase's later repeat in the step."""
         if self._ready.get(repeat, (-1,))[0] != index:
             rows = self._rows(index, repeat)
             labels = None if self._labels is None else self._labels[rows].to(self.device)
@@ -61,7 +63,7 @@ class TrainingBatches:
         return self._ready[repeat][1]
 
     def pixels(self, rows: Tensor) -> Tensor:
-        """The images of these rows, int64 on the CPU: float32 (n, c, h, w) in [0, 1] on the device."""
+        """Return the images of these rows (int64, on the CPU) as float32 (n, c, h, w) in [0, 1] on the device."""
         return self._prepared(self._images[rows.to(self._images.device)].to(self.device))
 
     def _prepared(self, images: Tensor) -> Tensor:
@@ -89,7 +91,7 @@ class TrainingBatches:
 
 
 def too_large(data: ImageDataset, device: torch.device) -> bool:
-    """Whether the images would fill more of a GPU's free memory than is good; never on the CPU, where they lie."""
+    """Tell whether the images would fill too much of a GPU's free memory; never on the CPU."""
     return device.type == "cuda" and data.images.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]
 
 

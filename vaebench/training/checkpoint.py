@@ -1,4 +1,4 @@
-"""What a training resumes from: weights, optimisers and position in one file, written beside the training."""
+"""Checkpoints: weights, optimiser states and position in one file, written by a thread while training goes on."""
 
 import copy
 import hashlib
@@ -37,7 +37,7 @@ NOTES = {"position", "optimizers", "sha256"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowTerms:
-    """One phase's loss terms since the last row of the history; ``values`` (steps, names) lie in the file as a tensor.
+    """One phase's loss terms since the last row of the history; ``values`` (steps, names) is stored as a tensor.
 
     ``tensor`` is that tensor's name, set when it is written.
     """
@@ -50,7 +50,7 @@ class RowTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRow:
-    """The row of the history that a checkpoint falls into: where it began, and the terms so far."""
+    """The unfinished row of the history at a checkpoint: the step it began at, and its loss terms so far."""
 
     begun: Count  # step
     seconds: NotNegative  # spent on the training by then
@@ -59,7 +59,7 @@ class OpenRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a training stands, beside its tensors.
+    """The step and the counts that a checkpoint stores beside its tensors.
 
     Attributes:
         step: optimisation steps done.
@@ -75,7 +75,7 @@ class Position:
 
 
 class Saver:
-    """Final: writes checkpoints while training goes on. What is saved is copied at once, and written by a thread.
+    """Final: writer of checkpoints. State is copied at once and written to disk by a thread.
 
     A failed write is a :class:`UserError` at the next save or at the end; leaving waits for the last one.
     """
@@ -89,11 +89,11 @@ class Saver:
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether the last one lies ``every`` seconds back."""
+        """Tell whether the last checkpoint is at least ``every`` seconds old."""
         return time.monotonic() - self._saved_at > self._every
 
     def save(self, position: Position, texts: Mapping[Path, str], row: Mapping[str, Tensor] | None = None) -> None:
-        """Write the state as it is now, and before it the texts that belong to it.
+        """Write the current state, and before it the text files that belong to it.
 
         Args:
             position: where the training stands.
@@ -128,7 +128,7 @@ def _write(path: Path, tensors: dict[str, Tensor], note: dict[str, str], texts: 
 
 
 def _digest(tensors: Mapping[str, Tensor], note: Mapping[str, str]) -> str:
-    """Hexadecimal SHA-256 of every tensor's name, dtype, shape and bytes, and of the position and the optimisers."""
+    """Compute a SHA-256 over every tensor's name, dtype, shape and bytes, the position and the optimisers."""
     digest = hashlib.sha256(json.dumps([note["position"], note["optimizers"]]).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -165,7 +165,7 @@ def _packed(
 def load_state(
     path: Path, modules: Mapping[str, nn.Module], optimizers: Sequence[Optimizer], steps: int
 ) -> tuple[Position, dict[str, Tensor]]:
-    """Fill modules and optimisers from a :class:`Saver`'s file, once all of it is known to fit them.
+    """Fill modules and optimisers from a :class:`Saver`'s file, after checking that all of it fits them.
 
     Args:
         path: the file.
@@ -205,7 +205,7 @@ def load_state(
 
 
 def _lay_out_as_weights(optimizer: Optimizer) -> None:
-    """Give state of a weight's shape the weight's layout in memory, as the optimiser makes it itself.
+    """Give optimiser state of a weight's shape the weight's memory layout, as the optimiser itself creates it.
 
     Files hold contiguous tensors. A fused kernel walks a weight and its moments in the order in which they lie: beside
     a channels_last weight, a contiguous moment would meet other elements.
@@ -217,7 +217,7 @@ def _lay_out_as_weights(optimizer: Optimizer) -> None:
 
 
 def _read_notes(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Position, list[dict[str, Any]]]:
-    """Position and optimisers' numbers; :class:`UserError` where they are missing, or anything is not as written."""
+    """Read the position and the optimisers' numbers; :class:`UserError` if they are missing or the file is damaged."""
     with safe_open(path, framework="pt") as opened:
         note = opened.metadata() or {}
     if not {"position", "optimizers"} <= set(note) <= NOTES:
@@ -252,7 +252,9 @@ def _check_state(
     title: str,
     path: Path,
 ) -> None:
-    """:class:`UserError` unless each weight has just the state that a step of this optimiser would give it, or none."""
+    """Raise :class:`UserError` unless each weight has exactly the state that a step of this optimiser creates, or
+    none.
+    """
     fresh = _fresh_state(optimizer)
     if not set(state) <= set(range(len(fresh))):
         raise UserError(f"{path} does not fit the recipe's optimisers ({title} has more weights): {TRAIN_AGAIN}")
@@ -274,7 +276,9 @@ def _check_state(
 
 
 def _fresh_state(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """What a step makes of each weight's state, tried on zeros: names, and values of the right shape and dtype."""
+    """Return the state that one step on zeros creates for each weight: names, and values of the right shape and
+    dtype.
+    """
     known: dict[tuple[int, torch.Size, torch.dtype], dict[str, Any]] = {}
     found: list[dict[str, Any]] = []
     for number, group in enumerate(optimizer.param_groups):
@@ -292,7 +296,7 @@ def _fresh_state(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def _groups(optimizer: Optimizer, saved: Sequence[Mapping[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """The optimiser's groups with the numbers that were saved, such as a learning rate that a schedule has lowered."""
+    """Return the optimiser's parameter groups with the saved numbers, such as a learning rate lowered by a schedule."""
     own: list[dict[str, Any]] = optimizer.state_dict()["param_groups"]
     if [group.get("params") for group in saved] != [group["params"] for group in own]:
         raise UserError(f"{path} does not fit the recipe's optimisers (they have other weights): {TRAIN_AGAIN}")
@@ -305,7 +309,7 @@ def _groups(optimizer: Optimizer, saved: Sequence[Mapping[str, Any]], path: Path
 
 
 def check_schedule(schedule: object, own: Mapping[str, Any], saved: object, path: Path) -> None:
-    """:class:`UserError` unless ``saved`` is a state of this schedule: it would otherwise put anything in its place."""
+    """Raise :class:`UserError` unless ``saved`` is a state of this schedule, which would accept anything."""
     fits = isinstance(saved, Mapping) and set(own) <= set(saved)
     if fits:
         assert isinstance(saved, Mapping)
@@ -317,7 +321,7 @@ def check_schedule(schedule: object, own: Mapping[str, Any], saved: object, path
 
 
 def _is_like(found: object, own: object) -> bool:
-    """Whether a value from JSON can stand where ``own`` does: numbers for numbers, the same names in mappings."""
+    """Tell whether a value from JSON can replace ``own``: numbers for numbers, the same names in mappings."""
     if isinstance(own, Tensor):
         own = own.item()
     if isinstance(own, bool) or own is None or isinstance(own, str):
@@ -335,7 +339,7 @@ _ITEMS = "__items__"
 
 
 def _encoded(value: Any) -> Any:
-    """For JSON: a mapping whose keys are not all text becomes its items, so that 5 does not come back as "5"."""
+    """Encode for JSON: a mapping whose keys are not all text becomes its items, so that 5 does not come back as "5"."""
     if isinstance(value, Mapping):
         pairs = [[key, _encoded(item)] for key, item in value.items()]
         return dict(pairs) if all(isinstance(key, str) for key in value) else {_ITEMS: pairs}

@@ -1,4 +1,4 @@
-"""Where and how arithmetic runs: device, precision, layout, threads; defaults are measured, once a machine.
+"""Device, precision, memory layout and threads of a training; defaults are measured once a machine.
 
 The choice decides the last bits of every weight, so it must not depend on how busy the machine is today:
 the measurement is kept in ``VAEBENCH_CACHE/compute.json`` and used from then on. ``vaebench doctor`` shows
@@ -32,7 +32,7 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """How a training runs. Recorded with the run, and used again when it is resumed.
+    """How a training runs. It is recorded with the run, and used again when the run is resumed.
 
     Attributes:
         device: as ``torch.device`` takes it.
@@ -62,14 +62,14 @@ class Compute:
 
     @contextmanager
     def autocast(self) -> Iterator[None]:
-        """The precision's context for the forward pass."""
+        """Context manager of the forward pass in this precision."""
         kind = torch.device(self.device).type
         with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bf16"):
             yield
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """As ``Tensor.to`` takes it."""
+        """The memory layout, as ``Tensor.to`` takes it."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
@@ -82,7 +82,7 @@ def choose(
     sharing: int = 1,
     **switches: Any,
 ) -> Compute:
-    """The given flags, with measured defaults where they are left open.
+    """Complete the given flags with measured defaults.
 
     ``sharing`` processes will compute on this machine at once; ``switches`` are :class:`Compute`'s other fields.
     """
@@ -116,14 +116,14 @@ def choose(
 
 
 def agreed(group: Group, **flags: Any) -> Compute:
-    """:func:`choose` by the first process, for all: precision must not depend on whose measurement was disturbed."""
+    """Run :func:`choose` on rank 0 and broadcast its result: precision must not depend on a disturbed measurement."""
     chosen = group.led(partial(choose, **flags))
     pick_device(chosen.device)
     return chosen
 
 
 def _weighed(found: "tuple[Trial, float]") -> float:
-    """The full precision, unless half of it is clearly faster."""
+    """Weigh a trial's rate: full precision wins unless half precision is clearly faster."""
     trial, rate = found
     return rate * MARGIN if trial.precision == "fp32" else rate
 
@@ -134,5 +134,5 @@ def _faster_layout(known: "Trial", rates: Mapping[str, float]) -> bool:
 
 
 def describe(compute: Compute) -> dict[str, Any]:
-    """As a run's record keeps it, with the machine's name."""
+    """Return what a run's record keeps of the compute settings, with the machine's name."""
     return {**asdict(compute), "machine": machine(compute.device)}

@@ -1,4 +1,4 @@
-"""What adversarial training is known to fail by, watched as numbers: pure functions of samples and of the history.
+"""GAN diagnostics: known failures of adversarial training as numbers, pure functions of samples and history.
 
 Mode collapse (Radford et al. 2016; source 004, figure 4), a colour cast (004, figure 7), a discriminator that wins
 outright so that the generator's gradient vanishes (Arjovsky and Bottou 2017), and losses that chase each other
@@ -26,7 +26,8 @@ SWING, ANTIPHASE = 1.0, -0.7
 
 
 def of_samples(samples: Tensor, real: Tensor) -> dict[str, float]:
-    """Diversity and, of colour images, colour cast; each (n, c, h, w) float in [0, 1], n may differ.
+    """Compute diversity and, of colour images, colour cast of samples against real images; each (n, c, h, w) float in
+    [0, 1], n may differ.
 
     Diversity is the mean distance between two samples divided by that between two real images: 1 where they vary as
     much, near 0 where all samples are one. The cast is how far the samples' mean of a channel strays from the real
@@ -49,7 +50,7 @@ def _cast(samples: Tensor, real: Tensor) -> float:
 
 
 def warnings(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> list[str]:
-    """What the newest row gives cause to warn of and the one before did not.
+    """Return the warnings that the newest row of the history causes and the row before did not.
 
     ``adversaries`` maps the name of an adversary's phase to its kind, ``discriminator`` or ``critic``.
     """
@@ -57,12 +58,12 @@ def warnings(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> list[s
 
 
 def log_text(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> str:
-    """Every warning of a history, a line each, as ``warnings.log`` has them."""
+    """Format every warning of a history, one per line, as in ``warnings.log``."""
     return "".join(f"{text}\n" for text in _events(rows, adversaries, 0))
 
 
 def _events(rows: Sequence[Progress], adversaries: Mapping[str, str], start: int) -> Iterator[str]:
-    """What begins to be wrong at each row from the ``start``-th on, in words."""
+    """Find what begins to go wrong at each row from the ``start``-th on, in words."""
     best = list(accumulate((row.terms.get(DIVERSITY, 0.0) for row in rows), max))
 
     def wrong(at: int) -> dict[str, str]:
@@ -79,7 +80,7 @@ def _events(rows: Sequence[Progress], adversaries: Mapping[str, str], start: int
 
 
 def _of_row(row: Progress, best: float, *, settled: bool) -> dict[str, str]:
-    """What the samples at a row give cause for: kind -> words with numbers."""
+    """Find what a row's samples warn of: kind -> words with numbers."""
     found = {}
     diversity, cast = row.terms.get(DIVERSITY), row.terms.get(COLOUR_CAST)
     if diversity is not None and diversity < LITTLE_DIVERSITY * (1.0 if settled else min(1.0, best)):
@@ -92,7 +93,7 @@ def _of_row(row: Progress, best: float, *, settled: bool) -> dict[str, str]:
 
 
 def _of_losses(rows: Sequence[Progress], adversaries: Mapping[str, str]) -> dict[str, str]:
-    """What the last rows' losses give cause for: kind -> words with numbers."""
+    """Find what the last rows' losses warn of: kind -> words with numbers."""
     found = {}
     for phase, kind in adversaries.items():
         losses = np.array([_total(row, phase) for row in rows])
@@ -115,14 +116,16 @@ def _total(row: Progress, phase: str) -> float:
 
 
 def _opposed(row: Progress, phase: str) -> float:
-    """What the other phases lose in the game."""
+    """Sum the losses of the phases that play against the adversary."""
     return sum(
         value for name, value in row.terms.items() if name.endswith("/adversarial") and not name.startswith(f"{phase}/")
     )
 
 
 def _chase(losses: NDArray[np.float64], opposed: Sequence[float]) -> tuple[float, float]:
-    """Swing of the adversary's loss (10th to 90th percentile, over the median), and correlation with the others'."""
+    """Measure the swing of the adversary's loss (10th to 90th percentile, over the median), and its correlation with
+    the others'.
+    """
     if len(losses) < WINDOW or np.std(losses) == 0 or np.std(opposed) == 0:
         return 0.0, 0.0
     low, middle, high = np.percentile(losses, (10, 50, 90))

@@ -1,4 +1,4 @@
-"""How a run is made: claimed by one worker, trained, finished; whatever of it exists is gone on with, or left."""
+"""Train one run in its folder: claims the folder, resumes an unfinished run, leaves a finished one unchanged."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -36,7 +36,7 @@ Outcome = Literal["trained", "finished", "busy"]  # finished: before this; busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One training: a configured recipe, where it came from, a seed and a length."""
+    """One training to do: a configured recipe, its reference, a seed and a length."""
 
     recipe: Recipe
     reference: str
@@ -46,7 +46,7 @@ class Job:
 
     @property
     def folder(self) -> RunFolder:
-        """Where it goes."""
+        """The run's folder."""
         return RunFolder(runs_dir() / self.recipe.name / f"seed-{self.seed}")
 
 
@@ -60,7 +60,7 @@ def train_run(
     on_progress: Callable[[Progress], None],
     group: Group = ALONE,
 ) -> Outcome:
-    """Train one run into its folder, all processes of ``group`` together. Nothing that exists is lost.
+    """Train one run in its folder, all processes of ``group`` together. Nothing that exists is lost.
 
     A checkpoint is written every ``save_every`` seconds. Raises :class:`UserError` where the folder holds another
     training, or an interrupted one and ``resume`` is not set; ``Interrupted`` after saving on SIGINT or SIGTERM.
@@ -116,7 +116,9 @@ def train_run(
 
 
 def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> tuple[RunRecord, Compute]:
-    """The run's record, new or found; a found one decides the compute, since it decides the last bits."""
+    """Return the run's record, new or found, and its compute settings; a found record decides them, since they decide
+    the last bits.
+    """
     folder = job.folder
     wanted = _new_record(job, data, compute)
     if not folder.exists():
@@ -145,7 +147,7 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
 
 
 def _gone_on(found: RunRecord, compute: Compute, folder: RunFolder) -> tuple[RunRecord, Compute]:
-    """The record and the compute of a run that is resumed; the record says when, and what differs from before.
+    """Return the record and compute settings of a resumed run; the record says when it was resumed, and what differs.
 
     It is written by the training, once the state is known to fit.
     """

@@ -1,4 +1,4 @@
-"""THE optimisation loop. VAE, GAN and hybrid share it: a training step is a list of phases.
+"""The training loop. VAEs, GANs and hybrids share it: a training step is a list of phases.
 
 Per phase: unfreeze exactly its modules, sum its terms, average gradients over the processes, step, refreeze. Whether
 the terms were finite is seen when they are read, a row of the history at a time, and before every checkpoint.
@@ -40,7 +40,7 @@ from vaebench.training.sync_batch_norm import synchronise_batch_norm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How long and how a run is trained, logged and saved."""
+    """How long a run is trained, and how it is logged and saved."""
 
     seed: int
     batch_size: int  # of all processes together
@@ -51,7 +51,7 @@ class Plan:
 
 
 def check_optimisers(model: GenerativeModel, compute: Compute) -> None:
-    """Build each phase's optimiser and schedule once; :class:`UserError` where one refuses its settings."""
+    """Build each phase's optimiser and schedule once; :class:`UserError` if one refuses its settings."""
     for phase in model.phases():
         try:
             _PhaseRunner(phase, compute, ALONE)
@@ -70,7 +70,7 @@ def train(
     on_resumed: Callable[[], object] = lambda: None,
     group: Group = ALONE,
 ) -> TrainingFacts:
-    """Train ``model`` in place to ``plan.steps``, from the state in ``folder`` where there is one.
+    """Train ``model`` in place to ``plan.steps``, from the checkpoint in ``folder`` if there is one.
 
     Every process of ``group`` calls it alike; the first one writes. ``on_resumed`` is called once a state has been read
     and fits: until then nothing in the folder has changed. Raises :class:`UserError` where a loss is not
@@ -134,7 +134,7 @@ def train(
 
 
 def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device: torch.device | str) -> TrainingFacts:
-    """Of a training that went on after a stop, the memory is of its last part; of several processes, the first's."""
+    """Collect the training's facts. Peak memory is that of the last part of a resumed training, and of rank 0."""
     return TrainingFacts(
         parameters=count_parameters(modules.values()),
         images_per_second=plan.steps * plan.batch_size / max(seconds, 1e-9),
@@ -145,7 +145,7 @@ def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device:
 
 
 class _Observer:
-    """The state of the samples in numbers: the same latents and real images all through a training."""
+    """GAN diagnostics during training: the same latents and real images are used at every row."""
 
     def __init__(self, model: GenerativeModel, feed: TrainingBatches) -> None:
         self._model = model
@@ -173,7 +173,7 @@ class _PhaseRunner:
         self._work = Replayed(self._update, self.optimizer) if replays else self._update
 
     def run(self, batch: Batch, step: Step) -> Terms:
-        """One optimiser step; its terms, detached. None where the phase sits the step out."""
+        """Take one optimiser step and return its detached loss terms; None if the phase skips the step."""
         self._free(True)
         values = self._work(batch, step)
         self._free(False)
@@ -207,7 +207,7 @@ class _PhaseRunner:
         return self._schedule.state_dict() if self._schedule else None
 
     def load_schedule(self, state: object, path: Path) -> None:
-        """As it was saved; :class:`UserError` where it is of another kind of schedule."""
+        """Restore the schedule's state; :class:`UserError` if it is of another kind of schedule."""
         own = self.schedule_state()
         if self._schedule is not None and own is not None and state is not None:
             check_schedule(self._schedule, own, state, path)
@@ -221,7 +221,7 @@ def _gradients(phase: Phase) -> list[Tensor]:
 
 
 def _position(step: int, meter: LossLog, workers: Sequence[_PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
-    """Where training stands, and the tensors of the history's unfinished row."""
+    """Return the training's position, and the tensors of the history's unfinished row."""
     row, tensors = meter.open_row()
     schedules = [worker.schedule_state() for worker in workers]
     return Position(step=step, seconds=meter.seconds, schedules=schedules, row=row), tensors
@@ -234,7 +234,7 @@ def _restore(
     plan: Plan,
     on_resumed: Callable[[], object],
 ) -> tuple[Position, dict[str, Tensor], list[Progress]]:
-    """Position, terms of the unfinished row, and the history so far; weights, optimisers and schedules are filled.
+    """Load the checkpoint into weights, optimisers and schedules; return position, unfinished row and history so far.
 
     A training that is extended goes on as if it had been this long from the beginning: the row that its end cut short
     is taken up again.

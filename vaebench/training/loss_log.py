@@ -1,4 +1,4 @@
-"""What a training's steps add up to: rows of its history, read late so that the device is never waited for."""
+"""The loss log: means of loss terms as rows of the history, read late so that nothing waits for the device."""
 
 import math
 import time
@@ -18,7 +18,7 @@ SHOW_EVERY = 1.0  # seconds between signs of life, for those who watch
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A phase's loss terms at one step: ``values`` (k,) lie on the device, for nobody has asked for them yet."""
+    """A phase's loss terms at one step; ``values`` (k,) stay on the device."""
 
     step: int  # steps done before it
     phase: str
@@ -27,7 +27,7 @@ class Terms:
 
 
 class LossLog:
-    """Keeps loss terms on the device, and reads their means, with the rate, when a row is due.
+    """Keeps loss terms on the device, and reads their means and the training rate when a row is due.
 
     Whether they are finite is seen then, too, and of the weights as well before each checkpoint: a step that went wrong
     is in none.
@@ -42,7 +42,7 @@ class LossLog:
         self.begin(start)
 
     def resume(self, row: OpenRow | None, tensors: Mapping[str, Tensor]) -> None:
-        """Go on with a row that a checkpoint fell into, as :meth:`open_row` gave it; ``None``: a new one begins."""
+        """Continue the row that :meth:`open_row` stored in a checkpoint; ``None`` begins a new row."""
         if row is None:
             return
         self._since = (row.begun, row.seconds)
@@ -54,7 +54,9 @@ class LossLog:
                 self.add(Terms(step, part.phase, part.names, line))
 
     def open_row(self) -> tuple[OpenRow, dict[str, Tensor]]:
-        """The row that has begun: where, and its terms so far with tensors (steps, names) by name, for a checkpoint."""
+        """Return the unfinished row for a checkpoint: where it began, and its terms so far with tensors (steps, names)
+        by name.
+        """
         terms: list[RowTerms] = []
         tensors: dict[str, Tensor] = {}
         for (phase, names), kept in self._kept.items():
@@ -68,25 +70,25 @@ class LossLog:
 
     @property
     def seconds(self) -> float:
-        """Spent on this training, in earlier sittings too."""
+        """Seconds spent on this training, including before it was resumed."""
         return self._spent + time.monotonic() - self._began
 
     def begin(self, step: int) -> None:
-        """A new row starts after ``step``."""
+        """Begin a new row after ``step``."""
         self._kept: dict[tuple[str, tuple[str, ...]], list[Terms]] = {}
         self._since = (step, self.seconds)
         self._shown = self.seconds
 
     def add(self, terms: Terms) -> None:
-        """Of one phase at one step; repeats of a phase count each."""
+        """Add a phase's terms at one step; each repeat of a phase counts."""
         self._kept.setdefault((terms.phase, terms.names), []).append(terms)
 
     def is_due(self) -> bool:
-        """Whether someone who watches should be shown where training stands, row or no row."""
+        """Tell whether live progress is due, row or no row."""
         return self.seconds - self._shown > SHOW_EVERY
 
     def read(self, step: int, observe: Callable[[], Mapping[str, float]] | None = None) -> Progress:
-        """The means since :meth:`begin`; :class:`UserError` with step and term where one was not finite."""
+        """Return the means since :meth:`begin`; :class:`UserError` names the step and term that was not finite."""
         means = self._means()
         steps, seconds = step - self._since[0], self.seconds - self._since[1]
         self._shown = self.seconds
@@ -100,7 +102,9 @@ class LossLog:
         )
 
     def check(self, step: int, modules: Mapping[str, nn.Module]) -> None:
-        """:class:`UserError` as in :meth:`read`, or where a weight is not finite: no loss has seen the last step's."""
+        """Raise :class:`UserError` as :meth:`read` does, or if a weight is not finite: no loss has seen the last
+        step's.
+        """
         self._means()
         named = [(name, part.detach()) for name, module in modules.items() for part in module.parameters()]
         if named and not bool(torch.stack([part.isfinite().all() for _, part in named]).all()):  # waits once

@@ -1,4 +1,4 @@
-"""Images that do not fit the device come from a memory map as they are wanted, read ahead by a thread."""
+"""Images that do not fit on the device: read ahead by a thread from main memory or a memory map."""
 
 from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class StreamedImages:
-    """Final: rows of a tensor that lies on disk or in main memory, carried to a device.
+    """Final: rows of a tensor on disk or in main memory, copied to a device.
 
     While one batch is computed on, the next is gathered into one of two pinned buffers and copied on a stream of its
     own. On the CPU there is nothing to copy: rows are gathered, which is when the memory map is read.
@@ -21,11 +21,11 @@ class StreamedImages:
         self._carry = _Pinned(images, device) if device.type == "cuda" else None
 
     def expect(self, key: Hashable, rows: Tensor) -> None:
-        """Begin to fetch rows (n,), int64 on the CPU, that will be taken under ``key``; what else was expected goes."""
+        """Begin to fetch rows (n,), int64 on the CPU, to be taken under ``key``; earlier expectations are dropped."""
         self._coming = {key: self._thread.submit(self._fetch, rows)}
 
     def take(self, key: Hashable, rows: Tensor) -> Tensor:
-        """The rows (n, c, h, w), uint8 on the device: those expected under ``key``, or fetched now."""
+        """Return the rows (n, c, h, w), uint8 on the device: those expected under ``key``, or fetched now."""
         coming = self._coming.pop(key, None) or self._thread.submit(self._fetch, rows)
         images = coming.result()
         if self._carry is not None:
@@ -37,7 +37,7 @@ class StreamedImages:
 
 
 class _Pinned:
-    """Two pinned buffers, filled in turn; each is filled again once the copy out of it is done."""
+    """Two pinned buffers, filled in turn; each is refilled once the copy out of it is done."""
 
     def __init__(self, images: Tensor, device: torch.device) -> None:
         self._images, self._device = images, device

@@ -1,4 +1,4 @@
-"""Several processes at one job, as ``torchrun`` starts them: who this one is, and what they tell each other.
+"""Batch normalisation over the batches of all processes; torch's own runs on GPUs only.
 
 A run with one process is the same code: a group of one is told what it says itself.
 """
@@ -12,7 +12,7 @@ from vaebench.core.distributed import Group
 
 
 def synchronise_batch_norm(module: nn.Module, group: Group) -> None:
-    """Let every batch normalisation inside take its statistics over the processes' batches together, in place.
+    """Replace, in place, every batch normalisation inside by one that takes its statistics over all processes' batches.
 
     As if the batch were whole (Ioffe and Szegedy 2015); parameters, buffers and their names stay what they are.
     """
