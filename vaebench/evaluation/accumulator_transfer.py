@@ -1,4 +1,4 @@
-"""What accumulators know, as bytes that travel between processes: tensors as safetensors, the rest as JSON."""
+"""Serialise accumulators as bytes that travel between processes: tensors as safetensors, the rest as JSON."""
 
 import copy
 import enum
@@ -20,7 +20,7 @@ _TENSOR, _DEVICE, _TUPLE, _INSIDE = "tensor", "device", "tuple", "inside"  # wha
 
 
 def pack(accumulators: Sequence[Accumulator], notes: Sequence[str]) -> bytes:
-    """What each accumulator knows, and a note on each.
+    """Serialise each accumulator, with a note on each.
 
     One with an attribute that cannot travel (neither one of those that :class:`vaebench.core.metric.Accumulator` names,
     nor a constant) knows nothing, and its note says why, unless it has one.
@@ -41,7 +41,7 @@ def pack(accumulators: Sequence[Accumulator], notes: Sequence[str]) -> bytes:
 
 
 def unpack(content: bytes, like: Sequence[Kind]) -> tuple[list[Kind], list[str]]:
-    """Accumulators as those in ``like`` that know what :func:`pack` was given, and the notes."""
+    """Rebuild accumulators of the kinds in ``like`` from what :func:`pack` wrote; return them with the notes."""
     tensors = load(content)
     structure, notes = json.loads(tensors[_STRUCTURE].numpy().tobytes())
     made = [copy.copy(part) for part in like]
@@ -51,7 +51,7 @@ def unpack(content: bytes, like: Sequence[Kind]) -> tuple[list[Kind], list[str]]
 
 
 def _known(accumulator: Accumulator, tensors: list[Tensor]) -> dict[str, Any]:
-    """The attributes that travel, by name."""
+    """Collect the attributes that travel, by name."""
     found = {}
     for name, value in vars(accumulator).items():
         if isinstance(value, Accumulator):
@@ -62,7 +62,7 @@ def _known(accumulator: Accumulator, tensors: list[Tensor]) -> dict[str, Any]:
 
 
 def _constant(value: object) -> bool:
-    """Whether it is what its metric was built with, and so is the same in every process."""
+    """Tell whether a value is what its metric was built with, and so is the same in every process."""
     if isinstance(value, tuple):  # a study's key, for one
         return any(map(_constant, value)) and not any(isinstance(part, Tensor | list) for part in value)
     return callable(value) or isinstance(value, enum.Enum | FeatureSpace | MetricSpec)

@@ -18,7 +18,7 @@ BLOCK = 1024
 
 
 def baselines(data: ImageDataset, context: Context, sizes: Iterable[int]) -> Iterator[EvaluationSource]:
-    """The majority class, principal components of the pixels by each latent size, and VGG-19's features of faces.
+    """Yield the majority class, principal components of the pixels at each latent size, and VGG-19's features of faces.
 
     None where the dataset has no training split. What cannot be had (weights) is refused when it is asked for, and
     becomes a row that says so.
@@ -35,13 +35,15 @@ def baselines(data: ImageDataset, context: Context, sizes: Iterable[int]) -> Ite
 
 
 def classical_blends(context: Context) -> Iterator[EvaluationSource]:
-    """Ways of blending in pixels that the article on adversarial feature blending compares with."""
+    """Yield the ways of blending in pixels that Ruiz and Lipson, "Feature blending with VAEs and GANs", compare
+    with.
+    """
     for name, way in WAYS.items():
         yield of_blending(way, context, Identity(f"baseline/{name}"))
 
 
 def _principal_components(context: Context, size: int) -> Callable[[str], Tensor]:
-    """Pixels projected onto the first components of the training images; fitted when first asked for."""
+    """Return a function that projects pixels onto the first components of the training images, fitted on first use."""
     fitted: list[tuple[Tensor, Tensor]] = []
 
     def project(split: str) -> Tensor:
@@ -55,7 +57,7 @@ def _principal_components(context: Context, size: int) -> Callable[[str], Tensor
 
 
 def _fit(images: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and components (d, size or fewer) of at most :data:`FITTED_ON` images, taken at equal steps."""
+    """Fit mean (d,) and components (d, size or fewer) on at most :data:`FITTED_ON` images, taken at equal steps."""
     rows = to_float(images[:: max(1, -(-len(images) // FITTED_ON))]).flatten(1)
     mean = rows.mean(dim=0)
     rows -= mean

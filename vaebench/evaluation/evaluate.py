@@ -1,4 +1,4 @@
-"""The door of evaluation: measure runs, the real images and baselines, and write the results beside them."""
+"""Evaluate runs: measure them, the real images and the baselines, and write the results into their folders."""
 
 import json
 import logging
@@ -49,7 +49,7 @@ def evaluate_runs(
     say: Callable[[str], None],
     group: Group = ALONE,
 ) -> dict[str, list[RunFolder]]:
-    """Measure the named runs on the test split of their data, and the real images; dataset -> folders measured.
+    """Evaluate the named runs on the test split of their data, and the real images; return dataset -> folders measured.
 
     With ``every``, all finished runs; unfinished ones and damaged ones are named and passed over. Processes of
     ``group`` share the images that models and networks work on; the first one takes the scores and writes.
@@ -95,7 +95,9 @@ def _measure_one(
     say: Callable[[str], None],
     group: Group,
 ) -> str:
-    """Measure a run beside the real images of its data, which are opened and measured once; the dataset's name."""
+    """Measure a run; open and measure the real images of its data if that was not done yet. Return the dataset's
+    name.
+    """
     key = _key(record)
     if key not in opened:
         source = open_dataset(record.dataset, record.dataset_options)
@@ -118,7 +120,9 @@ def _key(record: RunRecord) -> str:
 
 
 def _probed(folder: RunFolder, record: RunRecord) -> list[int]:
-    """The run's latent size, where something was read off its latents that baselines can stand beside."""
+    """Return the run's latent size if attributes were classified from its latents: baselines of that size belong beside
+    it.
+    """
     lines = results.read(folder.results) if folder.results.exists() else []
     size = record.hyperparameters.get("latent_dim")
     read = any(line.value is not None and facts_of(line).study == "attributes" for line in lines)
@@ -183,7 +187,7 @@ def measure_run(
 
 
 def _lacks_pictures(folder: RunFolder, record: RunRecord, data: ImageDataset) -> bool:
-    """Whether the run's folder lacks pictures of these very weights, beside these images."""
+    """Tell whether the run's folder lacks pictures of these weights on these images."""
     gallery = galleries.gallery_file(folder.path, data.fingerprint)
     return not ((folder.path / SAMPLES).is_file() and galleries.is_gallery_of(gallery, record.weights_sha256))
 
@@ -280,12 +284,14 @@ def measure_baselines(split: SplitContext, protocol: Protocol, sizes: Iterable[i
 
 
 def real_folder(data: ImageDataset) -> RunFolder:
-    """Where the values of a split's real images lie, by content: a subset is another set of images."""
+    """Return the folder of a split's real images, named by content: a subset is another set of images."""
     return RunFolder(runs_dir() / "real" / place_of(data))
 
 
 def _draw(folder: RunFolder, source: EvaluationSource, data: ImageDataset) -> None:
-    """Draw ``samples.png``, ``reconstructions.png`` (originals above); last, which says all are there, the gallery."""
+    """Draw ``samples.png`` and ``reconstructions.png`` (originals above), and write the gallery last, which says that
+    all are there.
+    """
     assert source.latent_dim is not None
     context = source.context
     latents = torch.randn(GALLERY_SAMPLES, source.latent_dim, generator=seeding.generator(SEED, "samples"))

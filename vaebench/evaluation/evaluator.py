@@ -39,7 +39,7 @@ _APART = Need.TRAINING | Need.BLEND | Need.CODE  # no batch carries them
 
 @dataclass(slots=True)
 class _Consumer:
-    """What takes in batches: a metric, or the study that several metrics read."""
+    """A metric that takes in batches, or the shared measurement that several metrics read."""
 
     accumulator: Any  # Metric or Study
     metrics: list[Metric]
@@ -51,7 +51,9 @@ class _Consumer:
 
     @property
     def space(self) -> FeatureSpace | None:
-        """Where all of its metrics want features; facets of one study may differ, and then it asks for them itself."""
+        """Feature space that all its metrics want; facets of one measurement may differ, and then it extracts features
+        itself.
+        """
         spaces = {metric.spec.space for metric in self.metrics}
         return spaces.pop() if len(spaces) == 1 else None
 
@@ -59,7 +61,7 @@ class _Consumer:
 def measure(
     metrics: Sequence[Metric], source: EvaluationSource, networks: Networks | None = None, group: Group = ALONE
 ) -> list[tuple[Metric, Score]]:
-    """Feed every metric that applies in one pass, and take its score.
+    """Feed every metric that applies in one pass, and return each with its score.
 
     What the source cannot do, or what a metric or a network refuses, is a score without value whose note says why.
     Of several processes each feeds its share of what the source provides; the first one has the scores, the others
@@ -93,7 +95,7 @@ def measure(
 
 
 def _brought_together(consumers: Sequence[_Consumer], group: Group) -> bool:
-    """Merge what the processes' accumulators took in, at the first one; whether this is it."""
+    """Merge all processes' accumulators on rank 0; return whether this is rank 0."""
     if group.size == 1:
         return True
     packed = pack([consumer.accumulator for consumer in consumers], [consumer.refusal for consumer in consumers])
@@ -107,7 +109,7 @@ def _brought_together(consumers: Sequence[_Consumer], group: Group) -> bool:
 
 
 def name_extractors(metrics: Sequence[Metric], networks: Networks) -> None:
-    """Write into each metric the hash of the weights that its features come from, where they are at hand."""
+    """Set each metric's hash of the weights that its features come from, if they are at hand."""
     for metric in metrics:
         if metric.spec.space is not None:
             with suppress(UserError):
@@ -115,7 +117,7 @@ def name_extractors(metrics: Sequence[Metric], networks: Networks) -> None:
 
 
 def _consumers(metrics: Sequence[Metric]) -> list[_Consumer]:
-    """One a metric; facets of equal studies share one study."""
+    """Group metrics into consumers: one per metric; facets of equal measurements share one."""
     consumers: dict[Any, _Consumer] = {}
     for metric in metrics:
         if isinstance(metric, Facet):
@@ -145,7 +147,7 @@ def _feed(
 def _features(
     batch: EvalBatch, consumers: Sequence[_Consumer], source: EvaluationSource, networks: Networks, row: int
 ) -> dict[FeatureSpace, dict[str, Tensor]]:
-    """Of the images that the takers want, each image set through each network once."""
+    """Extract features of the images that consumers want, each image set through each network once."""
     found: dict[FeatureSpace, dict[str, Tensor]] = {}
     for need, name in ((Need.RECONSTRUCTION, "reconstruction"), (Need.SAMPLE, "sample")):
         images: Tensor | None = getattr(batch, name)
@@ -179,7 +181,7 @@ def _score(metric: Metric, source: EvaluationSource, refusal: str) -> Score:
 
 
 def _wants(needs: Need, carried: Need) -> bool:
-    """Whether a batch holds all that the metric needs of real images, or all that it needs of samples."""
+    """Tell whether a batch holds all that the metric needs of real images, or all that it needs of samples."""
     apart = Need.SAMPLE | Need.PATH
     parts = [part for part in (needs & Need.SAMPLE, needs & Need.PATH, needs & ~apart & ~_APART) if part]
     return any(part in carried for part in parts)

@@ -38,7 +38,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 def load_images(path: Path) -> Tensor:
-    """``images`` of an npz, or a folder's image files by name: uint8 or float32 in [0, 1], (n, c, h, w).
+    """Load ``images`` of an npz, or a folder's image files by name: uint8 or float32 in [0, 1], (n, c, h, w).
 
     Raises :class:`UserError` for a missing or unreadable file, wrong shape or dtype, NaN, or values outside [0, 1].
     """
@@ -102,13 +102,13 @@ def _folder(path: Path) -> tuple[Tensor, list[str]]:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """``2.png`` before ``10.png``: numbers in a name count as numbers."""
+    """Sort key that puts ``2.png`` before ``10.png``."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]
 
 
 def folder_dataset(path: Path) -> ImageDataset:
-    """A folder of images taken as they are, as something to measure against; ids are the file names.
+    """Load a folder of images, unchanged, as a dataset to measure against; ids are the file names.
 
     Its name in the tables is ``folder-NAME``, which no registered dataset's can be mistaken for.
     """
@@ -117,7 +117,9 @@ def folder_dataset(path: Path) -> ImageDataset:
 
 
 def _plain(name: str) -> str:
-    """A folder's name as a part of other paths may be: what it may not hold gives way to a hash of the whole name."""
+    """Turn a folder's name into one that other paths may contain: forbidden characters give way to a hash of the
+    name.
+    """
     if is_name(name) and len(name) < LONGEST - 20:
         return name
     kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:40].lstrip("._-")
@@ -126,7 +128,7 @@ def _plain(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class External:
-    """How images made elsewhere are to be read, as the command line has it."""
+    """Options of the command line for images made elsewhere."""
 
     name: str
     reference: str  # DATASET[:SPLIT] or a folder
@@ -137,7 +139,7 @@ class External:
 def evaluate_external(
     path: Path, given: External, protocol: Protocol, say: Callable[[str], None]
 ) -> dict[str, list[RunFolder]]:
-    """Check and measure the images at ``path`` and the real ones they stand against; the dataset touched."""
+    """Check and evaluate the images at ``path`` and the real images of their reference; return the dataset."""
     if not is_name(given.name) or len(given.name) > LONGEST - 20:
         rule = f"give letters, digits, '.', '_' or '-', {LONGEST - 20} at most"
         raise UserError(f"--name {given.name[:40]!r} names no run: {rule}")
@@ -158,7 +160,7 @@ def evaluate_external(
 
 
 def reference(text: str, networks: Networks) -> SplitContext:
-    """``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
+    """Open ``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
     name, colon, split = text.partition(":")
     if colon and not split:
         raise UserError(f"--reference {text} names no split after the colon: write {name}:test, or {name} alone")
@@ -176,7 +178,7 @@ def measure_external(
     paired: bool,
     reconstructions: bool,
 ) -> None:
-    """Measure checked images as run ``external/NAME``; :class:`UserError` where they do not fit the data."""
+    """Measure checked images as run ``external/NAME``; :class:`UserError` if they do not fit the data."""
     data = split.data
     if images.shape[1:] != data.images.shape[1:]:
         found, fitting = tuple(images.shape[1:]), tuple(data.images.shape[1:])

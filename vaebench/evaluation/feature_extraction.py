@@ -1,4 +1,4 @@
-"""Images through a network, a batch at a time: on the device while the next are on their way; and signs of life."""
+"""Run images through a network in batches, copying the next batch meanwhile; log progress of long extractions."""
 
 import logging
 import time
@@ -18,7 +18,8 @@ SAID_SHARE = 0.1  # of the images between two, at least
 def pooled_features(
     network: Perceptual, parts: Sequence[Tensor], layers: list[str], device: torch.device
 ) -> list[Tensor]:
-    """Features (n, d) float32 on the device of parts (k, c, h, w) in [0, 1], at each layer; means over positions.
+    """Compute features (n, d) float32 on the device of parts (k, c, h, w) in [0, 1], at each layer; means over
+    positions.
 
     In full float32. Raises :class:`UserError` where the network sees grey images only and these are not.
     """
@@ -28,7 +29,7 @@ def pooled_features(
 
 
 def _moved(parts: Sequence[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Parts on the device; from the CPU to a GPU each is copied while the one before is worked on."""
+    """Yield the parts on the device; from CPU to GPU each is copied while the previous one is computed on."""
     if device.type != "cuda" or parts[0].device.type != "cpu":
         yield from (part.to(device) for part in parts)
         return
@@ -60,7 +61,7 @@ def _pooled(network: Perceptual, images: Tensor, layers: list[str]) -> list[Tens
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """TF32 off: it moves FID in the third digit."""
+    """Switch TF32 off: it changes FID in the third digit."""
     matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
@@ -70,7 +71,7 @@ def _full_precision() -> Iterator[None]:
 
 
 class Pace:
-    """Signs of life of long work, as INFO: how much is done, how fast, and how long it will take yet."""
+    """Progress of long work, logged as INFO: how much is done, how fast, and how long it will still take."""
 
     def __init__(self, log: logging.Logger, title: str, total: int, done: int = 0) -> None:
         self._log, self._title, self._total = log, title, total
@@ -78,7 +79,7 @@ class Pace:
         self._began = self._spoke = time.monotonic()
 
     def at(self, done: int) -> None:
-        """So many are done now; says so about every tenth of all, but not more often than :data:`SAID_EVERY`."""
+        """Log that so many are done, about every tenth of all, but not more often than :data:`SAID_EVERY`."""
         now = time.monotonic()
         early = done - self._said < SAID_SHARE * self._total or now - self._spoke < SAID_EVERY
         if early or done >= self._total or now <= self._began:

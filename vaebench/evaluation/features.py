@@ -1,4 +1,4 @@
-"""Features of images in the spaces that metrics name, and those of real images kept on disk by content.
+"""Features of images in the spaces that metrics name; those of real images are cached on disk by content.
 
 A set of real images goes through a network once: what is kept is found again by the hash of its pixels (crop
 included), of the network's weights, and of how the images were prepared.
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Networks:
-    """The networks behind feature spaces, each opened once, on one device."""
+    """The networks behind feature spaces, each loaded once, on one device."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
@@ -48,11 +48,13 @@ class Networks:
         self._makers: dict[str, Callable[[], Perceptual]] = {}
 
     def provide(self, name: str, make: Callable[[], Perceptual]) -> None:
-        """A network that no registry knows, since it belongs to some data; made when it is first asked for."""
+        """Register a network that belongs to some data and is in no registry; ``make`` builds it on first use."""
         self._makers[name] = make
 
     def network(self, space: FeatureSpace) -> Perceptual:
-        """The network, its layer checked; :class:`UserError` where its weights are missing or lack the layer."""
+        """Return the network after checking its layer; :class:`UserError` if its weights are missing or lack the
+        layer.
+        """
         if space.network not in self._opened:
             try:
                 make = self._makers.get(space.network) or PERCEPTUAL.get(space.network)
@@ -66,12 +68,12 @@ class Networks:
         return found
 
     def sha256(self, space: FeatureSpace) -> str:
-        """Of the network's weights; empty for pixels. :class:`UserError` as in :meth:`network`."""
+        """Return the hash of the network's weights; empty for pixels. :class:`UserError` as in :meth:`network`."""
         return "" if space.network == PIXELS else self.network(space).sha256
 
     @torch.inference_mode()
     def extract(self, images: Tensor, spaces: Iterable[FeatureSpace]) -> dict[FeatureSpace, Tensor]:
-        """Features (n, d) float32 of images (n, c, h, w) in [0, 1], in each space.
+        """Extract features (n, d) float32 of images (n, c, h, w) in [0, 1], in each space.
 
         Features are where the images are for ``pixels``, else on the networks' device; nothing waits for that device
         before all of them are under way. Grey images are shown to a colour network as equal channels; colour images
@@ -105,7 +107,8 @@ class Networks:
 
 
 class CachedFeatures(Reference):
-    """Final: features of a split and statistics of them, in ``VAEBENCH_CACHE/features``; damaged files are remade.
+    """Final: features of a split and statistics of them, cached in ``VAEBENCH_CACHE/features``; damaged files are made
+    anew.
 
     A stopped extraction is gone on with. Several processes may share it: each calls :meth:`extract_rows` for rows of
     its own, and when all are done, one calls :meth:`join_rows`.
@@ -134,7 +137,7 @@ class CachedFeatures(Reference):
         return self._features
 
     def extract_rows(self, start: int, stop: int) -> None:
-        """Extract rows ``start`` to ``stop`` (without it) alone, for :meth:`join_rows`, unless they are there.
+        """Extract rows ``start`` to ``stop`` (exclusive) for :meth:`join_rows`, unless they are there.
 
         Other processes may do other rows at the same time; where a network's batches begin does not depend on the
         range, so neither do features. ``ValueError`` for a range that is not within the split.
@@ -149,7 +152,7 @@ class CachedFeatures(Reference):
                 self._extract(folder / self._path.name, start, stop)
 
     def join_rows(self) -> None:
-        """Make one file of what :meth:`extract_rows` left, and delete that; nothing to do where it is there.
+        """Join the files of :meth:`extract_rows` into one and delete them; nothing is done if it exists.
 
         Raises :class:`UserError` where rows are missing. No other process may be extracting.
         """
@@ -161,7 +164,7 @@ class CachedFeatures(Reference):
             shutil.rmtree(self._parts, ignore_errors=True)
 
     def _chain(self) -> list[Tensor]:
-        """Parts one after the other, from the first row to the last; there may be others of an earlier division."""
+        """Order the parts from the first row to the last; parts of an earlier division are ignored."""
         named = [path.name.split("-") for path in self._parts.glob("*-*")]
         reached: dict[int, list[Tensor]] = {0: []}
         for start, stop in sorted((int(name[0]), int(name[1])) for name in named):
@@ -187,7 +190,7 @@ class CachedFeatures(Reference):
         return self._statistics[name]
 
     def _extract(self, path: Path, start: int, stop: int) -> None:
-        """Rows ``start`` to ``stop`` into a file, from where an earlier process was stopped."""
+        """Extract rows ``start`` to ``stop`` into a file, resuming where an earlier process stopped."""
         if stop == start:
             raise UserError(f"{self._data.name}:{self._data.split} has no images")
         title = f"{self._data.name}/{self._data.split}"
@@ -205,7 +208,7 @@ class CachedFeatures(Reference):
                     pace.at(file.done)
 
     def _rows(self, start: int, stop: int) -> Tensor:
-        """Features of the rows from ``start`` on to the end of their chunk, or to ``stop``, on the CPU.
+        """Extract the rows from ``start`` to the end of their chunk, or to ``stop``, onto the CPU.
 
         Images go through in the batches that a pass over the whole split has: the last bits may depend on them.
         """
@@ -221,7 +224,8 @@ class CachedFeatures(Reference):
 def cached_latents(
     latents: Callable[[str, str], Tensor], weights_sha256: str, data: Callable[[str], ImageDataset]
 ) -> Callable[[str, str], Tensor]:
-    """Posterior means of a split seen through a view, kept in ``VAEBENCH_CACHE/latents`` by weights and content.
+    """Wrap ``latents``: posterior means of a split seen through a view, cached in ``VAEBENCH_CACHE/latents`` by weights
+    and content.
 
     Encoding a training split takes longer than most of what is then read off it.
     """

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def judge_network(data: ImageDataset) -> str:
-    """Name of the network that judges the data's attributes or labels; empty where none can.
+    """Name the network that judges the data's attributes or labels; empty if none can.
 
     A function of the evaluated split, so that judges of different data never share a name.
     """
@@ -46,7 +46,7 @@ def judge_network(data: ImageDataset) -> str:
 
 
 def judge_of(name: str, training: ImageDataset) -> Perceptual:
-    """The judge trained on these images, or kept from an earlier time; minutes on a CPU where it is not.
+    """Load the judge trained on these images, or train it (minutes on a CPU).
 
     Raises :class:`UserError` where the images have no attributes.
     """
@@ -68,7 +68,7 @@ def judge_of(name: str, training: ImageDataset) -> Perceptual:
 
 
 def _kept(path: Path, shape: tuple[int, int, int]) -> nn.Sequential | None:
-    """What is kept, or nothing where it is missing or damaged."""
+    """Load the stored judge; None if it is missing or damaged."""
     if not is_sealed(path):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The classical ways of blending two batches of images: what blending in latent space is held against.
+"""Classical ways of blending two batches of images in pixels, which blending in latent space is compared with.
 
 Source 004 (Salomon Ruiz and Lipson, "Feature blending with VAEs and GANs") names three: a linear combination of pixel
 values, the Laplacian pyramid, "which combines the images at lower frequencies, and then applies the higher frequency
@@ -92,7 +92,7 @@ def laplacian_pyramid(a: Tensor, b: Tensor, alpha: float) -> Tensor:
 def fourier_mix(a: Tensor, b: Tensor, alpha: float) -> Tensor:
     """Frequencies below :data:`CUTOFF` cycles per image of both by weight, those above of the heavier image alone.
 
-    "Combining lower frequency components and then adding higher frequencies" (source 004). The filter is Gaussian in
+    "Combining lower frequency components and then adding higher frequencies" (Ruiz and Lipson). The filter is Gaussian in
     the radial frequency, with half its gain at the cut-off, as hybrid images are made (Oliva, Torralba and Schyns
     2006, "Hybrid images"): a sharp cut would ring round every edge. With L the filtered image, the mix is
     (1 - alpha) L(a) + alpha L(b) + a - L(a) = a + alpha L(b - a) while ``a`` is the heavier, and likewise with the

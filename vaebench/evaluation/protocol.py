@@ -1,4 +1,4 @@
-"""What to measure and how: metrics by name with their options, built for the data at hand."""
+"""The protocol of an evaluation: metrics by name with their options, built for the data at hand."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from vaebench.metrics import METRICS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """What to measure, and how."""
+    """Which metrics to measure, with which options, on how many samples."""
 
     metrics: tuple[str, ...] = ()  # empty: all
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # metric -> option -> text
@@ -24,7 +24,7 @@ class Protocol:
     device: str = "auto"
 
     def build(self, data: ImageDataset | None = None) -> list[Metric]:
-        """Fresh accumulators; :class:`UserError` for unknown metrics or options.
+        """Build the metrics; :class:`UserError` for unknown metrics or options.
 
         A factory with a parameter named as one of ``given`` takes it from there, and with one named as a fact of
         ``data`` (:func:`_facts_of`) from the data, unless an option of its own says otherwise.
@@ -44,7 +44,7 @@ class Protocol:
         return built
 
     def passed_over(self) -> list[str]:
-        """Why metrics that nobody asked for by name are left out: their plugins are broken."""
+        """Say why metrics that nobody asked for by name are left out: their plugins are broken."""
         return list(self._broken().values())
 
     def _broken(self) -> dict[str, str]:
@@ -58,7 +58,7 @@ class Protocol:
 
 
 def _facts_of(data: ImageDataset | None) -> dict[str, object]:
-    """What metrics choose their defaults by."""
+    """Facts of the data that metrics choose their defaults by."""
     if data is None:
         return {}
     judge = judge_network(data)

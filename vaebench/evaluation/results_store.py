@@ -20,7 +20,7 @@ from vaebench.runs.record import RunFolder
 
 
 def label_columns(data: ImageDataset) -> dict[str, list[int]]:
-    """``label`` and attributes by name, as :func:`vaebench.core.dataset.strata` cuts them."""
+    """Return ``label`` and attributes by name, from which strata are made."""
     columns: dict[str, list[int]] = {}
     if data.labels is not None:
         columns["label"] = data.labels.tolist()
@@ -31,18 +31,18 @@ def label_columns(data: ImageDataset) -> dict[str, list[int]]:
 
 
 def image_columns(data: ImageDataset) -> dict[str, list[int]]:
-    """What is kept of each image: :func:`label_columns`, and who is on it."""
+    """Return :func:`label_columns`, and the person on each image if that is known."""
     people = {} if data.people is None else {per_image.PERSON: data.people.tolist()}
     return {**label_columns(data), **people}
 
 
 def place_of(data: ImageDataset) -> str:
-    """Name of a folder for what belongs to a split's images by content: a subset is another set of images."""
+    """Name a folder by a split's content: a subset is another set of images."""
     return f"{data.name}-{data.split}-{data.fingerprint[:12]}"
 
 
 def question(metric: Metric, samples: int) -> str:
-    """What a result answers, as far as it is known before measuring: equal questions need no second answer."""
+    """Identify what a result measures, as far as it is known before measuring: equal ones are not measured twice."""
     return f"{metric.spec.protocol}; samples={samples}" if metric.spec.needs & Need.SAMPLE else metric.spec.protocol
 
 
@@ -120,7 +120,7 @@ def store(
 
 
 def _belongs(score: Score, metric: Metric, data: ImageDataset, paired: bool) -> bool:
-    """Whether row i of the per-image values is of image i of the split."""
+    """Tell whether row i of the per-image values belongs to image i of the split."""
     rows = 0 if score.per_image is None else len(score.per_image)
     return paired and rows == len(data) and not score.ids and Need.SAMPLE not in metric.spec.needs
 

@@ -1,4 +1,4 @@
-"""Files of rows: read, joined, and written little by little so that a stop loses little."""
+"""Resumable .npy files of rows: an interrupted extraction loses little."""
 
 import io
 import json
@@ -22,14 +22,14 @@ SAVED_EVERY = 5.0  # seconds; what a kill may cost, and rarely enough that waiti
 
 
 def npy_header(rows: int, width: int) -> bytes:
-    """What stands before float32 numbers (rows, width) in a .npy file."""
+    """Build the header of a .npy file of float32 (rows, width)."""
     made = io.BytesIO()
     np.lib.format.write_array_header_1_0(made, {"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
     return made.getvalue()
 
 
 def read_rows(path: Path, n: int) -> Tensor | None:
-    """The float32 rows (n, d) in a file, mapped, or ``None`` where it is not there, damaged, or of another number.
+    """Map the float32 rows (n, d) of a file; ``None`` if it is missing, damaged, or has another number of rows.
 
     A file whose sha256 does not lie beside it, or is another, counts as damaged.
     """
@@ -53,7 +53,7 @@ def join_rows(parts: Sequence[Tensor], path: Path) -> None:
 
 
 class ResumableRows:
-    """Final: float32 rows (n, d) on their way into a .npy file, in a ``with`` block; one process at a time.
+    """Final: resumable writer of float32 .npy rows (n, d), used in a ``with`` block by one process at a time.
 
     Beside the file to be lie ``NAME.unfinished``, its beginning, and ``NAME.unfinished.json``: the key of what it is
     made from, how many rows are done, and their checksum. Another key, and rows that are not as they were written,
@@ -72,7 +72,7 @@ class ResumableRows:
         self._file: IO[bytes] = self._opened()
 
     def _recall(self) -> None:
-        """Take over what an earlier process left, if it is whole."""
+        """Take over the rows of an earlier process, if they are undamaged."""
         try:
             known = input_files.read_bytes(self._state, most=input_files.SMALL, remedy="delete it")
             state = validation.from_json(known, dict[str, Any], str(self._state), "delete it")
@@ -102,7 +102,7 @@ class ResumableRows:
             raise self._cannot(error) from error
 
     def add(self, rows: Tensor) -> None:
-        """The next rows, float32 (k, d) on the CPU; ``ValueError`` for another width, or more than there are to be."""
+        """Append rows, float32 (k, d) on the CPU; ``ValueError`` for another width or too many rows."""
         values = np.ascontiguousarray(rows.numpy(), dtype="<f4")
         if self.done + len(values) > self._rows or (self.done and values.shape[1] != self._width):
             raise ValueError(f"{values.shape} rows after {self.done} of ({self._rows}, {self._width})")
@@ -131,7 +131,7 @@ class ResumableRows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Rename the file where all rows are there, else keep what is."""
+        """Rename the file into place if all rows are there; otherwise keep it for resuming."""
         try:
             with self._file:
                 if self.done:

@@ -1,4 +1,4 @@
-"""Which runs an evaluation measures: found by one process for all, so that all measure the same ones."""
+"""Choose the runs that an evaluation measures: rank 0 finds them, so that all processes measure the same ones."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ Work = list[tuple[RunFolder, RunRecord]]
 def runs_to_measure(
     names: Sequence[str], *, every: bool, dataset: str | None, say: Callable[[str], None], group: Group
 ) -> Work:
-    """The named runs of the dataset, or with ``every`` all finished ones; others are said and passed over.
+    """Find the named runs of the dataset, or with ``every`` all finished ones; skipped runs are reported.
 
     Raises :class:`UserError` where there is none, where a named one is not finished or was not trained here, and
     where a process of ``group`` does not see what the first one found.
@@ -55,7 +55,7 @@ def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable
 
 
 def _record(folder: RunFolder, *, every: bool) -> RunRecord | None:
-    """The run's record; where all runs are wanted, one that is damaged is said and passed over."""
+    """Read the run's record; if all runs are wanted, a damaged one is reported and skipped."""
     try:
         return folder.read_record()
     except UserError as error:

@@ -38,7 +38,7 @@ Batches = Callable[[Need, Group], Iterator[EvalBatch]]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who made what is evaluated, and on which device it is evaluated: what its results are stored under.
+    """Who made what is evaluated, and on which device it runs: results are stored under it.
 
     Attributes:
         name: a recipe, ``external/NAME``, ``baseline/NAME`` or ``real``.
@@ -59,7 +59,7 @@ REAL = Identity("real")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSource:
-    """What is evaluated: its identity, what it provides, its batches, its context. Made once, and passed on.
+    """One thing to evaluate: its identity, what it provides, its batches, its context. Made once, and passed on.
 
     Attributes:
         identity: what its results are stored under.
@@ -105,7 +105,7 @@ def of_model(
     context: Context,
     identity: Identity = UNNAMED,
 ) -> EvaluationSource:
-    """A trained model in evaluation mode, evaluated on ``data`` and on ``samples`` draws from the prior.
+    """Make a source of a trained model in evaluation mode, on ``data`` and on ``samples`` draws from the prior.
 
     ``context`` is the evaluated split's; what the model does to images is added here. Of several processes each
     provides its share, contiguous, in order. Noise is drawn once for the whole set on the CPU, so values depend neither
@@ -165,7 +165,7 @@ def _with_model(context: Context, model: GenerativeModel, identity: Identity) ->
 
 
 def _paths(model: GenerativeModel, seed: int, device: torch.device | str, group: Group) -> Iterator[EvalBatch]:
-    """Images along straight lines between pairs of prior draws."""
+    """Yield images along straight lines between pairs of prior draws."""
     ends = torch.randn(2, PATHS, model.latent_dim, generator=seeding.generator(seed, "paths"))
     latents = line(ends[0], ends[1], FRAMES)[group.share(PATHS)]
     for part in latents.split(batch_on(device) // FRAMES):
@@ -174,7 +174,7 @@ def _paths(model: GenerativeModel, seed: int, device: torch.device | str, group:
 
 
 def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -> Callable[[str, str], Tensor]:
-    """Posterior means of a split seen through a view; each computed once, when it is first asked for."""
+    """Return a function that encodes a split seen through a view into posterior means, once each."""
     known: dict[tuple[str, str], Tensor] = {}
 
     @torch.inference_mode()
@@ -192,7 +192,7 @@ def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -
 
 
 class _ModelFunctions(TypedDict):
-    """What a model does to images, as :class:`vaebench.core.context.Context` names it."""
+    """What a model does to images, by the names of :class:`vaebench.core.context.Context`."""
 
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
@@ -201,7 +201,7 @@ class _ModelFunctions(TypedDict):
 
 
 def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -> Callable[[Tensor], Tensor]:
-    """The function of CPU tensors, in batches on the device."""
+    """Wrap a function so that it takes and returns CPU tensors, in batches on the device."""
 
     @torch.inference_mode()
     def over_batches(rows: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -
 
 
 def _model_functions(model: Autoencoder, device: torch.device | str) -> _ModelFunctions:
-    """An autoencoder in evaluation mode as pure functions of CPU tensors, in batches."""
+    """Wrap an autoencoder's methods as pure functions of CPU tensors, in batches."""
     encode, decode = _batched(lambda images: model.posterior(images)[0], device), _batched(model.decode, device)
     judging = [phase for phase in model.phases() if phase.adversary is not None]
     return {
@@ -226,7 +226,7 @@ def _model_functions(model: Autoencoder, device: torch.device | str) -> _ModelFu
 def of_blending(
     way: Callable[[Tensor, Tensor, float], Tensor], context: Context, identity: Identity = UNNAMED
 ) -> EvaluationSource:
-    """A way of blending in pixels in place of a model's: a baseline for what blends images."""
+    """Make a source of a way of blending in pixels, in place of a model's: a baseline."""
     return EvaluationSource(
         identity=identity, provides=Need.BLEND, batches=_nothing, context=replace(context, blend=way)
     )
@@ -235,7 +235,7 @@ def of_blending(
 def of_features(
     latents: Callable[[str], Tensor], data: ImageDataset, context: Context, identity: Identity = UNNAMED
 ) -> EvaluationSource:
-    """Features of each split's images in place of a model's latents: a baseline for what reads latents."""
+    """Make a source of features of each split's images in place of a model's latents: a baseline."""
 
     def without_views(split: str, view: str) -> Tensor:
         if view != "whole":
@@ -260,7 +260,8 @@ def of_images(
     context: Context | None = None,
     identity: Identity = UNNAMED,
 ) -> EvaluationSource:
-    """Images made elsewhere: uint8 or float (n, c, h, w), as ``Need.RECONSTRUCTION`` or ``Need.SAMPLE``.
+    """Make a source of images made elsewhere: uint8 or float (n, c, h, w), as ``Need.RECONSTRUCTION`` or
+    ``Need.SAMPLE``.
 
     With ``paired``, image i belongs to image i of ``data``, and what compares the two can be measured. Samples
     are measured against ``data`` as a whole: its images come in batches of their own.
@@ -290,7 +291,7 @@ def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
 
 
 def of_real(data: ImageDataset, context: Context | None = None) -> EvaluationSource:
-    """The real images themselves, standing in for reconstructions and for samples."""
+    """Make a source of the real images themselves, in place of reconstructions and of samples."""
     context = context or Context()
 
     def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:

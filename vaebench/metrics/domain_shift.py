@@ -1,6 +1,6 @@
 """How attribute accuracy falls on faces out of place, with and without putting them back; and whether the run notices.
 
-Source 000's explanation of its failure on a camera's faces (their position), tested.
+Tests the explanation that Eteke et al. give of their failure on a camera's faces: their position.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from vaebench.metrics.probes.novelty import NoveltyDetector
 
 FACES = 200  # test images, at most
 WAYS = ("plain", "realigned")
-MAJORITY = "majority class"  # a part beside the conditions: what no face need be looked at for
+MAJORITY = "majority class"  # beside the conditions: the accuracy of always predicting the majority class
 
 
 class OutOfPlace(SharedMeasurement):

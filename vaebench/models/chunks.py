@@ -1,4 +1,4 @@
-"""The convolutional chunks that source 004's encoder, decoder and discriminator are made of."""
+"""The convolutional chunks of the encoder, decoder and discriminator of Ruiz and Lipson."""
 
 import math
 
@@ -21,7 +21,7 @@ def chunk_sides(side: int) -> list[tuple[int, int]]:
 
 
 def feature_network(channels: int, side: int) -> nn.Sequential:
-    """Images (n, channels, side, side) -> features (n, 32 * last side^2): the chunks of source 004's table.
+    """Images (n, channels, side, side) -> features (n, 32 * last side^2): the chunks of the table in Ruiz and Lipson.
 
     Each chunk: two convolutions, batch normalisation, ReLU, 2 x 2 max pooling, which rounds odd sides up.
     """

@@ -195,7 +195,7 @@ def vaewgan_celeba() -> Recipe:
     al. 2017's weight clipping, with RMSprop, whose rate there is 5e-5. Departures as ``dfcvae-celeba``, and: the
     critic has the encoder's widths without batch normalisation; the VAE keeps its own Adam and halving; the
     adversarial term is weighed by 0.05: a penalised critic's slope is about 1 an image, the features' was measured
-    as 0.66 (two epochs into CelebA), so that it is some 8% of theirs, within the 1% to 10% that source 004 found.
+    as 0.66 (two epochs into CelebA), so that it is some 8% of theirs, within the 1% to 10% that Ruiz and Lipson found.
     """
     return Recipe(name="vaewgan-celeba", model=vae_wgan_faces, dataset="celeba", batch_size=64, epochs=5)
 

@@ -18,7 +18,7 @@ class Strangeness:
     """How an image stands among known ones: shares of them with a smaller reconstruction error, a smaller norm.
 
     Each (n,) in [0, 1]. Out of distribution is an error that 99 % of the known images stay below, or a norm outside
-    the middle 99 % of theirs: source 000's failure on faces unlike its data, made visible.
+    the middle 99 % of theirs: the failure on faces unlike its data that Eteke et al. report, made visible.
     """
 
     error: Tensor

@@ -1,4 +1,4 @@
-"""Rows to CSV and Markdown: fixed columns, fixed formats, no date of today in them."""
+"""Format rows as CSV, Markdown, LaTeX and text: fixed columns and formats, no date."""
 
 import csv
 import io
@@ -23,12 +23,12 @@ def p_text(p: float) -> str:
 
 
 def or_none(number: float) -> float | None:
-    """A number as a table's row holds it: NaN is an empty cell."""
+    """Return a number for a table's row: NaN becomes an empty cell."""
     return None if math.isnan(number) else number
 
 
 def cell(name: str, value: object) -> str:
-    """One CSV cell: floats to 10 digits, p-values by :func:`p_text`, nothing for None and NaN.
+    """Format one CSV cell: floats to 10 digits, p-values by :func:`p_text`, nothing for None and NaN.
 
     A text that a spreadsheet would take for a formula gets an apostrophe before it.
     """
@@ -40,12 +40,12 @@ def cell(name: str, value: object) -> str:
 
 
 def text_cell(text: str) -> str:
-    """A text for a CSV: names come from files of others, and a spreadsheet computes what begins with = + - or @."""
+    """Escape a text for a CSV: a spreadsheet would compute what begins with = + - or @."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def to_csv(kind: "type[DataclassInstance]", rows: Iterable["DataclassInstance"]) -> str:
-    """A header of the dataclass's fields, then its rows; fields marked :data:`HIDDEN` are no columns."""
+    """Format rows as CSV under a header of the dataclass's fields; fields marked :data:`HIDDEN` are no columns."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = [field.name for field in fields(kind) if not field.metadata.get("hidden")]
@@ -56,7 +56,7 @@ def to_csv(kind: "type[DataclassInstance]", rows: Iterable["DataclassInstance"])
 
 
 def to_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A pipe table; text columns left, the rest right as numbers read."""
+    """Format a pipe table; the first column left, the rest right as numbers read."""
     head, *body = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in [header, *rows]]
     return "\n".join([head, "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|", *body]) + "\n"
 
@@ -66,7 +66,7 @@ _ELSEWHERE = re.compile(r"\]\((?=\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//))")  # links 
 
 
 def without_markup(page: str) -> str:
-    """A page of Markdown in which no text of a file becomes HTML, a link or a picture from elsewhere.
+    """Escape a Markdown page so that no text from a file becomes HTML, a link or a picture from elsewhere.
 
     The page's own ``<details>`` and its figures beside it stay.
     """

@@ -1,4 +1,4 @@
-"""What studies of latent space measured: ``latent_space.csv``, and its tables on the pages.
+"""Tables of the latent-space studies: ``latent_space.csv``, and its tables on the pages.
 
 The values are metrics' and stand in the leaderboard, too. Here the conditions under which each was taken (an attribute,
 a weight, a shift) are laid side by side, which a leaderboard of one row a condition does not show.
@@ -102,7 +102,7 @@ class Row:
 
 
 def rows(ranked: Iterable[leaderboard.Row]) -> list[Row]:
-    """Those of the leaderboard's rows that studies measured, by study; strata of the images are left out."""
+    """Take the leaderboard's rows that studies measured, by study; strata of the images are left out."""
     found = [
         Row(
             dataset=row.dataset,
@@ -130,7 +130,7 @@ def rows(ranked: Iterable[leaderboard.Row]) -> list[Row]:
 
 
 def _studies(table: Iterable[Row]) -> list[Study]:
-    """vaebench's own, then those of plugins' metrics, which have no words but their name."""
+    """List vaebench's own studies, then those of plugins' metrics, which have only a name."""
     own = {study.name for study in STUDIES}
     others = sorted({row.study for row in table} - own)
     return [*STUDIES, *(Study(name=name, title=name.capitalize(), says="", columns=()) for name in others)]
@@ -152,7 +152,7 @@ class Table:
 
 
 def laid_out(table: Sequence[Row]) -> list[Table]:
-    """A table for each study that has values."""
+    """Lay out a table for each study that has values."""
     return [
         _table(study, [row for row in table if row.study == study.name])
         for study in _studies(table)
@@ -161,7 +161,9 @@ def laid_out(table: Sequence[Row]) -> list[Table]:
 
 
 def _table(study: Study, table: Sequence[Row]) -> Table:
-    """Rows: a condition and a model; columns: metrics and protocols; or conditions too, where they go across."""
+    """Lay out one study: rows are a condition and a model; columns are metrics and protocols, or conditions too if they
+    go across.
+    """
     valued = [row for row in table if row.value is not None]
     multiple = {row.condition for row in valued} != {MEAN}
     columns = dict.fromkeys(_column(study, row, valued) for row in valued)
@@ -183,7 +185,7 @@ def _position(study: Study, column: str) -> int:
 
 
 def natural(condition: str) -> tuple[bool, bool, str, float]:
-    """What conditions are sorted by: the mean, what was left as it is, then names and numbers, 1/16 before 1/8."""
+    """Sort key of conditions: the mean, the untouched images, then names and numbers, 1/16 before 1/8."""
     name, _, last = condition.rpartition(" ")
     try:
         return condition != MEAN, condition != "untouched", name, float(Fraction(last))
@@ -192,7 +194,7 @@ def natural(condition: str) -> tuple[bool, bool, str, float]:
 
 
 def _place(line: tuple[str, str], conditions: Sequence[str]) -> tuple[int, int, str]:
-    """By condition; in each the originals first, models, then what no model learnt."""
+    """Sort key: by condition; in each the originals first, models, then baselines that learnt nothing."""
     condition, recipe = line
     return conditions.index(condition), 0 if recipe == REAL else 1 + recipe.startswith(BASELINE), recipe
 
@@ -232,7 +234,7 @@ def _asked(line: Result, metrics: Sequence[str], recipes: Set[str]) -> bool:
 
 
 def section(table: Sequence[Row]) -> list[str]:
-    """The Markdown page's part; empty where nothing was studied."""
+    """Format the Markdown page's section; empty if nothing was studied."""
     found = laid_out(table)
     parts = ["## What can be done in latent space\n"] if found else []
     for one in found:

@@ -1,4 +1,4 @@
-"""One row a recipe, metric, protocol and stratum: the rows of ``leaderboard.csv``."""
+"""The leaderboard: one row per recipe, metric, protocol and stratum."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class Row:
 
 
 def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[Row]:
-    """All rows, with ranks that the comparisons support."""
+    """Make all rows, with the ranks that the comparisons support."""
     matrices = _matrices(measured)
     ordered = sorted(measured.results, key=lambda line: (*_cell(line), line.recipe != REAL, line.recipe))
     rows = []
@@ -68,13 +68,13 @@ def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[R
 
 
 def protocol_ends(metric: str, protocol: str) -> tuple[str, str, str]:
-    """A protocol without what only a measurement knows: one that could not be taken does not know its n."""
+    """Return a protocol without the parts that only a measurement knows, such as its n."""
     parts = protocol.split("/")
     return metric, parts[0], parts[-1]
 
 
 def _cell(line: Result) -> tuple[str, ...]:
-    """What one comparison is about; recipes differ within it."""
+    """Key of one comparison; recipes differ within it."""
     source = line.provenance
     first = "" if line.stratum == "all" else line.stratum
     return (line.split, line.metric, line.protocol, first, source.data_fingerprint, source.extractor_sha256)
@@ -87,7 +87,7 @@ def _matrices(measured: Measured) -> dict[tuple[Series, str], Sample]:
 
 
 def _on_stratum(line: Result, matrices: Mapping[tuple[Series, str], Sample], measured: Measured) -> Sample | None:
-    """The per-image values behind a row: of its stratum where they are kept by it, else that cut of all images."""
+    """Find the per-image values behind a row: those of its stratum if they are stored, else that part of all images."""
     fingerprint = line.provenance.data_fingerprint
     series = Series(line.dataset, line.split, fingerprint, line.metric, line.protocol)
     own = matrices.get((replace(series, stratum=line.stratum), line.recipe))
@@ -101,7 +101,7 @@ def _on_stratum(line: Result, matrices: Mapping[tuple[Series, str], Sample], mea
 
 
 def _row(lines: Sequence[Result], group: Sample | None) -> Row:
-    """One recipe's seeds as one row."""
+    """Combine one recipe's seeds into one row."""
     head, source = lines[0], lines[0].provenance
     usable = [line.value for line in lines if line.value is not None]
     found = _estimate(lines, usable, group)
@@ -140,7 +140,7 @@ def _row(lines: Sequence[Result], group: Sample | None) -> Row:
 
 
 def _estimate(lines: Sequence[Result], usable: Sequence[float], group: Sample | None) -> Estimate:
-    """Value and 95 % interval: over training seeds and images where there are several seeds, else over images.
+    """Compute value and 95 % interval: over training seeds and images if there are several seeds, else over images.
 
     Without values image by image: over seeds alone, or as the metric says of the one. Seeds that agree to the last
     digit do not make a measurement exact, unless it is a count.
@@ -173,7 +173,7 @@ def _moved(estimate: Estimate, value: float) -> Estimate:
 
 
 def _ranked(row: Row, rivals: Sequence[Row], decided: Decided) -> Row:
-    """Best and worst rank that the tests leave open among trained and external recipes; the real images have none.
+    """Add the best and worst rank that the tests leave open among trained and external recipes.
 
     An exact value (a count of parameters) ranks by itself. Where no test speaks, no rank is given.
     """
@@ -198,12 +198,12 @@ def _subject(row: Row | comparisons.Row) -> tuple[str, str, str, str]:
 
 
 def _place(row: Row) -> tuple[str, ...]:
-    """Rows with the same one are ranked among each other."""
+    """Key of the rows that are ranked among each other."""
     return (*_subject(row), row.data_fingerprint, row.extractor_sha256)
 
 
 def _outcome(row: Row, rival: Row, decided: Decided) -> int | None:
-    """1 where ``row`` is significantly better than ``rival``, -1 where worse, 0 unresolved, None untested."""
+    """Return 1 if ``row`` is significantly better than ``rival``, -1 if worse, 0 if unresolved, None if untested."""
     decisive = decided.get((*_subject(row), frozenset((row.recipe, rival.recipe))))
     if decisive is not None:
         if decisive.verdict in ("unresolved", "equivalent"):

@@ -1,4 +1,4 @@
-"""How models stand over several metrics, and how far their places depend on the training seed."""
+"""Mean ranks of models over several metrics, and how far they depend on the training seed."""
 
 import itertools
 import math
@@ -34,7 +34,9 @@ class MeanRanks:
 
 
 def mean_ranks(measured: Measured, ranked: Sequence[leaderboard.Row]) -> MeanRanks:
-    """Of one part; metrics that declare no margin (costs) or describe are no quality and do not count."""
+    """Compute the mean ranks of one part; metrics without a margin (costs) and those that only describe are left
+    out.
+    """
     models = [name for name in measured.models() if name != REAL]
     cells: dict[Cell, dict[str, float]] = {}
     for row in ranked:
@@ -58,7 +60,7 @@ def mean_ranks(measured: Measured, ranked: Sequence[leaderboard.Row]) -> MeanRan
 
 
 def _score(row: leaderboard.Row, ranked: Sequence[leaderboard.Row]) -> float | None:
-    """Higher is better; ``None`` for what does not count."""
+    """Return a score for which higher is better; ``None`` for what does not count."""
     if row.stratum != "all" or row.value is None or not row.margin:
         return None
     return _better(row.value, row.direction, _target(row.metric, row.protocol, ranked))
@@ -76,7 +78,7 @@ def _better(value: float, direction: str, target: float | None) -> float | None:
 
 
 def _best(measured: Measured, cell: Cell, ranked: Sequence[leaderboard.Row]) -> dict[str, float]:
-    """How often each recipe is best where one training seed of each is drawn; empty where none has several."""
+    """Compute how often each recipe is best if one training seed of each is drawn; empty if none has several."""
     target = _target(*cell, ranked)
     seeds: dict[str, list[float]] = {}
     for line in measured.results:
@@ -95,7 +97,7 @@ def _of_seed(line: Result, cell: Cell, target: float | None) -> float | None:
 
 
 def _shares_best(seeds: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Over all ways of drawing one seed of each; a tie is shared among those that tie."""
+    """Count over all ways of drawing one seed of each; a tie is shared."""
     if math.prod(map(len, seeds.values())) > DRAWS:
         return {}
     draws = np.array(list(itertools.product(*seeds.values())))

@@ -1,4 +1,4 @@
-"""Read what lies in the runs folder about one dataset: results, per-image values, records and pictures."""
+"""Read what was measured on one dataset from the runs folder: results, per-image values, records and pictures."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Everything known about the runs on one dataset, as read from disk."""
+    """All results, values, records and pictures of the runs on one dataset."""
 
     dataset: str
     results: Sequence[Result]
@@ -49,7 +49,7 @@ class Measured:
     originals: Mapping[str, Path] = field(default_factory=dict)  # data fingerprint -> folder of the real images
 
     def parts(self) -> "list[Measured]":
-        """One for each split and data fingerprint, ``test`` first: numbers of different images never meet."""
+        """Split by split and data fingerprint, ``test`` first: numbers of different images are never compared."""
         known = {(line.split, line.provenance.data_fingerprint) for line in self.results}
         return [self._part(*key) for key in sorted(known, key=lambda key: (key[0] != "test", key))]
 
@@ -75,7 +75,7 @@ class Measured:
         )
 
     def with_galleries(self) -> "Measured":
-        """A part with its pictures read from disk."""
+        """Return a copy with its pictures read from disk."""
         fingerprint = self.results[0].provenance.data_fingerprint
         folders: dict[Subject, Path] = dict(self.folders)
         if fingerprint in self.originals:
@@ -94,17 +94,17 @@ class Measured:
         return {(line.metric, line.protocol): facts_of(line) for line in self.results}
 
     def models(self) -> list[str]:
-        """:meth:`recipes` without the baselines that are no models of images."""
+        """List :meth:`recipes` without the baselines, which are no models of images."""
         return [name for name in self.recipes() if not name.startswith(BASELINE)]
 
     def recipes(self) -> list[str]:
-        """The real images first, then recipes and external sets by name."""
+        """List the real images first, then recipes and external sets by name."""
         names = {result.recipe for result in self.results}
         return sorted(names, key=lambda name: (name != REAL, name))
 
 
 def _gallery(path: Path, weights_sha256: str) -> Mapping[str, Pixels]:
-    """The pictures that belong beside these weights' numbers; what is damaged is left out, and said."""
+    """Read the pictures of these weights; damaged ones are left out and logged."""
     try:
         return load_gallery(path, weights_sha256)
     except UserError as error:
@@ -113,7 +113,7 @@ def _gallery(path: Path, weights_sha256: str) -> Mapping[str, Pixels]:
 
 
 def all_folders() -> list[RunFolder]:
-    """Every folder with results where runs, external sets and real images lie; copies kept elsewhere do not count."""
+    """List every folder with results in the runs folder; copies kept elsewhere do not count."""
     found = {
         path for pattern in ("*/seed-*", "external/*", "real/*", "baseline/*") for path in runs_dir().glob(pattern)
     }
@@ -121,7 +121,7 @@ def all_folders() -> list[RunFolder]:
 
 
 def datasets_measured(folders: Iterable[RunFolder]) -> list[str]:
-    """Names of the datasets that something was measured on; a folder whose results cannot be read is said."""
+    """List the datasets that something was measured on; a folder whose results are damaged is logged."""
     found = set()
     for folder in folders:
         try:
@@ -145,7 +145,7 @@ class _Run:
 
 
 def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
-    """Read the folders' results on ``dataset``; those of weights that have been replaced since are left out.
+    """Read the folders' results on ``dataset``, without those of weights that have been replaced since.
 
     A folder that is damaged is left out, and said.
 
@@ -188,7 +188,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
 
 
 def _read_run(folder: RunFolder, dataset: str) -> _Run | None:
-    """One folder, all of it checked; ``None`` where nothing in it is of the dataset."""
+    """Read and check one folder; ``None`` if nothing in it is of the dataset."""
     record = folder.read_record() if folder.record_file.exists() else None
     found = [line for line in current(folder, record) if line.dataset == dataset]
     if not found:
@@ -216,7 +216,7 @@ class _Labelled(TypedDict):
 
 
 def _labelled(fingerprints: Iterable[str], folders: Sequence[RunFolder]) -> _Labelled:
-    """What is known of the real images; labels that are damaged are left out, and said."""
+    """Read labels and strata of the real images; damaged ones are left out and logged."""
     known = _Labelled(strata={}, labels={}, people={}, originals={})
     originals = [folder.path for folder in folders if (folder.path / LABELS).exists()]
     for fingerprint in sorted(fingerprints):
@@ -236,7 +236,7 @@ def _labelled(fingerprints: Iterable[str], folders: Sequence[RunFolder]) -> _Lab
 
 
 def current(folder: RunFolder, record: RunRecord | None) -> list[Result]:
-    """The newest results of a folder, without those of weights, or of external images, replaced since."""
+    """Return a folder's newest results, without those of replaced weights or external images."""
     lines = results.read(folder.results)
     content = lines[-1].provenance.weights_sha256 if record is None and lines else ""
     wanted = content if record is None else record.weights_sha256
@@ -251,7 +251,7 @@ def _measured(line: Result) -> tuple[str, ...]:
 
 
 def values_of(folder: RunFolder, found: Sequence[Result]) -> dict[Series, PerImageValues]:
-    """Per-image values that ``found`` speaks of: the file may hold older ones, of weights since replaced."""
+    """Return the per-image values of ``found``: the file may hold older ones, of replaced weights."""
     spoken_of = {
         Series(line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol, line.stratum)
         for line in found
@@ -262,7 +262,7 @@ def values_of(folder: RunFolder, found: Sequence[Result]) -> dict[Series, PerIma
 
 
 def provenance_lines(result: Result) -> list[str]:
-    """Where one number came from, one fact a line."""
+    """Format where one number came from, one fact a line."""
     source = result.provenance
     error = "" if result.std_error is None else f" ± {result.std_error:.6g} (standard error over images)"
     value = "n/a" if result.value is None else f"{result.value:.10g}{error}"

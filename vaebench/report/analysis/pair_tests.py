@@ -1,4 +1,4 @@
-"""The tests that two recipes' values of one metric allow, and their mirror images for metrics with a target."""
+"""The tests of two recipes' values of one metric, and their mirrored tests for metrics with a target."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +25,8 @@ class Tested:
 
 
 def tests_of(a: Sample, b: Sample, real: Sample | None) -> Iterator[Tested]:
-    """Over images, values averaged over seeds; then over training seeds and images, where there are enough seeds.
+    """Run the tests over images (values averaged over seeds), then over training seeds and images if there are enough
+    seeds.
 
     ``real`` is the target, where nearness to it counts and neither side is it.
     """
@@ -37,17 +38,17 @@ def tests_of(a: Sample, b: Sample, real: Sample | None) -> Iterator[Tested]:
 
 
 def same_images(a: Sample, b: Sample) -> bool:
-    """Whether row i of both belongs to the same image."""
+    """Tell whether row i of both belongs to the same image."""
     return a.ids == b.ids and len(a.ids) > 1
 
 
 def independent(a: Sample, b: Sample) -> bool:
-    """Whether the two have no image in common, and enough of them."""
+    """Tell whether the two have no image in common, and enough images."""
     return not set(a.ids) & set(b.ids) and min(len(a.ids), len(b.ids)) > 1
 
 
 def _image_tests(a: Sample, b: Sample) -> Iterator[Comparison]:
-    """Of these checkpoints: means over seeds, image by image."""
+    """Test these checkpoints: means over seeds, image by image."""
     mean_a, mean_b = a.values.mean(axis=0), b.values.mean(axis=0)
     if same_images(a, b) and a.clusters is not None:
         found = statistics.nested_t(mean_a[None], mean_b[None], shared=True, clusters=a.clusters)
@@ -59,7 +60,7 @@ def _image_tests(a: Sample, b: Sample) -> Iterator[Comparison]:
 
 
 def _rank_tests(a: Sample, b: Sample) -> Iterator[Comparison]:
-    """Which side tends to be larger, image by image.
+    """Test by ranks which side tends to be larger, image by image.
 
     What images contribute to a value of all has no such meaning; images of one person are not as many as they seem.
     """
@@ -77,7 +78,8 @@ def _binary(*sides: statistics.Vector) -> bool:
 
 
 def _nested(a: Sample, b: Sample) -> Iterator[Comparison]:
-    """Over seeds and images; none where images partly agree, or where values that are one a run do not vary at all.
+    """Test over seeds and images; skipped if the image sets overlap only partly, or if values that are one a run do not
+    vary.
 
     A single value of images made elsewhere, without its error, is nothing to test against.
     """
@@ -93,7 +95,7 @@ def _nested(a: Sample, b: Sample) -> Iterator[Comparison]:
 
 
 def _mirror(test: Comparison, a: Sample, b: Sample, real: Sample) -> Comparison | None:
-    """The same test of ``a + b - 2 * real``; ``None`` where the real images' values do not allow it."""
+    """Run the same test of ``a + b - 2 * real``; ``None`` if the real images' values do not allow it."""
     shared = same_images(a, b)
     if shared and a.ids != real.ids:
         return None

@@ -1,4 +1,4 @@
-"""One recipe's values of one metric, seeds stacked: what two recipes are compared by."""
+"""One recipe's values of one metric, seeds stacked, as comparisons need them."""
 
 import itertools
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Sample:
     extractor: str = ""  # hash of the weights that the metric's features come from
 
     def on(self, mask: Mask | None) -> "Sample":
-        """The same on a stratum."""
+        """Return the same on a stratum."""
         if mask is None:
             return self
         ids = tuple(itertools.compress(self.ids, mask))
@@ -38,7 +38,7 @@ class Sample:
 
 
 def samples_of(measured: Measured, series: Series) -> list[Sample]:
-    """The recipes that have values of this series image by image, every seed on the same images."""
+    """Return the recipes that have per-image values of this series, every seed on the same images."""
     groups = []
     for name in measured.recipes():
         found: list[PerImageValues] = [
@@ -64,7 +64,7 @@ def samples_of(measured: Measured, series: Series) -> list[Sample]:
 
 
 def whole_values(measured: Measured, series: Series) -> list[Sample]:
-    """Every recipe's values of this series as they stand in the results, one a run."""
+    """Return every recipe's values of this series from the results, one a run."""
     groups = []
     for name in measured.recipes():
         lines = _lines(measured, series, name)
@@ -75,7 +75,7 @@ def whole_values(measured: Measured, series: Series) -> list[Sample]:
 
 
 def every_series(measured: Measured) -> list[Series]:
-    """Of all that has a value, parts (attributes) included."""
+    """List all series that have a value, parts (attributes) included."""
     return sorted(
         {
             Series(line.dataset, line.split, line.provenance.data_fingerprint, line.metric, line.protocol, line.stratum)
@@ -86,7 +86,7 @@ def every_series(measured: Measured) -> list[Series]:
 
 
 def _lines(measured: Measured, series: Series, name: str) -> list[Result]:
-    """The results of one recipe that have a value, by seed."""
+    """Return one recipe's results that have a value, by seed."""
     wanted = (name, series.metric, series.protocol, series.stratum, series.data_fingerprint)
     found = [
         line
@@ -98,7 +98,7 @@ def _lines(measured: Measured, series: Series, name: str) -> list[Result]:
 
 
 def _extractor(lines: Sequence[Result]) -> str:
-    """Of the features' weights; seeds measured with different ones have all their hashes, and no equal."""
+    """Hash of the features' weights; if seeds differ in it, all their hashes."""
     return "+".join(sorted({line.provenance.extractor_sha256 for line in lines}))
 
 

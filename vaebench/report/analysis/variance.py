@@ -1,4 +1,4 @@
-"""Where the uncertainty of a value comes from: training seeds, images, or draws from the prior: ``variance.csv``."""
+"""Where a value's uncertainty comes from: training seeds, images, or draws from the prior (``variance.csv``)."""
 
 import math
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Row:
 
 
 def rows(measured: Measured) -> list[Row]:
-    """One part's recipes, wherever a metric has a value an image, all images taken."""
+    """Make one part's rows: each recipe and each metric with per-image values, over all images."""
     found = []
     every = sorted({series for known in measured.values.values() for series in known if series.stratum == "all"})
     for series in every:
@@ -57,7 +57,7 @@ def rows(measured: Measured) -> list[Row]:
 
 
 def _sampled(group: Sample) -> bool:
-    """Whether its values are of draws, which are named after the recipe, and not of images of the split."""
+    """Tell whether the values are of samples, which are named after the recipe, and not of images of the split."""
     return group.ids[0].startswith(f"{group.name}/")
 
 
@@ -76,7 +76,7 @@ def _parts(group: Sample, *, sampled: bool) -> dict[str, float | None]:
 
 
 def in_words(table: Sequence[Row]) -> str:
-    """One sentence for the page, or nothing where no recipe has several seeds."""
+    """Summarise the variances in one sentence; empty if no recipe has several seeds."""
     shares = sorted(row.training_share for row in table if row.training_share is not None)
     if not shares:
         return ""
