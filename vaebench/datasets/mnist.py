@@ -26,7 +26,8 @@ FILES = {
 }
 MOST = 100 * input_files.MB  # the largest of the four has 47 MB
 STEMS = {"train": "train", "test": "t10k"}
-# the test images, one a class, that the MNIST article shows ("Deep feature consistent variational auto-encoder", section "Analyze blur")
+# the test images, one a class, that the MNIST article shows ("Deep feature consistent variational auto-encoder",
+# section "Analyze blur of generated images")
 ARTICLE_SELECTION = (5531, 2553, 1432, 4526, 9960, 6860, 6987, 3720, 5003, 9472)
 
 

@@ -1,8 +1,8 @@
 """Classical ways of blending two batches of images in pixels, which blending in latent space is compared with.
 
-Source 004 (Salomon Ruiz and Lipson, "Feature blending with VAEs and GANs") names three: a linear combination of pixel
+Salomon Ruiz and Lipson, "Feature blending with VAEs and GANs", name three: a linear combination of pixel
 values, the Laplacian pyramid, "which combines the images at lower frequencies, and then applies the higher frequency
-components", and the same in Fourier space. It gives no recipe; each function says which it follows.
+components", and the same in Fourier space. They give no recipe; each function says which it follows.
 
 All take images ``a`` and ``b``, float (n, c, h, w) in [0, 1], and ``alpha``, the weight of ``b``, in [0, 1]; all return
 images in [0, 1] of ``a``'s shape and type, which are ``a`` itself for ``alpha`` 0 and ``b`` for 1. They raise
@@ -92,8 +92,8 @@ def laplacian_pyramid(a: Tensor, b: Tensor, alpha: float) -> Tensor:
 def fourier_mix(a: Tensor, b: Tensor, alpha: float) -> Tensor:
     """Frequencies below :data:`CUTOFF` cycles per image of both by weight, those above of the heavier image alone.
 
-    "Combining lower frequency components and then adding higher frequencies" (Ruiz and Lipson). The filter is Gaussian in
-    the radial frequency, with half its gain at the cut-off, as hybrid images are made (Oliva, Torralba and Schyns
+    "Combining lower frequency components and then adding higher frequencies" (Ruiz and Lipson). The filter is Gaussian
+    in the radial frequency, with half its gain at the cut-off, as hybrid images are made (Oliva, Torralba and Schyns
     2006, "Hybrid images"): a sharp cut would ring round every edge. With L the filtered image, the mix is
     (1 - alpha) L(a) + alpha L(b) + a - L(a) = a + alpha L(b - a) while ``a`` is the heavier, and likewise with the
     roles changed. High frequencies have no middle, so the result changes over at alpha 1/2, where they are still

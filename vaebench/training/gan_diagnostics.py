@@ -2,7 +2,8 @@
 
 Mode collapse (Radford et al. 2016; Ruiz and Lipson, "Feature blending with VAEs and GANs", figure 4), a colour cast
 (their figure 7), a discriminator that wins outright so that the generator's gradient vanishes (Arjovsky and Bottou
-2017), and losses that chase each other (Ruiz and Lipson, figure 5). None proves a failure; each is a reason to look at the samples.
+2017), and losses that chase each other (Ruiz and Lipson, figure 5). None proves a failure; each is a reason to look at
+the samples.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

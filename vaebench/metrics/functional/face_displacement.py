@@ -1,6 +1,6 @@
 """Faces out of place: moved, scaled or turned, and put back by their eyes.
 
-Source 000 (the replication of Hou et al. 2017, section V) found its model to fail on faces from a camera, and named
+The replication of Hou et al. 2017 by Eteke et al. (section V) found its model to fail on faces from a camera, and named
 the face's position as the first reason. These are the faces to test that on.
 """
 

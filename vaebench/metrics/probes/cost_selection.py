@@ -12,8 +12,8 @@ CURVATURES = 2**27  # numbers in all the problems' curvature matrices: 1 GiB
 def fit_chosen(features: Tensor, targets: Tensor, choosing: tuple[Tensor, Tensor] | None = None) -> LinearSVMs:
     """An SVM for each column of ``targets`` bool (n, k), on standardised features (n, d).
 
-    Each takes the C with the best validation accuracy on ``choosing`` (features and targets of other images), of equals the
-    smallest; C = 1 without them. As many are fitted at once as their curvature matrices leave memory for.
+    Each takes the C with the best validation accuracy on ``choosing`` (features and targets of other images), of equals
+    the smallest; C = 1 without them. As many are fitted at once as their curvature matrices leave memory for.
     """
     together = max(1, CURVATURES // (features.shape[1] + 1) ** 2)
     parts = [
