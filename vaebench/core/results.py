@@ -41,6 +41,7 @@ class Facts:
 
     Attributes:
         question: what it answers, a heading of the page; :mod:`vaebench.core.questions` has vaebench's own.
+        place: its place among the metrics that answer the same question; those of the same place follow by name.
         ranked: whether models are ranked by it; otherwise it describes, and a better value makes no better model.
         averaged: whether it counts in the mean ranks over metrics.
         headline: its place among the overview's figures, from 1; 0 leaves it out.
@@ -53,6 +54,7 @@ class Facts:
     """
 
     question: Text = questions.OTHER
+    place: Count = 99
     ranked: bool = True
     averaged: bool = True
     headline: Count = 0

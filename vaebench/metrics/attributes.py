@@ -28,6 +28,7 @@ from vaebench.metrics.probes.latent_classifiers import (
     split_of,
 )
 
+PARTS = ("accuracy", "balanced_accuracy", "lift")
 MANY = ("whole", "mirrored", "left", "right", "up", "down")
 HOU_TEST = 20_000  # images that Hou et al. 2017 test on
 ETEKE_TEST = 0.1  # share that the replication tests on
@@ -141,6 +142,7 @@ def _facets(part: str, attributes: bool, multi_view: bool) -> list[Metric]:
                 margin="0.01",
                 of_baselines=len(views) == 1,
                 question=questions.LATENT_SPACE,
+                place=PARTS.index(part),
                 headline=7 if (part, protocol, views) == ("accuracy", "official", WHOLE) else 0,
                 study="attributes",
                 column=part,

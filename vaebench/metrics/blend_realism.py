@@ -187,6 +187,7 @@ def _facets(part: str, unit: str, direction: Direction, features: str, judge: st
         direction=direction,
         protocol=f"features/pairs={pairs}" if realism else f"own adversary/pairs={pairs}",
         question=questions.MANIPULATION,
+        place=5 if realism else 6,
         ranked=realism,
         averaged=False,  # whatever averages is realistic
         study="blending",

@@ -57,6 +57,7 @@ def parameters() -> list[Metric]:
                 direction="lower",
                 protocol="trained",
                 question=questions.COST,
+                place=1,
             ),
             exact=True,
         )
@@ -75,6 +76,7 @@ def training_steps() -> list[Metric]:
                 direction="lower",
                 protocol="trained",
                 question=questions.COST,
+                place=3,
             ),
             exact=True,
         )
@@ -93,6 +95,7 @@ def training_seconds() -> list[Metric]:
                 direction="lower",
                 protocol="training",
                 question=questions.COST,
+                place=2,
             ),
         )
     ]
@@ -110,6 +113,7 @@ def throughput() -> list[Metric]:
                 direction="higher",
                 protocol="training",
                 question=questions.COST,
+                place=4,
             ),
         )
     ]
@@ -127,6 +131,7 @@ def peak_memory() -> list[Metric]:
                 direction="lower",
                 protocol="training",
                 question=questions.COST,
+                place=5,
             ),
         )
     ]

@@ -51,6 +51,7 @@ class Diversity(OfAllFeatures):
             of_real=True,
             space=space,
             question=questions.VARIETY,
+            place=1,
             headline=headline,
         )
         super().__init__(spec, space, "samples")
@@ -102,6 +103,7 @@ class Memorisation(OfAllFeatures):
             of_real=True,
             space=space,
             question=questions.VARIETY,
+            place=2,
         )
         super().__init__(spec, space, "samples")
 

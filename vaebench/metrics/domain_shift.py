@@ -130,6 +130,7 @@ def _facets(what: str, unit: str, direction: Direction, margin: str, attributes:
         direction=direction,
         protocol=f"faces={faces}",
         question=questions.MANIPULATION,
+        place=7 if what == "accuracy" else 8,
         ranked=what == "accuracy",  # what a detector says is no quality by itself
         averaged=what == "accuracy",
         study="shift",

@@ -100,6 +100,7 @@ def fcd(classifier: str = "") -> list[Metric]:
                     direction="lower",
                     protocol=f"classifier/{kind}",
                     question=questions.DISTRIBUTION,
+                    place=2,
                     headline=shown[kind],
                     stands_in_for="fid",
                     column=kind,
@@ -119,7 +120,7 @@ def kid(inception: int = 2048, subsets: int = 100, size: int = 1000) -> list[Met
     return [KernelDistance(inception_space(inception), kind, subsets, size, RESIZE) for kind in KINDS]
 
 
-def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str, margin: str) -> list[Metric]:
+def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str, margin: str, place: int) -> list[Metric]:
     space = inception_space(inception)
     return [
         Facet(
@@ -134,6 +135,7 @@ def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str, m
                 margin=margin,
                 space=space,
                 question=questions.DISTRIBUTION,
+                place=place,
             ),
         )
         for kind, (_, need) in KINDS.items()
@@ -142,19 +144,19 @@ def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str, m
 
 def precision(inception: int = 2048, k: int = 3) -> list[Metric]:
     """Share of generated images within the real images' manifold (Kynkäänniemi et al. 2019)."""
-    return _facets("precision", _precision_recall, inception, k, "share", "0.02")
+    return _facets("precision", _precision_recall, inception, k, "share", "0.02", 4)
 
 
 def recall(inception: int = 2048, k: int = 3) -> list[Metric]:
     """Share of real images within the generated images' manifold (Kynkäänniemi et al. 2019)."""
-    return _facets("recall", _precision_recall, inception, k, "share", "0.02")
+    return _facets("recall", _precision_recall, inception, k, "share", "0.02", 5)
 
 
 def density(inception: int = 2048, k: int = 5) -> list[Metric]:
     """How many real images' neighbourhoods a generated image lies in, over k (Naeem et al. 2020); may exceed 1."""
-    return _facets("density", _density_coverage, inception, k, "ratio", "0.05")
+    return _facets("density", _density_coverage, inception, k, "ratio", "0.05", 6)
 
 
 def coverage(inception: int = 2048, k: int = 5) -> list[Metric]:
     """Share of real images with a generated image in their neighbourhood (Naeem et al. 2020)."""
-    return _facets("coverage", _density_coverage, inception, k, "share", "0.02")
+    return _facets("coverage", _density_coverage, inception, k, "share", "0.02", 7)

@@ -143,6 +143,7 @@ def _spec(name: str, space: FeatureSpace, kind: str, protocol: str) -> MetricSpe
         margin="5%",
         space=space,
         question=questions.DISTRIBUTION,
+        place=1 if name == "fid" else 2,
         column=kind,
     )
 

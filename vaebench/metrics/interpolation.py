@@ -25,6 +25,7 @@ SPEC = MetricSpec(
     direction="lower",
     protocol="",  # known once the classifier is
     question=questions.EVENNESS,
+    place=2,
     study="interpolation",
     column="surprising classes",
 )

@@ -131,6 +131,7 @@ class KernelDistance(OfAllFeatures):
             margin="0.001",  # unbiased, so near 0 no share of it would do
             space=space,
             question=questions.DISTRIBUTION,
+            place=3,
         )
         super().__init__(spec, space, kind)
 

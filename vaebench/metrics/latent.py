@@ -56,6 +56,7 @@ def nll() -> list[Metric]:
                 margin="1%",
                 stratified=True,
                 question=questions.PRIOR,
+                place=2,
             ),
         )
     ]
@@ -78,6 +79,7 @@ def kl() -> list[Metric]:
                 margin="5%",
                 stratified=True,
                 question=questions.PRIOR,
+                place=3,
             ),
         )
     ]
@@ -97,6 +99,7 @@ def elbo() -> list[Metric]:
                 margin="1%",
                 stratified=True,
                 question=questions.PRIOR,
+                place=1,
             ),
         )
     ]
@@ -122,6 +125,7 @@ class ActiveUnits(Metric):
             protocol=f"variance>{float(threshold)}",
             margin="0.5",
             question=questions.PRIOR,
+            place=4,
         )
         self._n = 0
         self._mean = self._squares = torch.zeros(0, dtype=torch.float64)
@@ -209,6 +213,7 @@ class PosteriorMismatch(Metric):
         protocol="mmd/gaussian/1-draw",
         margin="0.002",  # unbiased, so near 0 no share of it would do
         question=questions.PRIOR,
+        place=5,
     )
 
     def __init__(self) -> None:
@@ -267,6 +272,7 @@ def interpolation_smoothness() -> list[Metric]:
                 protocol="pixels/11-frames/prior",
                 margin="5%",
                 question=questions.EVENNESS,
+                place=1,
                 study="interpolation",
                 column="largest / mean step",
             ),

@@ -130,6 +130,7 @@ def lpips() -> list[Metric]:
             margin="0.01",
             stratified=True,
             question=questions.RECONSTRUCTION,
+            place=4,
             headline=5,
         ),
     )

@@ -225,6 +225,7 @@ def _facets(
         direction=direction,
         protocol="/".join([reader, f"factor={factor:g}", f"images={images}", *(["+".join(wanted)] if wanted else [])]),
         question=questions.MANIPULATION,
+        place=list(_UNITS).index(part),
         ranked=False,  # an effect and what it costs: neither is quality by itself
         averaged=False,
         study="manipulation",

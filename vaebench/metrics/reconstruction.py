@@ -104,6 +104,7 @@ def mse() -> list[Metric]:
                 margin="5%",
                 stratified=True,
                 question=questions.RECONSTRUCTION,
+                place=1,
                 headline=3,
             ),
         )
@@ -124,6 +125,7 @@ def psnr() -> list[Metric]:
                 margin="0.25",
                 stratified=True,
                 question=questions.RECONSTRUCTION,
+                place=2,
             ),
         )
     ]
@@ -143,6 +145,7 @@ def ssim() -> list[Metric]:
                 margin="0.01",
                 stratified=True,
                 question=questions.RECONSTRUCTION,
+                place=3,
                 headline=4,
             ),
         )

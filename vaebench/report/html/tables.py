@@ -8,7 +8,7 @@ from vaebench.report.analysis import attributes, latent_space
 from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
 from vaebench.report.analysis.published import Claim
-from vaebench.report.html.wording import plain, run_name, sortable, title_of
+from vaebench.report.html.wording import plain, reading_order, run_name, sortable, title_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def cost(ranked: Sequence[Row], models: Sequence[str]) -> HtmlTable | None:
     for row in ranked:
         if row.facts.question == questions.COST and row.stratum == "all" and row.value is not None:
             cells.setdefault((row.metric, row.protocol), {})[row.recipe] = row
-    keys = sorted(cells)
+    keys = sorted(cells, key=lambda key: reading_order(next(iter(cells[key].values()))))
     names = [name for name in models if name != REAL and any(name in row_of for row_of in cells.values())]
     if not names:
         return None

@@ -9,13 +9,10 @@ from vaebench.report.analysis.formatting import p_text, short
 from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.analysis.measured import BASELINE, REAL
 
-LAST = 1_000  # after every headline
-
 
 def reading_order(row: Row) -> tuple[object, ...]:
-    """Sort key of a metric's rows: by question; then headlines in their order; then by name and protocol."""
-    facts = row.facts
-    return (questions.place(facts.question), facts.headline or LAST, facts.stands_in_for, row.metric, row.protocol)
+    """Sort key of a metric's rows: by question, and by the place that the metric declares there; then by name."""
+    return (questions.place(row.facts.question), row.facts.place, row.metric, row.protocol)
 
 
 def kind_of(protocol: str) -> str:
