@@ -62,24 +62,26 @@ def train_run(
 ) -> Outcome:
     """Train one run in its folder, all processes of ``group`` together. Nothing that exists is lost.
 
-    A checkpoint is written every ``save_every`` seconds. Raises :class:`UserError` where the folder holds another
-    training, or an interrupted one and ``resume`` is not set; ``Interrupted`` after saving on SIGINT or SIGTERM.
+    Args:
+        job: what to train.
+        data: its training images.
+        compute: how; a found record decides what decides the last bits.
+        resume: continue an unfinished run.
+        save_every: seconds between checkpoints.
+        on_progress: called with rows of the history, and with live progress between them.
+        group: processes that share the training.
+
+    Returns:
+        ``trained``; ``finished`` if it was before; ``busy`` if another process trains it.
+
+    Raises:
+        UserError: the folder holds another training, or an interrupted one and ``resume`` is not set.
+        Interrupted: SIGINT or SIGTERM came, and the state is saved.
     """
     model = build_model(job.recipe, data.image_shape, job.seed)  # first: refused settings must leave no folder behind
     check_optimisers(model, compute)
     with ExitStack() as held:
-
-        def claim() -> tuple[RunRecord, Compute] | None:
-            """The folder is this job's from here on, until its first process ends, however it ends."""
-            make_dir(job.folder.path)
-            try:
-                held.enter_context(exclusive(job.folder.path, wait=False))
-            except Busy:
-                return None
-            remove_leftovers(job.folder.path)
-            return _claim(job, data, compute, resume=resume)
-
-        claimed = group.led(claim)
+        claimed = group.led(partial(_claim_folder, held, job, data, compute, resume=resume))
         if claimed is None:
             return "busy"
         if group.leads and is_file_reference(job.reference):
@@ -113,6 +115,19 @@ def train_run(
                 said = f"{job.folder.path} is finished, what comes after it is not begun"
                 raise Interrupted(said if group.leads else "")
     return "trained"
+
+
+def _claim_folder(
+    held: ExitStack, job: Job, data: ImageDataset, compute: Compute, *, resume: bool
+) -> tuple[RunRecord, Compute] | None:
+    """Lock the folder until ``held`` closes or this process ends; None if another process has it."""
+    make_dir(job.folder.path)
+    try:
+        held.enter_context(exclusive(job.folder.path, wait=False))
+    except Busy:
+        return None
+    remove_leftovers(job.folder.path)
+    return _claim(job, data, compute, resume=resume)
 
 
 def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> tuple[RunRecord, Compute]:

@@ -79,58 +79,81 @@ def train(
     """
     torch.set_num_threads(plan.compute.threads)
     keep_freed_memory()
-    feed = TrainingBatches(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute, group=group)
-    model.to(feed.device).to(memory_format=plan.compute.memory_format)
+    batches = TrainingBatches(data, seed=plan.seed, batch_size=plan.batch_size, compute=plan.compute, group=group)
+    model.to(batches.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
-    forget_peak_memory(feed.device)
+    forget_peak_memory(batches.device)
     workers = [_PhaseRunner(phase, plan.compute, group) for phase in model.phases()]
     modules = trained_modules(model, [worker.phase for worker in workers])
     adversaries = {worker.phase.name: worker.phase.adversary for worker in workers if worker.phase.adversary}
-    observe = _Observer(model, feed) if adversaries else None
-    found, row, log = _restore(folder, modules, workers, plan, on_resumed)
-    warned = gan_diagnostics.log_text(log, adversaries)
+    observe = _Observer(model, batches) if adversaries else None
+    found, row, rows = _restore(folder, modules, workers, plan, on_resumed)
+    past = _History(rows, adversaries)
     if plan.compute.sync_batch_norm:
         synchronise_batch_norm(model, group)
     if plan.compute.compile:
         compile_modules(modules, [worker.phase for worker in workers])
-    meter = LossLog(
+    loss_log = LossLog(
         steps=plan.steps,
         batch_size=plan.batch_size,
-        per_epoch=feed.per_epoch,
+        per_epoch=batches.per_epoch,
         spent=found.seconds,
         start=found.step,
         group=group,
     )
-    meter.resume(found.row, row)
-    optimizers = [worker.optimizer for worker in workers]
+    loss_log.resume(found.row, row)
 
-    with Saver(folder.state, modules, optimizers, every=plan.save_every) as saver:
+    with Saver(folder.state, modules, [worker.optimizer for worker in workers], every=plan.save_every) as saver:
         for done in range(found.step + 1, plan.steps + 1):
-            step = feed.step(done - 1, plan.steps)
-            for worker in workers:
-                for repeat in range(worker.phase.repeats):
-                    meter.add(worker.run(feed.batch(done - 1, repeat), step))
-                if done % feed.per_epoch == 0:
-                    worker.end_epoch()
-            stop, show, save = group.any(should_stop(), meter.is_due(), group.leads and saver.is_due())
+            _take_step(done, plan, batches, workers, loss_log)
+            stop, show, save = group.any(should_stop(), loss_log.is_due(), group.leads and saver.is_due())
             if done % plan.log_every == 0 or done == plan.steps:
-                log.append(meter.read(done, observe))
-                if done % plan.log_every == 0:  # a last row that is shorter goes on where the training is extended
-                    meter.begin(done)
-                new = gan_diagnostics.warnings(log, adversaries)
-                warned += "".join(f"{text}\n" for text in new)
-                on_progress(replace(log[-1], warnings=tuple(new)))
+                newest = past.add(loss_log.read(done, observe))
+                if done % plan.log_every == 0:  # a last row that is shorter is continued if the training is extended
+                    loss_log.begin(done)
+                on_progress(newest)
             elif show:
-                on_progress(meter.read(done))
+                on_progress(loss_log.read(done))
             if save or stop or done == plan.steps:
-                meter.check(done, modules)
+                loss_log.check(done, modules)
                 if group.leads:
-                    texts = {folder.history: history.to_text(log), **({folder.warnings: warned} if adversaries else {})}
-                    position, row = _position(done, meter, workers)
-                    saver.save(position, texts, row)
+                    position, row = _position(done, loss_log, workers)
+                    saver.save(position, past.texts(folder), row)
             if stop and done < plan.steps:
                 raise Interrupted(f"stopped at step {done} of {plan.steps}" if group.leads else "")
-    return _facts(plan, modules, meter.seconds, feed.device)
+    return _facts(plan, modules, loss_log.seconds, batches.device)
+
+
+def _take_step(
+    done: int, plan: Plan, batches: TrainingBatches, workers: "Sequence[_PhaseRunner]", loss_log: LossLog
+) -> None:
+    """Run every phase of the ``done``-th step, counted from 1, with its repeats."""
+    step = batches.step(done - 1, plan.steps)
+    for worker in workers:
+        for repeat in range(worker.phase.repeats):
+            loss_log.add(worker.run(batches.batch(done - 1, repeat), step))
+        if done % batches.per_epoch == 0:
+            worker.end_epoch()
+
+
+class _History:
+    """The rows so far, and the warnings that they cause in a game of adversaries."""
+
+    def __init__(self, rows: list[Progress], adversaries: Mapping[str, str]) -> None:
+        self._rows, self._adversaries = rows, adversaries
+        self._warned = gan_diagnostics.log_text(rows, adversaries)
+
+    def add(self, row: Progress) -> Progress:
+        """Append a row, and return it with the warnings that it causes."""
+        self._rows.append(row)
+        new = gan_diagnostics.warnings(self._rows, self._adversaries)
+        self._warned += "".join(f"{text}\n" for text in new)
+        return replace(row, warnings=tuple(new))
+
+    def texts(self, folder: RunFolder) -> dict[Path, str]:
+        """Return the files that belong beside a checkpoint, by path."""
+        warned = {folder.warnings: self._warned} if self._adversaries else {}
+        return {folder.history: history.to_text(self._rows), **warned}
 
 
 def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device: torch.device | str) -> TrainingFacts:
