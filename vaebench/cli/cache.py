@@ -1,4 +1,4 @@
-"""What lies in the cache: how large it is, and how to be rid of it. All of it can be made again."""
+"""The cache: its size by part, and its removal. All of it can be made again."""
 
 import re
 import shutil
@@ -45,7 +45,7 @@ class CachePart:
 
 
 def cache_parts() -> list[CachePart]:
-    """What the cache holds, the largest first."""
+    """List the cache's parts, the largest first."""
     folder = cache_dir()
     if not folder.is_dir():
         return []
@@ -69,7 +69,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def clear(older_than: str = "") -> tuple[int, int]:
-    """Remove what can be made again: all, or folders in which nothing was written for so long.
+    """Remove the whole cache, or folders in which nothing was written for so long.
 
     Which recipe files you trained from stays: it is no measurement.
 

@@ -1,4 +1,4 @@
-"""What every command shares: consoles, the options that several take, and how a report is written and named."""
+"""Consoles, options that several commands take, and how a written report is announced."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,13 +29,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
 
 
 def say(text: str) -> None:
-    """Lines to standard output, as they are but for control characters: texts may come from files of others."""
+    """Print lines to standard output, control characters escaped: texts may come from others' files."""
     shown = "\n".join(map(plain_line, text.split("\n")))
     out.print(shown, highlight=False, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
-    """One line to standard error, whatever is in it."""
+    """Print one line to standard error."""
     err.print(plain_line(text), style="red", highlight=False, markup=False, soft_wrap=True)
 
 

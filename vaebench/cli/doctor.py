@@ -1,4 +1,4 @@
-"""What this machine has, what is missing, what that disables, and the exact command that gets it."""
+"""Diagnose this machine: what there is, what is missing, what that disables, and the command that gets it."""
 
 import os
 import platform

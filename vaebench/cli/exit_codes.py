@@ -1,4 +1,4 @@
-"""Exit codes: what became of a command, and the line that says so."""
+"""Exit codes, and the line that explains one."""
 
 import traceback
 from collections.abc import Callable
@@ -31,7 +31,7 @@ RESUME = {"train": "go on with the same command and --resume"}
 
 
 def outcome(command: Callable[[], int | None], *, debug: bool, name: str = "") -> tuple[int, str]:
-    """Run a command: its exit code, and one line for the user where there is a problem.
+    """Run a command; return its exit code, and one line for the user if there is a problem.
 
     Codes 1 and 3 are the command's own answers. ``debug`` prints the traceback of an error. ``name`` is the command's.
     """

@@ -1,4 +1,4 @@
-"""The trainings that a command asks for: recipes and seeds found, shared out among workers, trained one by one."""
+"""The trainings that a command asks for: find recipes and seeds, share them among workers, train them one by one."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What there is, by name, and whether its data are at hand: answered from tables, nothing is imported."""
+"""List plugins by name, and whether their data are at hand: answered from tables, without importing them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +31,7 @@ class Line:
 
 
 def listing(kind: str | None = None) -> list[Line]:
-    """Everything of one kind, or of all."""
+    """List everything of one kind, or of all."""
     if kind is not None and kind not in KINDS:
         raise UserError(f"nothing is listed under '{kind}': {did_you_mean(kind, KINDS)}")
     tables = {name: registry.entries() for name, registry in KINDS.items()}  # each scans all installed packages
@@ -39,7 +39,7 @@ def listing(kind: str | None = None) -> list[Line]:
 
 
 def as_dicts(lines: list[Line]) -> list[dict[str, str]]:
-    """For ``--json``."""
+    """Convert lines for ``--json``."""
     return [asdict(line) for line in lines]
 
 
@@ -51,7 +51,7 @@ def _lines(kind: str, tables: Tables) -> Iterator[Line]:
 
 
 def _obstacle(kind: str, name: str, claims: Sequence[Entry], tables: Tables) -> str:
-    """What is in an entry's way, itself or through what it needs; empty where nothing."""
+    """Say what an entry lacks, itself or through what it needs; empty if nothing."""
     if len(claims) > 1:
         return f"name clash on {name}: uninstall or rename one"
     entry = claims[0]

@@ -1,4 +1,4 @@
-"""What is shown while work goes on: a live line of a training (plain lines off a terminal), and what modules log."""
+"""Progress: a live line of a training (plain lines if there is no terminal), and log messages."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +31,7 @@ def _warn(console: Console, title: str, row: "TrainingProgress") -> None:
 
 @contextmanager
 def shown(console: Console, title: str) -> Iterator[Callable[["TrainingProgress"], None]]:
-    """A function to call with each row of the training's history."""
+    """Context manager of a live line; gives a function to call with each row of the training's history."""
     if not console.is_terminal:
         yield _plain(console, title)
         return
@@ -90,7 +90,7 @@ class _Messages(logging.Handler):
 
 
 def show_messages(console: Console) -> None:
-    """From now on, what vaebench's modules log goes to ``console``."""
+    """Show what vaebench's modules log on ``console``."""
     logger = logging.getLogger("vaebench")
     logger.handlers = [_Messages(console)]
     logger.setLevel(logging.INFO)

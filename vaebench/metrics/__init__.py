@@ -124,7 +124,8 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
 
 
 def facts_of(line: "Result") -> "Facts":
-    """How a report shows a result's metric: as the line says, or, in lines of versions before 0.2, as it declares now.
+    """Return how a report shows a result's metric: as the line says, or, in lines of versions before 0.2, as it
+    declares now.
 
     A metric that is not installed here is shown as one that declares nothing.
     """
@@ -133,7 +134,7 @@ def facts_of(line: "Result") -> "Facts":
 
 @cache
 def _declared(metric: str, protocol: str) -> "Facts":
-    """Of the metric's protocols, those of the one that shares most with ``protocol``, which may say more: its n."""
+    """Return the facts of the metric's protocol that shares most words with ``protocol``, which may say more: its n."""
     from vaebench.core.errors import UserError  # noqa: PLC0415
     from vaebench.core.results import Facts  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What linear classifiers read off latents: the 40 attributes of faces, or the class of digits.
+"""Accuracy of linear classifiers on latents: the 40 attributes of faces, or the class of digits.
 
 Hou et al. 2017, "Deep feature consistent variational autoencoder", section 4.3.2: a linear SVM an attribute on the
 posterior means of a trained encoder. An accuracy says little without the majority class's, so the lift over it and
@@ -82,7 +82,9 @@ class Probe(SharedMeasurement):
 
 
 def _attribute_scores(names: list[str], training: Split, testing: Split, predicted: Tensor) -> Mapping[str, Score]:
-    """Means over the attributes, and each attribute's own; those that training saw one class of have no value."""
+    """Compute means over the attributes, and each attribute's own; attributes with one class in training have no
+    value.
+    """
     seen = training.targets.float().mean(dim=0)
     learnt = (seen > 0) & (seen < 1)
     if not learnt.any():
@@ -109,7 +111,9 @@ def _attribute_scores(names: list[str], training: Split, testing: Split, predict
 
 
 def _class_scores(training: Split, testing: Split, predicted: Tensor) -> Mapping[str, Score]:
-    """One class an image (digits): accuracy, mean of the classes' shares found, lift over the commonest class."""
+    """Compute scores of one class an image (digits): accuracy, mean of the classes' recalls, lift over the commonest
+    class.
+    """
     truth = testing.targets.int().argmax(dim=1)
     correct = (predicted == truth).double()
     commonest = int(training.targets.sum(dim=0).argmax())
@@ -124,7 +128,7 @@ def _class_scores(training: Split, testing: Split, predicted: Tensor) -> Mapping
 
 
 def _facets(part: str, attributes: bool, multi_view: bool) -> list[Metric]:
-    """One facet a protocol; the two that are CelebA's alone only for attributes."""
+    """Build one facet per protocol; ``hou`` and ``eteke`` only for attributes."""
     kinds: list[tuple[str, tuple[str, ...]]] = [("official", WHOLE)]
     if attributes:
         kinds += [("official", MANY)] if multi_view else []

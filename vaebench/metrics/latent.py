@@ -1,4 +1,4 @@
-"""What the variational bound says: pixel likelihood, divergence from the prior, latent dimensions in use."""
+"""Metrics of the variational bound: pixel likelihood, divergence from the prior, latent dimensions in use."""
 
 import math
 from typing import Self

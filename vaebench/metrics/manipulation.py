@@ -1,4 +1,4 @@
-"""What adding an attribute's direction to latents does: to that attribute, to the others, to identity and background.
+"""Effects of adding an attribute's direction to latents: on that attribute, the others, identity and background.
 
 Hou et al. 2017, section 4.3.2, and Hou et al. 2019, section 3.2, show pictures of it. Here a classifier that no model
 has seen (:mod:`vaebench.evaluation.judges`) reads them.
@@ -40,7 +40,7 @@ ALIKE = 1 / 255  # images that differ by less, root mean square, are taken for t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What became of each image (n,) float64.
+    """Effects on each image, (n,) float64.
 
     Attributes:
         effect: what the judge's probability of the wanted attribute gained, -1 to 1.
@@ -61,7 +61,9 @@ class Change:
 def change(
     before: Tensor, after: Tensor, judged: tuple[Tensor, Tensor], column: int, eigenfaces: "Eigenfaces"
 ) -> Change:
-    """From images before and after, two (n, c, h, w), n >= 2, and the judge's logits of them, two (n, a)."""
+    """Compute the effects from images before and after, two (n, c, h, w), n >= 2, and the judge's logits of them, two
+    (n, a).
+    """
     gained = torch.sigmoid(judged[1].double()) - torch.sigmoid(judged[0].double())
     if gained.shape[1] < 2:
         raise UserError("the images have one attribute: there is no other for it to leak into")

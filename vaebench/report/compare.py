@@ -1,4 +1,4 @@
-"""What the command line asks of single runs: two of them compared, or where one number came from."""
+"""Compare two runs, or say where one number came from, as lines for a terminal."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

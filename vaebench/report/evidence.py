@@ -1,4 +1,4 @@
-"""What a report was made from, beside it: runs without their weights, so that anyone can make it again.
+"""Evidence beside a report: the runs without their weights, so that anyone can make the report again.
 
 ``VAEBENCH_RUNS=reports/mnist/evidence vaebench report --out elsewhere`` writes the same tables.
 """

@@ -1,4 +1,4 @@
-"""Whether a report would come out as it lies there: told from files' names, sizes and times, and without an engine.
+"""Tell without an engine whether a report would come out unchanged, by files' names, sizes and times.
 
 What a report was made from, and what it was, is remembered in ``VAEBENCH_CACHE/reports.json`` by the request.
 """

@@ -1,4 +1,4 @@
-"""Many images on one sheet, alike in latent space side by side: embedded in the plane, then snapped to a grid.
+"""Many images on one sheet, similar ones near each other: embedded in the plane, then snapped to a grid.
 
 Hou et al. 2017, "Deep feature consistent variational autoencoder", section 4.3.4 and figure 8: the latents of 1,600
 images by t-SNE. What the eye makes of such a sheet is put beside numbers: how many of an image's neighbours there are
@@ -39,7 +39,7 @@ class Agreement:
 
 
 def embedded(latents: NDArray[np.float32], *, method: Literal["tsne", "umap"], seed: int) -> NDArray[np.float64]:
-    """Latents (n, d) in the plane: (n, 2) float64, the same for the same seed whatever the number of threads.
+    """Embed latents (n, d) in the plane: (n, 2) float64, the same for the same seed whatever the number of threads.
 
     ``tsne``: van der Maaten 2014, "Accelerating t-SNE using tree-based algorithms", by scikit-learn, from the first
     two principal components (Kobak and Berens 2019, "The art of using t-SNE for single-cell transcriptomics"),
@@ -81,7 +81,7 @@ def _by_umap(latents: NDArray[np.float32], state: int) -> NDArray[np.float64]:
 
 
 def snapped(positions: NDArray[np.float64], columns: int, rows: int) -> Cells:
-    """A cell of its own for every point: (n, 2) -> row * columns + column, (n,) int64, rows counted downwards.
+    """Give every point a cell of its own: (n, 2) -> row * columns + column, (n,) int64, rows counted downwards.
 
     Positions are stretched along both axes until the outermost lie on the outermost cells' centres; the assignment has
     the least sum of squared distances, in cells, of all there are (scipy's linear sum assignment: time n^3 at worst).

@@ -1,4 +1,4 @@
-"""Attributes added to faces and taken away: the direction of an attribute, times a factor, added to the latent."""
+"""Attribute manipulation: the direction of an attribute, times a factor, added to faces' latents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faces:
-    """Images (n, c, h, w) uint8 to give the attributes to, and a name for each."""
+    """Faces (n, c, h, w) uint8 to manipulate, and a name for each."""
 
     names: Sequence[str]
     images: Tensor
@@ -78,7 +78,7 @@ def attributes(
 
 
 def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[str] = SIX) -> list[str]:
-    """The attributes to look at, the usual ones by default; :class:`UserError` for images without attributes."""
+    """Choose the attributes to show, the usual ones by default; :class:`UserError` for images without attributes."""
     if data.attributes is None:
         raise UserError(f"{data.name} has no attributes: choose runs of celeba or toyfaces, or give your folder some")
     return chosen_attributes(wanted, data.attribute_names, usual)
@@ -87,7 +87,7 @@ def usual_attributes(data: ImageDataset, wanted: Sequence[str], usual: Sequence[
 def direction(
     run: OpenedRun, training: ImageDataset, name: str, examples: int, seed: int, say: Say | None
 ) -> AttributeVector:
-    """An attribute's direction in a run's latent space; fewer examples than asked for are said."""
+    """Compute an attribute's direction in a run's latent space; fewer examples than asked for are reported."""
     assert training.attributes is not None
     vector = attribute_vector(
         name, run.latents("train"), training.attributes, training.attribute_names, examples=examples, seed=seed
@@ -99,7 +99,9 @@ def direction(
 
 
 def _suitable(data: ImageDataset, name: str, rows: int, seed: int, *, turn: int, has: bool) -> Faces:
-    """Test faces without the attribute, or with it; with seed 0 those first that figures show, from ``turn`` on."""
+    """Choose test faces without the attribute, or with it; with seed 0 those that figures show first, from ``turn``
+    on.
+    """
     assert data.attributes is not None
     fitting = data.attributes[:, position_of(name, data.attribute_names)] == has
     shown = [row for row in data.showcase_indices() if fitting[row]] if seed == 0 else []
@@ -114,7 +116,7 @@ def _suitable(data: ImageDataset, name: str, rows: int, seed: int, *, turn: int,
 def _strip(
     run: OpenedRun, face: Tensor, vector: AttributeVector, factors: Sequence[float], heading: str, *, shown: bool
 ) -> Strip:
-    """The face at every factor, the image itself before them where it may be shown."""
+    """Draw the face at every factor, after the image itself if it may be shown."""
     images = to_float(face)
     mean = run.context.encode(images)
     moved = torch.cat([mean + factor * vector.direction for factor in factors])
@@ -127,6 +129,6 @@ def _strip(
 
 
 def strangeness_said(strange: Strangeness, row: int) -> str:
-    """The two shares of one image, and a warning where it is unlike what the run knows."""
+    """Format the two shares of one image, with a warning if it is unlike what the run knows."""
     said = f"error {100 * strange.error[row]:.0f} %, norm {100 * strange.norm[row]:.0f} %"
     return f"{said}\nUNLIKE THE DATA" if strange.outside[row] else said

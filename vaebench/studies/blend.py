@@ -1,4 +1,4 @@
-"""Two images blended by each run's latents, beside the classical ways in pixels; a sweep over the second's weight."""
+"""Feature blending: two images blended in each run's latent space, beside the classical ways in pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def blend(opened_runs: OpenedRuns, pairs: Pairs, *, weights: Sequence[float] = W
 
 
 def user_pairs(paths: Sequence[Path], opened_runs: OpenedRuns, say: Say) -> Pairs:
-    """Two image files, or the images of two folders, first with first; what one folder has more is said."""
+    """Pair two image files, or the images of two folders, first with first; surplus images are reported."""
     if len(paths) != 2:
         raise UserError(f"{len(paths)} --image given: blending takes two files, or two folders")
     (left, first), (right, second) = (load_user_images([path], opened_runs.data.image_shape, say) for path in paths)
@@ -77,7 +77,7 @@ def user_pairs(paths: Sequence[Path], opened_runs: OpenedRuns, say: Say) -> Pair
 
 
 def chosen_pairs(data: ImageDataset, count: int, seed: int | None) -> Pairs:
-    """Test images: those that figures show, or any by ``seed``."""
+    """Choose pairs of test images: those that figures show, or any by ``seed``."""
     rows = shown_pairs(data, count, seed)
     names = [(data.ids[a], data.ids[b]) for a, b in rows]
     return Pairs(names=names, images=data.images[torch.tensor(rows)], shown=data.redistributable)

@@ -1,4 +1,4 @@
-"""How attributes go together in latent space, beside how they go together in the labels."""
+"""Correlations of attribute directions in latent space, beside those of the labels."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which attributes' directions in latent space go together, and how far as the labels do.
+"""Correlation matrices of attribute directions and of labels, their comparison by Mantel's test, and their drawing.
 
 Hou et al. 2017, "Deep feature consistent variational autoencoder", section 4.3.3 and figure 7.
 """
@@ -36,14 +36,14 @@ _GAP, _TITLE = 0.12, 0.3  # inches
 
 
 class Mantel(NamedTuple):
-    """Correlation of two matrices, and the share of orders of the attributes that give as high a one."""
+    """Correlation of two matrices, and the share of permutations of the attributes that give one as high."""
 
     r: float
     p: float
 
 
 def correlations(vectors: NDArray[np.floating], *, names: Sequence[str] | None = None, centred: bool = True) -> Matrix:
-    """Correlation of attributes' directions: (a, d) -> (a, a) float64, 1 on the diagonal.
+    """Compute correlations of attributes' directions: (a, d) -> (a, a) float64, 1 on the diagonal.
 
     Pearson's over the d components, as ``np.corrcoef`` and as the source says. ``centred=False`` gives the cosine of
     the angle instead, which does not change when latent axes are turned or change their signs, as they may from one
@@ -90,7 +90,7 @@ def _bounded(matrix: Matrix) -> Matrix:
 
 
 def clustered_order(matrix: Matrix) -> list[int]:
-    """The attributes (a, a) in an order that sets alike ones side by side: a permutation of 0 to a - 1.
+    """Order the attributes (a, a) so that similar ones stand side by side: a permutation of 0 to a - 1.
 
     Average linkage on 1 - r, its leaves in the order of the least sum of distances between neighbours (Bar-Joseph,
     Gifford and Jaakkola 2001, "Fast optimal leaf ordering for hierarchical clustering"); of this order and its reverse,
@@ -119,7 +119,7 @@ def matrix_correlation(a: Matrix, b: Matrix) -> float:
 
 
 def mantel(a: Matrix, b: Matrix, permutations: int, seed: int) -> Mantel:
-    """:func:`matrix_correlation`, and how often as high a one comes by chance.
+    """Compute :func:`matrix_correlation`, and how often one as high comes by chance.
 
     Mantel 1967, "The detection of disease clustering and a generalized regression approach": the attributes of ``b``
     are put in random orders, rows and columns alike, for pairs that share an attribute are not independent. One-sided:

@@ -74,7 +74,7 @@ def _frames(
     columns: int,
     name: str,
 ) -> tuple[Pixels | None, str]:
-    """A colour an image, and what neighbours say of it."""
+    """Choose a frame colour per image, and say how far neighbours agree."""
     data = opened_runs.data
     if name and data.attributes is None:
         raise UserError(f"{data.name} has no attributes: leave --attribute away")

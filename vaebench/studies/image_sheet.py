@@ -1,4 +1,4 @@
-"""Sheets of small pictures with words: strips under each other, a name before each, a word under a picture."""
+"""Sheets of small labelled pictures in strips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Strip:
 
 
 def image_sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: int = 1) -> Figure:
-    """All strips on one figure; ``columns`` stand over the first strip's pictures.
+    """Draw all strips on one figure, with ``columns`` over the first strip's pictures.
 
     Groups of strips, each from a heading on, lie in so many ``stacks`` beside each other.
     """
@@ -76,7 +76,7 @@ def image_sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: in
 
 
 def _piled(strips: Sequence[Strip], stacks: int) -> list[list[Strip]]:
-    """Groups, each from a heading on, in as many piles of as equal numbers as can be."""
+    """Divide the groups, each beginning at a heading, into as many stacks of equal size as possible."""
     groups: list[list[Strip]] = []
     for strip in strips:
         if strip.heading or not groups:

@@ -1,4 +1,4 @@
-"""Straight lines in latent space, decoded: between two images, or two draws from the prior; models side by side."""
+"""Interpolation: straight lines in latent space, decoded, between two images or two draws from the prior."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _FRAME_MILLISECONDS, _GIF_SCALE = 120, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
-    """Where lines begin and end: a name each, images (n, 2, c, h, w) uint8 of real ends, labels (n, 2) where known."""
+    """Ends of the lines: a name each, images (n, 2, c, h, w) uint8 of real ends, labels (n, 2) if known."""
 
     names: Sequence[tuple[str, str]]
     images: Tensor | None = None
@@ -73,7 +73,9 @@ def interpolate(
 
 
 def chosen_ends(data: ImageDataset, count: int, seed: int | None) -> Ends:
-    """Pairs of test images: of digits the article's classes first; else those that figures show, or any by ``seed``."""
+    """Choose pairs of test images: of digits the article's classes first; else those that figures show, or any by
+    ``seed``.
+    """
     if data.labels is not None and seed is None:
         first = {int(label): int((data.labels == label).nonzero()[0]) for label in data.labels.unique()}
         wanted = [(a, b) for a, b in _CLASSES if a in first and b in first]
@@ -96,7 +98,7 @@ def _named(data: ImageDataset, row: int, labels: Sequence[int] | None) -> str:
 
 
 def user_ends(paths: Sequence[Path], opened_runs: OpenedRuns, say: Say) -> Ends:
-    """A user's images, two by two."""
+    """Pair a user's images, two by two."""
     images, names = load_user_images(paths, opened_runs.data.image_shape, say)
     if len(names) % 2:
         raise UserError(f"an odd number of images ({len(names)}) makes no pairs: give two, or four, …")
@@ -105,12 +107,12 @@ def user_ends(paths: Sequence[Path], opened_runs: OpenedRuns, say: Say) -> Ends:
 
 
 def prior_ends(count: int) -> Ends:
-    """Draws from the prior, numbered."""
+    """Number draws from the prior."""
     return Ends(names=[(f"prior draw {2 * row + 1}", f"draw {2 * row + 2}") for row in range(count)])
 
 
 def _latents(run: OpenedRun, ends: Ends, pair: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Both ends' latents, (1, d) each."""
+    """Return both ends' latents, (1, d) each."""
     if ends.images is not None:
         means = run.context.encode(to_float(ends.images[pair]))
     else:
@@ -121,7 +123,7 @@ def _latents(run: OpenedRun, ends: Ends, pair: int, seed: int) -> tuple[Tensor, 
 def _reading(
     run: OpenedRun, made: Tensor, reads: FeatureSpace | None, labels: Tensor | None
 ) -> tuple[list[str], list[bool]]:
-    """The class that each frame shows, and whether it surprises: neither end's, by label, else as it is drawn."""
+    """Name the class that each frame shows, and whether it is neither end's."""
     if reads is None:
         return [], []
     shown = run.context.features(reads, made).argmax(dim=1).tolist()
@@ -139,7 +141,7 @@ def _strip(
     words: Sequence[str],
     alarms: Sequence[bool],
 ) -> Strip:
-    """The frames, between the real ends where they may be shown."""
+    """Draw the frames, between the real ends if they may be shown."""
     if ends.images is None or not ends.shown:
         return Strip(label=run.label, pictures=pixels, heading=heading, words=words, alarms=alarms)
     real = to_pixels(ends.images[pair])
@@ -163,7 +165,7 @@ def _caption(opened_runs: OpenedRuns, ends: Ends, frames: int, reads: FeatureSpa
 
 
 def _animate(sheets: Sequence[Pixels], runs: int, path: Path) -> None:
-    """There and back, a row a pair, a column a run."""
+    """Animate the lines there and back, a row per pair, a column per run."""
     stacked = np.stack(sheets, axis=1)  # (frames, strips, h, w, c)
     there = [_enlarged(grid(frame, runs)) for frame in stacked]
     first, *rest = [*there, *there[-2:0:-1]]

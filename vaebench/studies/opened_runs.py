@@ -1,4 +1,4 @@
-"""The runs that a study looks at side by side: models of one dataset, opened once, with its splits at hand."""
+"""The runs that a study shows side by side: models of one dataset, opened once, with the dataset's splits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedRun:
-    """One run, and what studies ask of it."""
+    """One opened run: its record, its source and its label in pictures."""
 
     folder: RunFolder
     record: RunRecord
@@ -50,12 +50,12 @@ class OpenedRun:
         return self.source.latent_dim
 
     def latents(self, split: str) -> Tensor:
-        """Posterior means (n, d) of a split; encoded once."""
+        """Return posterior means (n, d) of a split, encoded once."""
         return self.context.latents(split, "whole")
 
     @cached_property
     def familiar(self) -> NoveltyDetector:
-        """How the model does on the evaluated split, which it was not trained on."""
+        """Novelty detector fitted on the evaluated split, which the model was not trained on."""
         images = to_float(self.context.data(self.context.split).images)
         means = self.latents(self.context.split)
         return NoveltyDetector.of(images, self.context.decode(means), means)
@@ -72,12 +72,12 @@ class OpenedRuns:
 
     @property
     def recipes(self) -> list[str]:
-        """Of the runs, each once."""
+        """Recipes of the runs, each once."""
         return list(dict.fromkeys(run.record.recipe for run in self.runs))
 
 
 def open_runs(names: Sequence[str], device: str, say: Say, *, encode: str = "") -> OpenedRuns:
-    """Open the runs; of a recipe with several seeds the first, which is said.
+    """Open the runs; of a recipe with several seeds the first one, which is reported.
 
     ``encode`` says what an encoder is wanted for, where one is. Raises :class:`UserError` for runs of different data,
     for a GAN where an encoder is wanted, and for runs that cannot be opened.
@@ -131,7 +131,7 @@ def _first_seed(name: str, say: Say) -> list[RunFolder]:
 
 
 def shown_pairs(data: ImageDataset, count: int, seed: int | None) -> list[tuple[int, int]]:
-    """Rows of pairs of test images: those that figures show and then any, or with a seed any."""
+    """Choose rows of pairs of test images: those that figures show, then any; with a seed any."""
     shown = data.showcase_indices(2 * count) if seed is None else []
     order = torch.randperm(len(data), generator=seeding.generator(seed or 0, "pairs to show")).tolist()
     rows = list(dict.fromkeys([*shown, *order]))[: 2 * count]
@@ -143,7 +143,7 @@ def shown_pairs(data: ImageDataset, count: int, seed: int | None) -> list[tuple[
 def measure_runs(
     opened_runs: OpenedRuns, metrics: Sequence[str], options: Mapping[str, Mapping[str, str]], device: str, say: Say
 ) -> list[RunFolder]:
-    """Take metrics of the runs, as ``vaebench evaluate`` does; the folders, or none where nothing was ever measured."""
+    """Measure the runs as ``vaebench evaluate`` does; return their folders, or none if one was never measured."""
     folders = [opened.folder for opened in opened_runs.runs]
     if metrics:
         protocol = Protocol(metrics=tuple(metrics), options=options, device=device)

@@ -1,4 +1,4 @@
-"""What a study leaves behind: a picture with what must be known of it, beside the runs, for the report to take up."""
+"""Save a study's figure with its caption and record beside the runs, from where reports take it."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def keep(
     more: Mapping[str, str | Write] | None = None,
     own: bool = False,
 ) -> tuple[StudyFigure, Path]:
-    """Write ``NAME.png``, what lies beside it (``more``: suffix -> text, or a function that writes a file), the record.
+    """Write ``NAME.png``, further files (``more``: suffix -> text, or a function that writes one), and the record.
 
     Returns the record and the picture's path. ``own``: it shows a user's own images.
     """
@@ -73,7 +73,7 @@ def keep(
 
 
 def matrix_csv(names: Sequence[str], rows: Mapping[str, Sequence[Sequence[float]]]) -> str:
-    """Square matrices under each other, a line a cell's row: ``matrix, attribute`` and a column an attribute."""
+    """Format square matrices as one CSV: ``matrix, attribute`` and a column per attribute."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["matrix", "attribute", *map(text_cell, names)])

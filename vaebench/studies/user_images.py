@@ -1,4 +1,4 @@
-"""Images that a user hands to a study: any file that Pillow reads, cut to a square and brought to the run's size."""
+"""A user's own images: any file that Pillow reads, cropped to a square and scaled to the run's size."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from vaebench.studies.opened_runs import Say
 
 
 def load_user_images(paths: Sequence[Path], image_shape: tuple[int, int, int], say: Say) -> tuple[Tensor, list[str]]:
-    """uint8 (n, c, h, w) of the run's shape, and the files' names; what had to be resized is said.
+    """Load images as uint8 (n, c, h, w) of the run's shape, with the files' names; resized ones are reported.
 
     A folder stands for the images in it, by name. Raises :class:`UserError` for what is missing or no image.
     """

@@ -1,1 +1,1 @@
-"""Linear support vector machines, many at once: solved together in torch, as liblinear would solve each."""
+"""Probes of latent spaces: linear SVMs, attribute vectors, novelty detection."""

@@ -1,4 +1,4 @@
-"""What latents of labelled images say: directions of attributes, and whether an image is like those known."""
+"""Attribute vectors: the direction in latent space from images without an attribute to images with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ FEWEST = 10  # of either kind, below which a mean says nothing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeVector:
-    """Direction (d,) float32 that leads from images without an attribute to images with it, and of how many each."""
+    """Direction (d,) float32 from images without an attribute to images with it, and the number of each."""
 
     name: str
     direction: Tensor
@@ -38,7 +38,7 @@ def attribute_vector(
     examples: int = EXAMPLES,
     seed: int = 0,
 ) -> AttributeVector:
-    """Mean latent of images with an attribute less that of images without it.
+    """Compute the mean latent of images with an attribute minus that of images without it.
 
     Hou et al. 2017, "Deep feature consistent variational autoencoder", section 4.3.2; 1,000 of each kind as in its
     replication, chosen at random from ``seed``, or all there are. ``latents`` (n, d), ``attributes`` bool (n, a) with
@@ -63,14 +63,14 @@ def attribute_vector(
 
 
 def position_of(name: str, names: Sequence[str]) -> int:
-    """Column of an attribute; :class:`UserError` with the nearest name where there is none such."""
+    """Find an attribute's column; :class:`UserError` suggests the nearest name if there is none."""
     if name not in names:
         raise UserError(f"no attribute is named '{name}': {did_you_mean(name, names)}")
     return list(names).index(name)
 
 
 def chosen_attributes(wanted: Sequence[str], names: Sequence[str], usual: Sequence[str] = SIX) -> list[str]:
-    """The attributes asked for, checked and each once; else the usual ones that there are; else as many of the first.
+    """Choose attributes: those asked for, checked, each once; else the usual ones present; else as many of the first.
 
     Raises :class:`UserError` as :func:`position_of`.
     """

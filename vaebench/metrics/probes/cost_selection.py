@@ -1,4 +1,4 @@
-"""Linear SVMs whose cost is chosen for each problem by how it does on other images."""
+"""Linear SVMs whose cost C is chosen for each problem by validation accuracy."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ CURVATURES = 2**27  # numbers in all the problems' curvature matrices: 1 GiB
 
 
 def fit_chosen(features: Tensor, targets: Tensor, choosing: tuple[Tensor, Tensor] | None = None) -> LinearSVMs:
-    """An SVM for each column of ``targets`` bool (n, k), on standardised features (n, d).
+    """Fit an SVM for each column of ``targets`` bool (n, k), on standardised features (n, d).
 
     Each takes the C with the best validation accuracy on ``choosing`` (features and targets of other images), of equals
     the smallest; C = 1 without them. As many are fitted at once as their curvature matrices leave memory for.

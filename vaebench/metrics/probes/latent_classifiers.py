@@ -1,4 +1,4 @@
-"""Linear classifiers fitted on latents of one split and asked about others: what probes and shift studies share."""
+"""Linear classifiers fitted on latents of one split and tested on others, shared by probes and shift studies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Split:
 
 
 def split_of(context: Context, split: str, views: tuple[str, ...] = WHOLE) -> Split:
-    """A split's latents, views side by side, and its attributes, or its labels one column each.
+    """Return a split's latents, views side by side, with its attributes, or its labels as one column each.
 
     Raises :class:`UserError` where latents are not finite or there is nothing to be said of the images.
     """
@@ -47,7 +47,9 @@ def split_of(context: Context, split: str, views: tuple[str, ...] = WHOLE) -> Sp
 
 
 def official(context: Context, views: tuple[str, ...] = WHOLE) -> tuple[Split, Split, Split]:
-    """To fit on, to choose C on, to test on: the dataset's splits; a tenth of train stands in for a missing valid."""
+    """Return the dataset's splits to fit on, to choose C on, and to test on; a tenth of train replaces a missing
+    valid.
+    """
     training, testing = split_of(context, "train", views), split_of(context, context.split, views)
     if "valid" in context.splits and context.split != "valid":
         return training, split_of(context, "valid", views), testing
@@ -57,7 +59,7 @@ def official(context: Context, views: tuple[str, ...] = WHOLE) -> tuple[Split, S
 
 
 def scaled(training: Split, *others: Split | None) -> "tuple[Split, Split | None, Split]":
-    """All standardised by the training images' mean and deviation; a constant feature becomes 0."""
+    """Standardise all features by the training images' mean and deviation; a constant feature becomes 0."""
     mean, deviation = training.features.mean(dim=0), training.features.std(dim=0, correction=0)
     deviation = torch.where(deviation > 0, deviation, 1.0)
     first, second, third = (
@@ -69,13 +71,15 @@ def scaled(training: Split, *others: Split | None) -> "tuple[Split, Split | None
 
 
 def decide(training: Split, choosing: Split | None, features: Tensor) -> Tensor:
-    """Decision values (n, k) of ``features``, by SVMs whose C did best on ``choosing``."""
+    """Compute decision values (n, k) of ``features`` by SVMs whose C has the best validation accuracy on
+    ``choosing``.
+    """
     other = None if choosing is None else (choosing.features, choosing.targets)
     return fit_chosen(training.features, training.targets, other).decision(features)
 
 
 def mean_of_parts(parts: list[Score], named: Mapping[str, Score], note: str) -> Score:
-    """The mean of the parts that have a value; its error from what each image contributes, which correlate."""
+    """Average the parts that have a value; the error comes from what each image contributes, since parts correlate."""
     known = [part for part in parts if part.value is not None]
     per_image = torch.stack([part.per_image for part in known if part.per_image is not None]).mean(dim=0)
     whole = replace(Score.mean_of(per_image), influence=any(part.influence for part in known))
@@ -87,7 +91,7 @@ def bare(score: Score) -> Score:
 
 
 def balanced(correct: Tensor, truth: Tensor) -> Score:
-    """Mean of the shares found of each class: (n,) 0 or 1, and (n,) int64 classes from 0, two or more.
+    """Average the shares found of each class: (n,) 0 or 1, and (n,) int64 classes from 0, two or more.
 
     An image counts for its class alone, so its derivative is what it has above its class's share, over that share's
     weight.

@@ -1,4 +1,4 @@
-"""What latents of labelled images say: directions of attributes, and whether an image is like those known."""
+"""Novelty detection: whether an image is unlike those that a model knows, by reconstruction error and latent norm."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _USUAL = 0.99  # share of the known images within which an image counts as like 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strangeness:
-    """How an image stands among known ones: shares of them with a smaller reconstruction error, a smaller norm.
+    """Shares of the known images that have a smaller reconstruction error, and a smaller latent norm, than an image.
 
     Each (n,) in [0, 1]. Out of distribution is an error that 99 % of the known images stay below, or a norm outside
     the middle 99 % of theirs: the failure on faces unlike its data that Eteke et al. report, made visible.
@@ -26,7 +26,7 @@ class Strangeness:
 
     @property
     def outside(self) -> Tensor:
-        """Which images are unlike the known ones, bool (n,); by chance about 2 of 100 known ones are."""
+        """Tell which images are unlike the known ones, bool (n,); by chance about 2 of 100 known ones are."""
         tail = (1 - _USUAL) / 2
         return ~((self.error <= _USUAL) & (self.norm >= tail) & (self.norm <= 1 - tail))  # NaN is unlike, too
 
@@ -40,24 +40,26 @@ class NoveltyDetector:
 
     @classmethod
     def of(cls, images: Tensor, reconstructions: Tensor, means: Tensor) -> "NoveltyDetector":
-        """From images a model was not trained on, (n, c, h, w) in [0, 1], and its answers; means (n, d)."""
+        """Fit on images that the model was not trained on, (n, c, h, w) in [0, 1], their reconstructions, and means (n,
+        d).
+        """
         return cls.of_errors(squared_errors(images, reconstructions), means)
 
     @classmethod
     def of_errors(cls, errors: Tensor, means: Tensor) -> "NoveltyDetector":
-        """The same from squared errors, float64 (n,), and means (n, d)."""
+        """Fit on squared errors, float64 (n,), and means (n, d)."""
         shares = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
         return cls(errors=torch.quantile(errors, shares), norms=torch.quantile(means.double().norm(dim=1), shares))
 
     def judge(self, images: Tensor, reconstructions: Tensor, means: Tensor) -> Strangeness:
-        """Where images stand among the known ones."""
+        """Compute each image's strangeness."""
         return Strangeness(
             error=_share_below(self.errors, squared_errors(images, reconstructions)),
             norm=_share_below(self.norms, means.double().norm(dim=1)),
         )
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """To be kept; ``Familiar(**tensors)`` brings it back."""
+        """Return the tensors to store; ``NoveltyDetector(**tensors)`` restores it."""
         return {"errors": self.errors, "norms": self.norms}
 
 
@@ -67,7 +69,7 @@ def squared_errors(images: Tensor, reconstructions: Tensor) -> Tensor:
 
 
 def _share_below(quantiles: Tensor, values: Tensor) -> Tensor:
-    """Share of the known values that are smaller, by linear interpolation between quantiles."""
+    """Compute the share of the known values that are smaller, by linear interpolation between quantiles."""
     above = torch.searchsorted(quantiles, values.contiguous()).clamp(1, len(quantiles) - 1)
     low, high = quantiles[above - 1], quantiles[above]
     within = torch.where(high > low, (values - low) / (high - low).clamp(min=1e-300), 1.0).clamp(0, 1)

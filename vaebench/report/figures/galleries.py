@@ -1,4 +1,4 @@
-"""The article's pictures, of any dataset: reconstruction rows, samples, box plots and histograms."""
+"""Galleries of reconstructions and samples, box plots and histograms, as the MNIST article draws them."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Figures that studies drew, taken up into the report: copied beside the others, with their captions."""
+"""Figures of studies in the report: copied beside the others, with their captions."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def take_up(measured: Measured, folder: Path) -> Mapping[str, str]:
-    """Copy the plates of a part into the report's figures; file name -> caption.
+    """Copy the study figures of a part into the report's figures; return file name -> caption.
 
     One that shows weights which have been replaced since, or that is damaged, is left out, and said.
     """
@@ -44,7 +44,7 @@ def take_up(measured: Measured, folder: Path) -> Mapping[str, str]:
 
 
 def copy_files(study_figure: StudyFigure, names: Iterable[str], source: Path, target: Path) -> None:
-    """Copy files of a plate, all or none.
+    """Copy files of a study figure, all or none.
 
     Raises:
         UserError: one is no regular file of that folder, or a picture that is none.
@@ -73,7 +73,7 @@ def _source(measured: Measured) -> Path:
 
 
 def stale_runs(study_figure: StudyFigure, records: Mapping[Subject, RunRecord]) -> list[str]:
-    """The runs that a plate shows with other weights than their records have."""
+    """List the runs that a study figure shows with other weights than their records have."""
     known = {f"{recipe}/seed-{seed}": record.weights_sha256 for (recipe, seed), record in records.items()}
     return [name for name, weights in study_figure.runs.items() if known.get(name) != weights]
 

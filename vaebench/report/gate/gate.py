@@ -1,4 +1,4 @@
-"""A candidate's table held against an accepted one: is the candidate worse by more than a margin?
+"""The gate: is a candidate's table worse than an accepted one by more than a margin?
 
 This is a test of non-inferiority, row by row (recipe, metric, protocol, over all images). Let d be the degradation,
 positive where the candidate is worse, and the margin the largest degradation that does not matter. The 95 % interval

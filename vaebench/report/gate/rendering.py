@@ -1,4 +1,4 @@
-"""What ``vaebench check`` found: text and Markdown for people, JUnit XML and JSON for machines. No date in them."""
+"""Format the gate's findings: text and Markdown for people, JUnit XML and JSON for machines. No date in them."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What ``vaebench check`` reads: tables as ``leaderboard.csv`` has them, and margins. Loads no engine."""
+"""Read the gate's input: tables in the format of ``leaderboard.csv``, and margins. Loads no engine."""
 
 import csv
 import io

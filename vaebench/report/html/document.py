@@ -1,4 +1,4 @@
-"""The page as a whole: what is handed to the template, and the hashes that its security policy allows."""
+"""The whole page: values for the template, and the hashes that its security policy allows."""
 
 import base64
 import hashlib

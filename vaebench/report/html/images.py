@@ -1,4 +1,4 @@
-"""Pictures inside the page: the runs' own images pixel by pixel, and the report's figures as they lie in its folder."""
+"""Pictures inside the page: the runs' own images pixel by pixel, and the report's figures."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""How the page says numbers and names."""
+"""How the page writes numbers and names, and the order of its metrics."""
 
 import math
 import shlex

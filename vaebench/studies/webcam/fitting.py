@@ -1,4 +1,4 @@
-"""What is fitted once a run: classifiers and directions of attributes on its latents, and what it is used to see."""
+"""Fit the webcam's readers once a run: classifiers and directions of attributes on its latents, and novelty."""
 
 import logging
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """How well a classifier does on images it has not seen: shares in [0, 1]; and how many of them have it.
+    """Accuracy of a classifier on images it has not seen, as shares in [0, 1], and how many images have the attribute.
 
     ``balanced`` counts both kinds alike; ``None`` where the images are all of one kind.
     """
@@ -34,7 +34,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """Everything that reading faces takes beside the model.
+    """All that reading faces needs beside the model.
 
     Attributes:
         attributes: all the dataset's names.
@@ -71,7 +71,7 @@ def named(data: ImageDataset) -> tuple[str, ...]:
 
 
 def held_out(source: DatasetSource) -> list[str]:
-    """The split to try on, then perhaps one to choose on; :class:`UserError` where there is none."""
+    """Return the split to test on, then perhaps one to choose C on; :class:`UserError` if there is none."""
     held: list[str] = [split for split in ("test", "valid") if split in source.splits]
     if not held:
         raise UserError(f"{source.name} has no images beside those to train, which webcam needs to know what is usual")

@@ -1,4 +1,4 @@
-"""What a run reads of faces: attributes, its reconstruction, a changed face, and how unusual a face is to it."""
+"""Read faces by a run: attributes, reconstruction, a manipulated face, and how unusual a face is to it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ USUAL = "Smiling"  # what is read where nothing is chosen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """Of n faces, on the CPU.
+    """What was read of n faces, on the CPU.
 
     Attributes:
         scores: signed distance from each chosen attribute's boundary times its weights' norm, float64 (n, k).
@@ -70,7 +70,7 @@ class Reader:
 
     @torch.inference_mode()
     def read(self, faces: Tensor) -> Readings:
-        """Faces uint8 (n, 3, h, w), framed as the dataset's images and of their size; n of 1 or more."""
+        """Read faces uint8 (n, 3, h, w), cropped as the dataset's images and of their size; n of 1 or more."""
         if tuple(faces.shape[1:]) != self.image_shape:
             raise ValueError(f"faces are {tuple(faces.shape[1:])}, the run's images {self.image_shape}")
         images = to_float(faces.to(self._device))
@@ -155,7 +155,7 @@ def open_saved_fit(
     device: str,
     wanted: Sequence[str] = (),
 ) -> SavedFit:
-    """What was fitted for the run and this detector: from the run's folder, or fitted now and kept there.
+    """Load the fit for the run and this detector from the run's folder, or fit now and save it.
 
     ``wanted`` are attributes that must exist, which is said before anything is fitted.
     """
@@ -184,7 +184,7 @@ def open_saved_fit(
 
 
 def one_run(folders: Sequence[RunFolder]) -> tuple[RunFolder, str]:
-    """The first of the runs that a name stands for, and what to say where there are more."""
+    """Choose the first of the runs that a name stands for, and say so if there are more."""
     if not folders:
         raise UserError("no run lies there: train one, or name another")
     others = len(folders) - 1
@@ -193,5 +193,5 @@ def one_run(folders: Sequence[RunFolder]) -> tuple[RunFolder, str]:
 
 
 def run_name(path: Path) -> str:
-    """A run as people name it: its last two folders."""
+    """Name a run by its last two folders."""
     return "/".join(path.parts[-2:])

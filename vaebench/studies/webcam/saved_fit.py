@@ -1,4 +1,4 @@
-"""What was fitted for a run, kept in its folder: ``reader.safetensors`` and ``reader.json``. No pickle."""
+"""The webcam's fit of a run, saved in the run's folder: ``reader.safetensors`` and ``reader.json``. No pickle."""
 
 import json
 import logging
@@ -32,24 +32,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedFit:
-    """What was fitted, and by each detector's name how it frames faces."""
+    """What was fitted, and how each detector frames faces, by the detector's name."""
 
     fitted: Fitted
     detected: Mapping[str, Detected]
 
 
 def tensors_file(folder: RunFolder) -> Path:
-    """The numbers."""
+    """Path of the tensors."""
     return folder.path / "reader.safetensors"
 
 
 def words_file(folder: RunFolder) -> Path:
-    """What they are, of which weights and data; written last, it names the numbers' hash."""
+    """Path of the description: of which weights and data; written last, with the tensors' hash."""
     return folder.path / "reader.json"
 
 
 def save_fit(folder: RunFolder, record: RunRecord, kept: SavedFit) -> None:
-    """Atomically, numbers first. Raises :class:`UserError` where the folder cannot be written to."""
+    """Write the fit atomically, tensors first. Raises :class:`UserError` if the folder cannot be written to."""
     fitted = kept.fitted
     tensors = {"weights": fitted.svms.weights, "bias": fitted.svms.bias, **fitted.familiar.tensors()}
     tensors |= {f"direction.{name}": vector.direction for name, vector in fitted.directions.items()}
@@ -74,7 +74,7 @@ def save_fit(folder: RunFolder, record: RunRecord, kept: SavedFit) -> None:
 
 
 def load_fit(folder: RunFolder, record: RunRecord) -> SavedFit | None:
-    """What is kept of this run's weights and data; ``None``, said as information, where it is of others or damaged."""
+    """Load the fit of this run's weights and data; ``None``, which is logged, if it is of others or damaged."""
     try:
         content = input_files.read_bytes(words_file(folder), most=input_files.SMALL, remedy=REMEDY, inside=folder.path)
         words = validation.from_json(content, dict[str, Any], str(words_file(folder)), REMEDY)
