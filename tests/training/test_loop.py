@@ -303,8 +303,8 @@ def test_too_few_images_for_a_batch_is_bad_input(tmp_path):
         run(Duel(), tmp_path, images(7))
 
 
-def model_of(name: str, seed: int = 0) -> GenerativeModel:
-    return build_model(find_recipe(name)[0], (1, 28, 28), seed)
+def model_of(name: str, seed: int = 0, settings: Sequence[str] = ()) -> GenerativeModel:
+    return build_model(find_recipe(name, settings)[0], (1, 28, 28), seed)
 
 
 MODELS = {
@@ -313,7 +313,7 @@ MODELS = {
     "dfcvae": lambda: model_of("dfcvae-digits"),
     "dcgan": lambda: model_of("dcgan-digits"),
     "vaewgan": lambda: model_of("vaewgan-digits"),
-    "blendw": lambda: model_of("blendw-digits"),
+    "blendw": lambda: model_of("blendw-digits", settings=["adversary_steps=2"]),
 }
 
 
