@@ -57,7 +57,9 @@ def random_images(image_shape: tuple[int, int, int], n: int = 32) -> ImageDatase
 
 
 def check_recipe(recipe: Recipe, image_shape: tuple[int, int, int] = (1, 28, 28), steps: int = 4) -> None:
-    """A few steps train every module of every phase; sampling, encoding, saving, seeding, resuming keep contracts."""
+    """Check that a few steps train every module of every phase, and that sampling, encoding, saving, seeding and
+    resuming keep their contracts.
+    """
     data = random_images(image_shape)
     before = _parameters(build_model(recipe, image_shape, seed=0))
     model, terms = _trained(recipe, data, steps)
@@ -80,7 +82,7 @@ def check_recipe(recipe: Recipe, image_shape: tuple[int, int, int] = (1, 28, 28)
 def _trained(
     recipe: Recipe, data: ImageDataset, steps: int, pause_at: int = 0
 ) -> tuple[GenerativeModel, list[Mapping[str, float]]]:
-    """Trained in one go, or stopped at a step and resumed in a model built anew; and its history's terms."""
+    """Train in one go, or stop at a step and resume in a model built anew; return the model and the history's terms."""
     plan = Plan(seed=0, batch_size=4, steps=steps, compute=_COMPUTE, save_every=float("inf"))
     with tempfile.TemporaryDirectory() as scratch:
         for last in (pause_at, steps) if pause_at else (steps,):
@@ -130,7 +132,7 @@ def _check_round_trip(model: GenerativeModel, recipe: Recipe, image_shape: tuple
 
 
 def check_dataset(source: DatasetSource) -> None:
-    """Every split loads, twice alike, with ids of its own and images of one shape."""
+    """Check that every split loads, twice alike, with ids of its own and images of one shape."""
     seen: set[str] = set()
     shapes, attributes = set(), set()
     for split in source.splits:
@@ -147,7 +149,9 @@ def check_dataset(source: DatasetSource) -> None:
 
 
 def check_perceptual(network: Perceptual, side: int = 64) -> None:
-    """Frozen and in evaluation mode, whatever holds it; gradients reach its input; no image depends on another."""
+    """Check that a network stays frozen and in evaluation mode, passes gradients to its input, and treats each image by
+    itself.
+    """
     holder = torch.nn.Module()
     holder.network = network  # type: ignore[assignment]
     holder.train().requires_grad_(True)
@@ -168,7 +172,8 @@ def check_perceptual(network: Perceptual, side: int = 64) -> None:
 def check_metric(
     build: Callable[[], list[Metric]], image_shape: tuple[int, int, int] = (1, 28, 28), n: int = 20
 ) -> None:
-    """Declares itself, does not depend on batch size, and merges: two halves merged score as one pass does.
+    """Check that a metric declares itself, does not depend on batch size, and merges: two halves merged score as one
+    pass does.
 
     Before they merge, the second one travels as between processes. Values per image, or what images contribute,
     mean the value.
@@ -199,7 +204,7 @@ def _built(build: Callable[[], list[Metric]], position: int) -> Metric:
 
 
 def _taken(build: Callable[[], Metric], batches: list[EvalBatch], data: ImageDataset) -> Score:
-    """The score of batches that a metric each took in, merged; what it refuses, it refuses with a reason."""
+    """Return the score of batches that a metric each took in, merged; a refusal has its reason."""
     metrics = [build() for _ in batches]
     try:
         for metric, batch in zip(metrics, batches, strict=True):
@@ -240,7 +245,7 @@ def _context_of(data: ImageDataset) -> Context:
 
 
 def _more(real: Tensor | None, n: int) -> dict[str, Any]:
-    """What the images of a batch do not bring: samples, paths, latents and features, all noise."""
+    """Return what the images of a batch do not bring: samples, paths, latents and features, all noise."""
     assert real is not None
     generator = torch.Generator().manual_seed(1)
     features = {name: torch.randn(n, FEATURES, generator=generator) for name in ("reconstruction", "sample")}

@@ -80,7 +80,7 @@ class Prepared:
 
 
 def prepare(pictures: Pictures) -> Prepared:
-    """The pictures as pixels: read from the cache, or decoded into it.
+    """Return the pictures as pixels, read from the cache or decoded into it.
 
     Raises :class:`UserError` where there is too little disk space or no image can be read. Files that cannot be
     decoded are left out, named and counted in a warning.
@@ -111,7 +111,7 @@ def _clear(folder: Path) -> None:
 
 
 def _open(pictures: Pictures, folder: Path) -> Prepared | None:
-    """What is prepared, verified; ``None`` where nothing is, or where it is damaged."""
+    """Open and verify the cache; ``None`` if there is none, or it is damaged."""
     pixels = folder / "pixels.uint8"
     try:
         described = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -131,7 +131,7 @@ def _open(pictures: Pictures, folder: Path) -> Prepared | None:
 
 
 def _decode_all(pictures: Pictures, folder: Path) -> None:
-    """Fill the cache from where an interrupted call left it; where the disk is full, leave nothing."""
+    """Fill the cache, resuming where an interrupted call stopped; if the disk is full, leave nothing."""
     try:
         described = _fill(pictures, folder)
         if not described["names"]:
@@ -178,7 +178,7 @@ def _fill(pictures: Pictures, folder: Path) -> dict[str, Any]:
 
 
 def _resume(pixels: Path, journal: Path, pictures: Pictures) -> tuple[int, dict[str, str], "_Hash"]:
-    """Images done, files unreadable and the pixels' hash so far; cuts off what the journal does not know of."""
+    """Return images done, unreadable files and the pixels' hash so far; cut off what the journal does not list."""
     try:
         noted = json.loads(journal.read_text(encoding="utf-8"))
         done, unreadable = int(noted["done"]), dict(noted["unreadable"])

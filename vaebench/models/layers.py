@@ -1,4 +1,4 @@
-"""What models are made of: encoders, decoders, likelihoods, divergences. Pure functions and plain modules."""
+"""Encoders, decoders and layers that several model families share."""
 
 from itertools import pairwise
 

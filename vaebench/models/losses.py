@@ -1,4 +1,4 @@
-"""What models are made of: encoders, decoders, likelihoods, divergences. Pure functions and plain modules."""
+"""Losses, likelihoods and divergences that several model families share: pure functions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What all tests share: checked vectors, moments that lose no digits, and the answer that a test gives."""
+"""Shared parts of all tests: checked vectors, exact moments, and the result of a test."""
 
 import math
 from dataclasses import dataclass

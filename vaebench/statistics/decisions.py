@@ -1,4 +1,4 @@
-"""From tests to decisions: many at once, equal enough to count as equal, and what too few data could have shown."""
+"""Decisions from tests: Holm's correction, equivalence within a margin, detectable differences."""
 
 import math
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Means of values that vary with the training seed and with the image: both count, each with its own freedom.
+"""Means of values that vary with the training seed and with the image, each with its own degrees of freedom.
 
 The unit of inference for a recipe is the training seed. Values (seeds, images) of one recipe are taken as
 

@@ -1,4 +1,4 @@
-"""Tests of ranks: whether one side tends to be larger, and whether models keep their places over several metrics."""
+"""Rank tests of two samples, and Friedman's and Nemenyi's of models over several metrics."""
 
 import math
 from dataclasses import dataclass

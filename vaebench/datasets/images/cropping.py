@@ -1,4 +1,4 @@
-"""How a face lies in a dataset's images: crops that frame it alike, in a camera's picture as in the dataset's files."""
+"""Crop pictures as a dataset's images are cropped, so that faces lie alike in a camera's picture and in the dataset."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ Point = tuple[
 
 
 def cropped(picture: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
-    """The box of a picture, scaled to ``size`` (width, height) by Pillow's bicubic filter, which is antialiased.
+    """Cut a box out of a picture and scale it to ``size`` (width, height) by Pillow's bicubic filter, which is
+    antialiased.
 
     The box may reach beyond the picture, whose edge is then repeated. Raises ``ValueError`` for an empty box.
     """

@@ -1,4 +1,4 @@
-"""Image files as they lie in folders: found, told apart, split by hash, decoded."""
+"""Image files in folders: find, identify, split by hash, decode."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from vaebench.core.errors import UserError, first_line
 
 
 def decode(content: bytes) -> Image.Image:
-    """Any file that Pillow reads as an RGB picture: its first frame, turned as its EXIF orientation says.
+    """Decode any file that Pillow reads as an RGB picture: its first frame, turned as its EXIF orientation says.
 
     16 bits a channel are scaled to 8, transparent parts become white. OSError where it cannot be read.
     """
@@ -48,7 +48,7 @@ def read_image(path: Path) -> bytes:
 
 
 def centre_square(picture: Image.Image, size: int) -> Image.Image:
-    """The middle square, scaled to ``size`` by Pillow's bicubic filter, which is antialiased."""
+    """Cut out the middle square and scale it to ``size`` by Pillow's bicubic filter, which is antialiased."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = picture.crop((left, top, left + side, top + side))
