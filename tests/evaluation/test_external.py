@@ -12,6 +12,7 @@ from vaebench.evaluation import external
 from vaebench.evaluation.external import External, evaluate_external, load_images
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.protocol import Protocol
+from vaebench.runs import per_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
 GREY = PIXELS[..., 0]
@@ -285,6 +286,18 @@ def test_paired_images_are_measured_against_their_own(places, capsys):
     assert values["mse", "recon"] == pytest.approx(expected, rel=1e-6)
     assert values["blur", "recon"] > 0
     assert values["blur", "samples"] is None
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_values_belong_to_the_split_s_images_only_where_they_are_paired(places, paired):
+    """As many reconstructions as there are test images: without --paired they are nobody's, and not cut into strata."""
+    test = Digits().load("test")
+    evaluate_external(npz(places, test.images.numpy()), given(paired=paired, kind="reconstructions"), QUIET, print)
+    folder = places / "runs" / "external" / "peer"
+    kept = per_image.read(folder / "per_image.parquet")
+    (ids,) = {values.ids for series, values in kept.items() if (series.metric, series.protocol) == ("blur", "recon")}
+    assert (ids == tuple(test.ids)) is paired
+    assert any(line.stratum.startswith("label") for line in results.read(folder / "results.jsonl")) is paired
 
 
 def test_unpaired_images_are_samples(places):

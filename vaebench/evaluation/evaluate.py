@@ -169,7 +169,7 @@ def measure_run(
     device, data = pick_device(protocol.device), split.data
     if tuple(record.image_shape) != data.image_shape:
         raise UserError(f"{folder.path} makes {record.image_shape} images, {data.name} has {data.image_shape}")
-    identity = Identity(record.recipe, record.seed, record.weights_sha256, device)
+    identity = sources.identity_of(record, device)
     metrics = unmeasured(folder, identity, split, protocol.build(data), protocol, group)
     undrawn = group.led(partial(_lacks_pictures, folder, record, data))
     if not (metrics or undrawn):

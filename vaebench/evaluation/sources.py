@@ -80,10 +80,15 @@ class EvaluationSource:
     latent_dim: int | None = None
 
 
+def identity_of(record: RunRecord, device: str) -> Identity:
+    """Identify a trained run."""
+    return Identity(record.recipe, record.seed, record.weights_sha256, device)
+
+
 def of_run(
     folder: RunFolder, record: RunRecord, context: Context, *, samples: int, seed: int, device: str
 ) -> EvaluationSource:
-    """Open a finished run's model on ``device``, with the evaluated split's ``context``.
+    """Make a source of a finished run, its model loaded onto ``device``, with the evaluated split's ``context``.
 
     Posterior means are kept in ``VAEBENCH_CACHE`` by weights and images.
 
@@ -91,7 +96,7 @@ def of_run(
         UserError: the run is not finished, or its weights are not those of its record.
     """
     model = load_model(folder, record, device)
-    identity = Identity(record.recipe, record.seed, record.weights_sha256, device)
+    identity = identity_of(record, device)
     context = replace(context, training=record.training_facts())
     return of_model(model, context.data(context.split), samples=samples, seed=seed, context=context, identity=identity)
 
