@@ -13,6 +13,15 @@ from vaebench.cli import main as command_line
 from vaebench.core import machine
 from vaebench.training import autotune
 
+# files that take longest go first: at the end of a run on several processors none of them waits for one of these
+LONGEST = (
+    *("training/test_fast_paths.py", "training/test_loop.py", "training/test_distributed.py"),
+    *("conformance/test_conformance.py", "report/test_published_reports.py", "cli/test_quickstart.py"),
+    *("conformance/test_plugin_package.py", "evaluation/test_evaluate_again.py", "studies/test_study_commands.py"),
+    *("runs/test_strangers_runs.py", "evaluation/test_evaluate.py", "evaluation/test_judges.py"),
+    *("cli/test_console.py", "cli/test_start_up.py", "faults/test_killed_trainings.py", "test_readme.py"),
+    *("training/test_job.py", "cli/test_bad_input.py", "evaluation/test_evaluate_images.py"),
+)
 PLACES = ("RUNS", "DATA", "WEIGHTS", "CACHE")
 
 
@@ -22,6 +31,12 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by :data:`LONGEST`, the others behind them as they are."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
