@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vaebench.core import content_cache
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.files import LOCK, exclusive, make_dir, sha256_of, write_text
 from vaebench.core.paths import cache_dir
@@ -61,8 +62,7 @@ class Pictures:
     @property
     def folder(self) -> Path:
         """Where they are kept."""
-        key = hashlib.sha256(json.dumps([self.identity, self.size, list(self.names)]).encode()).hexdigest()
-        return cache_dir() / "images" / self.name / key[:16]
+        return content_cache.entry(f"images/{self.name}", [self.identity, self.size, list(self.names)], length=16)
 
     @property
     def bytes_each(self) -> int:

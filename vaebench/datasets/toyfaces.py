@@ -1,8 +1,8 @@
 """16,000 faces drawn by vaebench, with CelebA's 40 attributes: face models without a download."""
 
-import hashlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,10 @@ import PIL
 import torch
 from numpy.typing import NDArray
 
+from vaebench.core import content_cache
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.files import write_atomic, write_text
+from vaebench.core.files import sha256_of
 from vaebench.core.paths import cache_dir
 from vaebench.datasets.toyface.attributes import attribute_names, draw_attributes
 from vaebench.datasets.toyface.drawing import draw_face
@@ -82,19 +83,14 @@ def _indices(split: str) -> range:
 
 
 def _images(split: str, attributes: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The split's pictures, uint8, (n, 3, 64, 64): kept ones, or new ones, which are then kept where that can be."""
-    file = cache_dir() / "toyfaces" / f"{split}.npy"
-    images = _kept(file, len(attributes))
-    if images is not None:
-        return images
-    _log.info("toyfaces: drawing %s faces (%s), once; they are kept in %s", f"{len(attributes):,}", split, file)
-    images = np.stack(list(_drawn(_indices(split), attributes)))
-    try:
-        write_atomic(file, lambda temporary: _save(temporary, images))
-        write_text(file.with_suffix(".key"), f"{_key()} {_sha256(images)}\n")
-    except UserError as unwritable:
-        _log.info("toyfaces: the faces are drawn but not kept: %s", unwritable)
-    return images
+    """Return the split's pictures, uint8 (n, 3, 64, 64), drawn or read from the cache."""
+    path = content_cache.entry("toyfaces", [split, *_versions()], ".npy")
+
+    def draw() -> NDArray[np.uint8]:
+        _log.info("toyfaces: drawing %s faces (%s), once; they are kept in %s", f"{len(attributes):,}", split, path)
+        return np.stack(list(_drawn(_indices(split), attributes)))
+
+    return content_cache.read_or_make(path, _FacesFile((len(attributes), 3, 64, 64)), draw)
 
 
 def _drawn(indices: range, attributes: NDArray[np.bool_]) -> Iterator[NDArray[np.uint8]]:
@@ -104,32 +100,26 @@ def _drawn(indices: range, attributes: NDArray[np.bool_]) -> Iterator[NDArray[np
         yield draw_face(attributes[row], index).transpose(2, 0, 1)
 
 
-def _kept(file: Path, count: int) -> NDArray[np.uint8] | None:
-    """What is kept, or nothing where it is missing, damaged or of another version."""
-    try:
-        with file.open("rb") as handle:
-            images: NDArray[np.uint8] = np.load(handle, allow_pickle=False)
-        said = file.with_suffix(".key").read_text(encoding="utf-8").split()
-    except (OSError, ValueError, EOFError):
-        return None
-    if images.shape != (count, 3, 64, 64) or said != [_key(), _sha256(images)]:
-        _log.info("toyfaces: %s is damaged or of another version", file)
-        return None
-    return images
+@dataclass(frozen=True)
+class _FacesFile:
+    """Reads and writes faces, uint8 of ``shape``."""
+
+    shape: tuple[int, ...]
+
+    def read(self, path: Path) -> NDArray[np.uint8] | None:
+        try:
+            images: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return images if images.shape == self.shape else None
+
+    def write(self, path: Path, value: NDArray[np.uint8]) -> None:
+        with path.open("wb") as handle:
+            np.save(handle, value, allow_pickle=False)
 
 
-def _save(temporary: Path, images: NDArray[np.uint8]) -> None:
-    with temporary.open("wb") as handle:
-        np.save(handle, images, allow_pickle=False)
-
-
-def _key() -> str:
-    """Names what pictures depend on: the code that draws, the measured attributes, Pillow's and NumPy's versions."""
+def _versions() -> list[str]:
+    """Return what pictures depend on: the code that draws, the measured attributes, Pillow's and NumPy's versions."""
     folder = Path(__file__).with_name("toyface")
     files = [*sorted(folder.glob("*.py")), folder / "celeba_attribute_statistics.csv"]
-    parts = [*(file.read_bytes() for file in files), PIL.__version__.encode(), np.__version__.encode()]
-    return hashlib.sha256(b"\n".join(parts)).hexdigest()
-
-
-def _sha256(images: NDArray[np.uint8]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    return [*map(sha256_of, files), PIL.__version__, np.__version__]

@@ -5,11 +5,10 @@ included), of the network's weights, and of how the images were prepared.
 """
 
 import contextlib
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vaebench import __version__
+from vaebench.core import content_cache
 from vaebench.core.context import PIXELS, FeatureSpace, Reference
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
-from vaebench.core.files import exclusive, is_sealed, make_dir, write_sealed
-from vaebench.core.paths import cache_dir
+from vaebench.core.files import exclusive, make_dir, write_sealed
 from vaebench.core.perceptual import Perceptual
 from vaebench.evaluation.feature_extraction import Pace, pooled_features
-from vaebench.evaluation.resumable_rows import ResumableRows, join_rows, read_rows
+from vaebench.evaluation.resumable_rows import ResumableRows, join_rows, map_rows, read_rows
 from vaebench.perceptual import PERCEPTUAL
 from vaebench.perceptual.weight_files import save_tensors
 
@@ -116,9 +115,8 @@ class CachedFeatures(Reference):
 
     def __init__(self, data: ImageDataset, space: FeatureSpace, networks: Networks) -> None:
         self._data, self._space, self._networks = data, space, networks
-        key = json.dumps([data.fingerprint, networks.sha256(space), space.network, space.layer, PREPARATION])
-        self._key = hashlib.sha256(key.encode()).hexdigest()
-        self.folder = cache_dir() / "features" / self._key[:32]
+        parts = [data.fingerprint, networks.sha256(space), space.network, space.layer, PREPARATION]
+        self._key, self.folder = content_cache.content_key(parts), content_cache.entry("features", parts)
         self._path, self._parts = self.folder / "features.npy", self.folder / "rows"
         self._features: Tensor | None = None
         self._statistics: dict[str, Mapping[str, Tensor]] = {}
@@ -179,14 +177,7 @@ class CachedFeatures(Reference):
     def statistic(self, name: str, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         if name not in self._statistics:
             path = self.folder / f"{name}.safetensors"
-            if is_sealed(path):
-                with contextlib.suppress(OSError, SafetensorError):
-                    self._statistics[name] = load_file(path)
-            if name not in self._statistics:
-                fresh = {key: value.contiguous() for key, value in compute(self.features).items()}
-                with contextlib.suppress(UserError):  # a full disk costs time, not the answer
-                    write_sealed(path, lambda temporary: save_tensors(fresh, temporary))
-                self._statistics[name] = fresh
+            self._statistics[name] = content_cache.read_or_make(path, _TensorsFile(), lambda: compute(self.features))
         return self._statistics[name]
 
     def _extract(self, path: Path, start: int, stop: int) -> None:
@@ -232,18 +223,33 @@ def cached_latents(
 
     def kept(split: str, view: str) -> Tensor:
         images = data(split)
-        key = hashlib.sha256(json.dumps([weights_sha256, images.fingerprint, view, __version__]).encode()).hexdigest()
-        path = cache_dir() / "latents" / f"{key[:32]}.npy"
-        found = read_rows(path, len(images))
-        if found is None:
-            found = latents(split, view)
-            with contextlib.suppress(UserError):  # a full disk costs time, not the answer
-                write_sealed(path, lambda temporary: _save(temporary, found))
-        return found
+        path = content_cache.entry("latents", [weights_sha256, images.fingerprint, view, __version__], ".npy")
+        return content_cache.read_or_make(path, _RowsFile(len(images)), lambda: latents(split, view))
 
     return kept
 
 
-def _save(path: Path, rows: Tensor) -> None:
-    with path.open("wb") as handle:
-        np.save(handle, rows.numpy(), allow_pickle=False)
+class _TensorsFile:
+    """Reads and writes tensors by name."""
+
+    def read(self, path: Path) -> Mapping[str, Tensor] | None:
+        with contextlib.suppress(OSError, SafetensorError):
+            return load_file(path)
+        return None
+
+    def write(self, path: Path, value: Mapping[str, Tensor]) -> None:
+        save_tensors({name: tensor.contiguous() for name, tensor in value.items()}, path)
+
+
+@dataclass(frozen=True)
+class _RowsFile:
+    """Reads and writes ``n`` rows, float32 (n, d)."""
+
+    n: int
+
+    def read(self, path: Path) -> Tensor | None:
+        return map_rows(path, self.n)
+
+    def write(self, path: Path, value: Tensor) -> None:
+        with path.open("wb") as handle:
+            np.save(handle, value.numpy(), allow_pickle=False)

@@ -5,8 +5,8 @@ seen. Datasets that name a classifier are judged by it; of others with attribute
 split, and kept in ``VAEBENCH_CACHE/judges`` by content.
 """
 
-import hashlib
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,11 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from vaebench.core import seeding
+from vaebench.core import content_cache, seeding
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.files import exclusive, is_sealed, make_dir, sha256_of, write_sealed
-from vaebench.core.paths import cache_dir
+from vaebench.core.files import exclusive, make_dir, sha256_of
 from vaebench.core.perceptual import TRAINED, Perceptual
 from vaebench.perceptual.attribute_cnn import BEGUN_ON, SEED, attribute_network, begin, fit
 from vaebench.perceptual.weight_files import save_tensors
@@ -54,30 +53,32 @@ def judge_of(name: str, training: ImageDataset) -> Perceptual:
         raise UserError(f"{training.name} has no attributes: no judge can be trained on it")
     channels, side, _ = training.image_shape
     shape = (channels, side, training.attributes.shape[1])
-    key = hashlib.sha256(repr((_VERSION, training.fingerprint, SEEN, shape)).encode()).hexdigest()[:32]
-    folder = make_dir(cache_dir() / "judges")
-    path = folder / f"{key}.safetensors"
+    path = content_cache.entry("judges", [_VERSION, training.fingerprint, SEEN, shape], ".safetensors")
     # outside inference mode, wherever it is asked for from: what is made in it cannot be trained
-    with exclusive(folder, wait=True), torch.inference_mode(False), torch.enable_grad():
-        network = _kept(path, shape)
-        if network is None:
-            network = _trained(training, shape)
-            weights = {part: value.contiguous() for part, value in network.state_dict().items()}
-            write_sealed(path, lambda temporary: save_tensors(weights, temporary))
+    with exclusive(make_dir(path.parent), wait=True), torch.inference_mode(False), torch.enable_grad():
+        network = content_cache.read_or_make(
+            path, _NetworkFile(shape), lambda: _trained(training, shape), required=True
+        )
     return Perceptual(name, dict(network.named_children()), channels=channels, sha256=sha256_of(path))
 
 
-def _kept(path: Path, shape: tuple[int, int, int]) -> nn.Sequential | None:
-    """Load the stored judge; None if it is missing or damaged."""
-    if not is_sealed(path):
-        return None
-    try:
-        with torch.device("meta"):
-            network = nn.Sequential(attribute_network(*shape))
-        network.load_state_dict(load_file(path), assign=True)
-    except (OSError, SafetensorError, RuntimeError):
-        return None
-    return network
+@dataclass(frozen=True)
+class _NetworkFile:
+    """Reads and writes a judge's weights; ``shape`` is (channels, side, attributes)."""
+
+    shape: tuple[int, int, int]
+
+    def read(self, path: Path) -> nn.Sequential | None:
+        try:
+            with torch.device("meta"):
+                network = nn.Sequential(attribute_network(*self.shape))
+            network.load_state_dict(load_file(path), assign=True)
+        except (OSError, SafetensorError, RuntimeError):
+            return None
+        return network
+
+    def write(self, path: Path, value: nn.Sequential) -> None:
+        save_tensors({part: weights.contiguous() for part, weights in value.state_dict().items()}, path)
 
 
 def _trained(training: ImageDataset, shape: tuple[int, int, int]) -> nn.Sequential:

@@ -33,8 +33,11 @@ def read_rows(path: Path, n: int) -> Tensor | None:
 
     A file whose sha256 does not lie beside it, or is another, counts as damaged.
     """
-    if not is_sealed(path):
-        return None
+    return map_rows(path, n) if is_sealed(path) else None
+
+
+def map_rows(path: Path, n: int) -> Tensor | None:
+    """Map the float32 rows (n, d) of an undamaged file; ``None`` if it holds something else."""
     try:
         mapped = np.load(path, mmap_mode="c", allow_pickle=False)  # copy on write: torch wants writable memory
     except (OSError, ValueError, EOFError):

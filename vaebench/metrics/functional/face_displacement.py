@@ -4,7 +4,6 @@ The replication of Hou et al. 2017 by Eteke et al. (section V) found its model t
 the face's position as the first reason. These are the faces to test that on.
 """
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping
@@ -17,10 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vaebench.core import seeding
+from vaebench.core import content_cache, seeding
 from vaebench.core.dataset import ImageDataset, to_float
-from vaebench.core.files import is_sealed, write_sealed
-from vaebench.core.paths import cache_dir
 from vaebench.datasets.images.face_detection import aligned, measure_framing
 
 UNTOUCHED = "untouched"
@@ -88,40 +85,39 @@ def faces_out_of_place(data: ImageDataset, training: ImageDataset, rows: Tensor)
     """
     images = data.images[rows]
     moved = {name: displaced(images, by) for name, by in CONDITIONS.items()}
-    key = hashlib.sha256(repr((_VERSION, data.fingerprint, training.fingerprint, rows.tolist())).encode()).hexdigest()
-    path = cache_dir() / "realigned" / f"{key[:32]}.npz"
-    kept = _kept(path, images.shape)
-    if kept is None:
+
+    def realign() -> dict[str, tuple[Tensor, Tensor]]:
         log.info("%s: looking for the eyes of %d faces, once", data.name, len(rows) * len(moved))
         framing = measure_framing(training.images)
         with ThreadPoolExecutor() as pool:  # OpenCV works outside the interpreter's lock
             done = list(pool.map(lambda part: aligned(part, framing), moved.values()))
-        kept = {name: (back, found) for name, (back, found) in zip(moved, done, strict=True)}
-        _keep(path, kept)
+        return dict(zip(moved, done, strict=True))
+
+    parts = [_VERSION, data.fingerprint, training.fingerprint, [int(row) for row in rows]]
+    path = content_cache.entry("realigned", parts, ".npz")
+    kept = content_cache.read_or_make(path, _RealignedFile(images.shape), realign)
     return {name: Faces(displaced=moved[name], realigned=kept[name][0], found=kept[name][1]) for name in moved}
 
 
-def _keep(path: Path, faces: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    arrays = {f"image {name}": part[0].numpy() for name, part in faces.items()}
-    arrays |= {f"found {name}": part[1].numpy() for name, part in faces.items()}
+@dataclass(frozen=True)
+class _RealignedFile:
+    """Reads and writes realigned images, each of ``shape``, and where eyes were found, by condition."""
 
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as handle:
+    shape: torch.Size
+
+    def read(self, path: Path) -> dict[str, tuple[Tensor, Tensor]] | None:
+        try:
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+                found = {
+                    name: (torch.from_numpy(archive[f"image {name}"]), torch.from_numpy(archive[f"found {name}"]))
+                    for name in CONDITIONS
+                }
+        except Exception:  # numpy and zipfile each raise their own; what cannot be read is made again
+            return None
+        return found if all(images.shape == self.shape for images, _ in found.values()) else None
+
+    def write(self, path: Path, value: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        arrays = {f"image {name}": images.numpy() for name, (images, _) in value.items()}
+        arrays |= {f"found {name}": found.numpy() for name, (_, found) in value.items()}
+        with path.open("wb") as handle:
             np.savez(handle, **arrays)  # type: ignore[arg-type]  # numpy types **kwds as bool
-
-    write_sealed(path, write)
-
-
-def _kept(path: Path, shape: torch.Size) -> dict[str, tuple[Tensor, Tensor]] | None:
-    """What is kept, or nothing where it is missing or damaged."""
-    if not is_sealed(path):
-        return None
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            found = {
-                name: (torch.from_numpy(archive[f"image {name}"]), torch.from_numpy(archive[f"found {name}"]))
-                for name in CONDITIONS
-            }
-    except Exception:  # numpy and zipfile each raise their own; what cannot be read is made again
-        return None
-    return found if all(images.shape == shape for images, _ in found.values()) else None
