@@ -93,7 +93,7 @@ def faces_out_of_place(data: ImageDataset, training: ImageDataset, rows: Tensor)
             done = list(pool.map(lambda part: aligned(part, framing), moved.values()))
         return dict(zip(moved, done, strict=True))
 
-    parts = [_VERSION, data.fingerprint, training.fingerprint, [int(row) for row in rows]]
+    parts: list[content_cache.Part] = [_VERSION, data.fingerprint, training.fingerprint, [int(row) for row in rows]]
     path = content_cache.entry("realigned", parts, ".npz")
     kept = content_cache.read_or_make(path, _RealignedFile(images.shape), realign)
     return {name: Faces(displaced=moved[name], realigned=kept[name][0], found=kept[name][1]) for name in moved}
