@@ -64,7 +64,7 @@ class CelebA(DatasetSource):
         self.name = name
 
     def load(self, split: str) -> ImageDataset:
-        """Images with attributes; ids are the published file names. Prepared once into the cache."""
+        """Load images with attributes; ids are the published file names. Images are prepared once, into the cache."""
         folder = data_dir() / "celeba"
         found = _find(folder)
         if found is None:
@@ -116,7 +116,7 @@ class CelebA(DatasetSource):
 
 
 def _people(path: Path, names: Sequence[str]) -> torch.Tensor | None:
-    """Who is on each image, where the list of identities is at hand and knows them all."""
+    """Return the person on each image, if the list of identities is at hand and knows them all."""
     if not path.is_file():
         return None
     identities = read_identities(path)
@@ -166,7 +166,7 @@ def _note(split: str, here: int, images: int) -> str:
 
 
 def _find(folder: Path) -> Files | None:
-    """The images in a folder's archive, or else in the folder unpacked from it, at whatever depth."""
+    """Find the images in a folder's archive, or else in the folder unpacked from it, at whatever depth."""
     archive, unpacked = folder / ARCHIVE, folder / FOLDER
     if archive.is_file():
         return _in_archive(archive)
@@ -241,7 +241,7 @@ def _pack(read: Callable[[str], bytes], states: Mapping[str, object], archive: P
 
 
 def _download(target: Path) -> None:
-    """Through torchvision, which asks Google Drive; its quota for this file is usually spent.
+    """Download through torchvision, which asks Google Drive; its quota for this file is usually spent.
 
     What it got before it failed is kept, and a later call goes on from there.
     """

@@ -1,4 +1,4 @@
-"""CelebA's lists as published: attributes, parts and, where it is at hand, identities."""
+"""Read CelebA's lists as published: attributes, parts and, if at hand, identities."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def read_partition(path: Path) -> dict[str, str]:
-    """The split of each image."""
+    """Read the split of each image."""
     found = {}
     for number, line in enumerate(_lines(path), 1):
         name, _, part = line.partition(" ")
@@ -35,7 +35,7 @@ def read_partition(path: Path) -> dict[str, str]:
 
 
 def read_attributes(path: Path) -> tuple[dict[str, int], list[str], NDArray[np.bool_]]:
-    """Row of each image, attribute names, and the values as bool (rows, attributes)."""
+    """Read the row of each image, attribute names, and the values as bool (rows, attributes)."""
     lines = _lines(path)
     names = lines[1].split() if len(lines) > 1 else []
     body = [(number, *line.partition(" ")[::2]) for number, line in enumerate(lines[2:], 3) if line]
@@ -53,7 +53,7 @@ def read_attributes(path: Path) -> tuple[dict[str, int], list[str], NDArray[np.b
 
 
 def read_identities(path: Path) -> dict[str, int]:
-    """The person on each image, as a number."""
+    """Read the person on each image, as a number."""
     found = {}
     for number, line in enumerate(_lines(path), 1):
         name, _, person = line.partition(" ")

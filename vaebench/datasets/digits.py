@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that come with scikit-learn: no download, no network."""
+"""Load the 1,797 handwritten digits that come with scikit-learn: no download, no network."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Digits(DatasetSource):
     splits = ("train", "test")
 
     def load(self, split: str) -> ImageDataset:
-        """Images with labels; ids ``digits/0000`` to ``digits/1796``."""
+        """Load images with labels; ids are ``digits/0000`` to ``digits/1796``."""
         from sklearn.datasets import load_digits  # noqa: PLC0415  (a second's import)
         from sklearn.model_selection import train_test_split  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ class Digits(DatasetSource):
         )
 
     def fetch(self, source: Path | None) -> str:
-        """Nothing to do: the data come with scikit-learn."""
+        """Do nothing: the data come with scikit-learn."""
         if source is not None:
             raise UserError("digits come with scikit-learn: there is nothing to import; leave --from away")
         return "digits: come with scikit-learn, nothing to fetch"

@@ -1,4 +1,4 @@
-"""Anyone's images: a folder of them, of whatever sizes and formats, optionally with a table of attributes."""
+"""Load a user's own images: a folder of them, of whatever sizes and formats, optionally with a table of attributes."""
 
 import csv
 import hashlib
@@ -56,7 +56,7 @@ class Folder(DatasetSource):
         self.path, self.size, self.attributes = path, size, attributes
 
     def load(self, split: str) -> ImageDataset:
-        """Images whose ids are their POSIX paths in the folder, sorted. Prepared once into the cache."""
+        """Load images whose ids are their POSIX paths in the folder, sorted. They are prepared once, into the cache."""
         if not self.path:
             raise UserError(f"folder needs a path: add {_SET_PATH}")
         folder = Path(self.path).expanduser()
@@ -90,7 +90,7 @@ class Folder(DatasetSource):
         )
 
     def fetch(self, source: Path | None) -> str:
-        """Nothing to fetch: :class:`UserError` that says how to name the folder."""
+        """Raise a :class:`UserError` that says how to name the folder: there is nothing to fetch."""
         given = _SET_PATH if source is None else f"--set dataset.path={source}"
         raise UserError(f"a folder is used where it lies, not fetched: add {given} to the command that uses it")
 
@@ -100,14 +100,14 @@ def _count(n: int, word: str) -> str:
 
 
 def _gathered(rows: Mapping[str, list[bool]] | None, names: Iterable[str], columns: int) -> Tensor | None:
-    """The attributes, bool (n, columns)."""
+    """Collect the attributes, bool (n, columns)."""
     if rows is None:
         return None
     return torch.tensor([rows[name] for name in names], dtype=torch.bool).view(-1, columns)
 
 
 def _image_files(folder: Path) -> dict[str, os.stat_result]:
-    """The files whose suffix Pillow reads, by POSIX path; a name that is not UTF-8 cannot be an id."""
+    """List the files whose suffix Pillow reads, by POSIX path; a name that is not UTF-8 cannot be an id."""
     formats = Image.registered_extensions()
     readable = {suffix for suffix, name in formats.items() if name in Image.OPEN and name not in _IDENTIFIED_ONLY}
     pictures = {name: state for name, state in files_under(folder).items() if Path(name).suffix.lower() in readable}
@@ -121,7 +121,7 @@ def _image_files(folder: Path) -> dict[str, os.stat_result]:
 
 
 def _hashes(folder: Path, pictures: Mapping[str, os.stat_result]) -> dict[str, str]:
-    """SHA-256 of each file's bytes, kept in the cache: only files that are new or changed are read."""
+    """Hash each file's bytes by SHA-256; hashes are cached, so that only files that are new or changed are read."""
     place = f"{folder.name}-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
     kept = cache_dir() / "hashes" / place
     known = _kept_hashes(kept)
@@ -151,7 +151,7 @@ def _digest(entries: object) -> str:
 
 
 def _kept_hashes(kept: Path) -> dict[str, list[Any]]:
-    """Path -> size, time of change, hash; empty where there are none yet or the file is damaged."""
+    """Read path -> size, time of change, hash; empty if there are none yet or the file is damaged."""
     try:
         noted = json.loads(kept.read_text(encoding="utf-8"))
         entries = dict(noted["files"])
@@ -163,7 +163,9 @@ def _kept_hashes(kept: Path) -> dict[str, list[Any]]:
 
 
 def _table(path: Path, images: Iterable[str]) -> tuple[list[str], dict[str, list[bool]]]:
-    """Attribute names, and the values of each image that has a row; what lacks the other is counted in a warning."""
+    """Read attribute names, and the values of each image that has a row; what lacks the other is counted in a
+    warning.
+    """
     lines = _lines(path)
     _, header = next(lines, (1, []))
     columns = [column.strip() for column in header[1:]]
@@ -196,7 +198,7 @@ def _table(path: Path, images: Iterable[str]) -> tuple[list[str], dict[str, list
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each line that is not blank."""
+    """Yield line number and cells of each line that is not blank."""
     remedy = "give a CSV, --set dataset.attributes=CSV"
     try:
         text = input_files.read_bytes(path, most=input_files.LOG, remedy=remedy).decode("utf-8-sig")

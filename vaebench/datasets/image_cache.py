@@ -1,4 +1,4 @@
-"""Image files, decoded once: a memory-mapped uint8 cache that is made in parallel, resumable and verified.
+"""Decode image files once, into a memory-mapped uint8 cache that is made in parallel, resumable and verified.
 
 Lies under ``VAEBENCH_CACHE/images``: ``pixels.uint8`` holds the images one after another, (n, 3, h, w), and
 ``manifest.json``, written last, says what they are. Without a manifest the pixels are a beginning, and the
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """What is to be decoded.
+    """Pictures to be decoded, and how.
 
     Attributes:
         name: of the dataset and split, for people: ``celeba/train``.
@@ -61,12 +61,12 @@ class Pictures:
 
     @property
     def folder(self) -> Path:
-        """Where they are kept."""
+        """Return the folder that caches them."""
         return content_cache.entry(f"images/{self.name}", [self.identity, self.size, list(self.names)], length=16)
 
     @property
     def bytes_each(self) -> int:
-        """Of one prepared image."""
+        """Return the bytes of one prepared image."""
         return 3 * self.size[0] * self.size[1]
 
 
@@ -202,7 +202,7 @@ def _require_space(folder: Path, needed: int) -> None:
 
 
 def _decoded(pictures: Pictures, name: str) -> bytes | str:
-    """The image as bytes of (3, h, w), or why it cannot be read."""
+    """Return the image as bytes of (3, h, w), or why it cannot be read."""
     try:
         fitted = pictures.fit(decode(pictures.read(name)))
     except (OSError, ValueError) as error:

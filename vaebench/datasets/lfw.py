@@ -54,7 +54,7 @@ class LFW(DatasetSource):
         self.size = size
 
     def load(self, split: str) -> ImageDataset:
-        """Images whose ids are ``PERSON/PERSON_0001.jpg``, sorted. Prepared once into the cache."""
+        """Load images whose ids are ``PERSON/PERSON_0001.jpg``, sorted. They are prepared once, into the cache."""
         folder = data_dir() / "lfw"
         found = _find(folder)
         if found is None:
@@ -112,7 +112,7 @@ def _scaled(picture: Image.Image, size: int) -> Image.Image:
 
 
 def _find(folder: Path) -> Files | None:
-    """The images in a folder of people, at whatever depth, or in a tar in it."""
+    """Find the images in a folder of people, at whatever depth, or in a tar in it."""
     if not folder.is_dir():
         return None
     sets: dict[str, dict[str, object]] = {}
@@ -129,7 +129,7 @@ def _find(folder: Path) -> Files | None:
 
 
 def _opened(source: Path) -> Files:
-    """The images of what a user names."""
+    """Open the images of what a user names."""
     if not source.exists():
         raise UserError(f"{source} does not exist: give lfw.tgz or the folder unpacked from it")
     found = _in_tar(source) if source.is_file() else _find(source)
@@ -139,7 +139,7 @@ def _opened(source: Path) -> Files:
 
 
 def _in_tar(archive: Path) -> Files:
-    """The images in a tar, compressed or not. Nothing is extracted; the first read takes them all into memory."""
+    """Read the images in a tar, compressed or not. Nothing is extracted; the first read takes them all into memory."""
     members: dict[str, tarfile.TarInfo] = {}
     contents: dict[str, bytes] = {}
     lock = threading.Lock()
@@ -166,7 +166,9 @@ def _in_tar(archive: Path) -> Files:
 
 
 def _require_end(opened: tarfile.TarFile) -> None:
-    """tarfile takes a damaged header for the end: nothing but zeros may follow, and a checksum where compressed."""
+    """Check that a tar ends in zeros, and its checksum if it is compressed: tarfile takes a damaged header for the
+    end.
+    """
     assert opened.fileobj is not None
     while piece := opened.fileobj.read(2**20):
         if any(piece):
@@ -205,7 +207,7 @@ def _place(found: Files, target: Path) -> None:
 
 
 def _download(scratch: Path) -> Files:
-    """Through scikit-learn, which verifies the published archive and unpacks it."""
+    """Download through scikit-learn, which verifies the published archive and unpacks it."""
     from sklearn.datasets import fetch_lfw_people  # noqa: PLC0415  (a second's import)
 
     try:

@@ -59,7 +59,7 @@ class Mnist(DatasetSource):
     splits = ("train", "test")
 
     def load(self, split: str) -> ImageDataset:
-        """Images with labels; ids are ``train/00000`` to ``train/59999`` and ``test/00000`` to ``test/09999``."""
+        """Load images with labels; ids are ``train/00000`` to ``train/59999`` and ``test/00000`` to ``test/09999``."""
         folder, stem = data_dir() / "mnist", STEMS[split]
         arrays = []
         for name, header in ((f"{stem}-images-idx3-ubyte", 16), (f"{stem}-labels-idx1-ubyte", 8)):
@@ -109,7 +109,7 @@ def _whole(folder: Path) -> bool:
 
 
 def _opened(source: Path, scratch: Path) -> Path:
-    """A folder that holds the files: ``source`` itself, its mnist or MNIST/raw subfolder, or a zip unpacked."""
+    """Open a folder that holds the files: ``source`` itself, its mnist or MNIST/raw subfolder, or a zip unpacked."""
     if source.is_file():
         try:
             with ZipFile(source) as archive:

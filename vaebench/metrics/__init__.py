@@ -1,4 +1,4 @@
-"""Metrics: one file a subject; the table of them."""
+"""List the metrics: one file a subject, and a line each in this table."""
 
 from collections.abc import Callable, Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""Accuracy of linear classifiers on latents: the 40 attributes of faces, or the class of digits.
+"""Measure the accuracy of linear classifiers on latents: the 40 attributes of faces, or the class of digits.
 
 Hou et al. 2017, "Deep feature consistent variational autoencoder", section 4.3.2: a linear SVM an attribute on the
 posterior means of a trained encoder. An accuracy says little without the majority class's, so the lift over it and
@@ -47,10 +47,10 @@ class Probe(SharedMeasurement):
         self._protocol, self._views = protocol, views
 
     def update(self, batch: EvalBatch) -> None:
-        """Nothing: whole splits are read when the score is taken."""
+        """Do nothing: whole splits are read when the score is taken."""
 
     def merge(self, other: Self) -> None:
-        """Nothing, likewise."""
+        """Do nothing: whole splits are read when the score is taken."""
 
     def conclude(self, context: Context) -> Mapping[str, Score]:
         if "train" not in context.splits:

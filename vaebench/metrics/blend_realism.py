@@ -1,4 +1,4 @@
-"""Are blended faces realistic? Blends of pairs of test images, held against the real images around them.
+"""Measure whether blended faces are realistic: blends of pairs of test images against the real images around them.
 
 Salomon Ruiz and Lipson, "Feature blending with VAEs and GANs", blend "to produce more realistic images" than averages
 of pixels, Laplacian pyramids or Fourier mixes, and end without having blended. Here the claim is measured: the same
@@ -42,7 +42,7 @@ _BATCH = 100
 
 
 def realism(points: Tensor, references: Tensor, radii: Tensor, left_out: Tensor) -> Tensor:
-    """Realism of each point: the largest ratio of a reference's radius to its distance, float64 (n,).
+    """Compute the realism of each point: the largest ratio of a reference's radius to its distance, float64 (n,).
 
     Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative models", eq. 3: 1 or more
     lies within the real images' manifold. ``points`` (n, d); ``references`` (m, d) with their distances to the k-th
@@ -61,7 +61,7 @@ def realism(points: Tensor, references: Tensor, radii: Tensor, left_out: Tensor)
 
 
 class Blends(SharedMeasurement):
-    """Blends of seeded pairs of test images at three weights: realism, and what the run's own adversary says.
+    """Metric of seeded pairs of test images blended at three weights: realism, and what the run's own adversary says.
 
     The facet ``adversary`` is, of each blend, the share of real test images that the run's discriminator or critic
     takes less for real; 0.5 is as real as the median real image.
@@ -74,10 +74,10 @@ class Blends(SharedMeasurement):
         self._space, self._pairs = space, pairs
 
     def update(self, batch: EvalBatch) -> None:
-        """Nothing: pairs are drawn from the whole split when the score is taken."""
+        """Do nothing: pairs are drawn from the whole split when the score is taken."""
 
     def merge(self, other: Self) -> None:
-        """Nothing, likewise."""
+        """Do nothing: pairs are drawn from the whole split when the score is taken."""
 
     def conclude(self, context: Context) -> Mapping[str, Score]:
         data = context.data(context.split)
@@ -138,7 +138,7 @@ class Blends(SharedMeasurement):
 
 
 def distinct(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of the first of each set of equal images (m,), and for each image which of them it equals (n,)."""
+    """Find the first row of each set of equal images (m,), and for each image which of them it equals (n,)."""
     seen: dict[bytes, int] = {}
     rows: list[int] = []
     places: list[int] = []
@@ -152,7 +152,7 @@ def distinct(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def share_below(known: Tensor, values: Tensor) -> Tensor:
-    """Share of the known values (m,), sorted, that are smaller than each value; equal ones count half.
+    """Compute the share of the known values (m,), sorted, that are smaller than each value; equal ones count half.
 
     Raises :class:`UserError` for values that are not finite.
     """
@@ -164,7 +164,7 @@ def share_below(known: Tensor, values: Tensor) -> Tensor:
 
 
 def random_pairs(n: int, count: int) -> Tensor:
-    """Rows of ``count`` pairs of ``n`` images, int64 (count, 2), or as many as there are; the same for every model.
+    """Draw ``count`` pairs of ``n`` images, int64 (count, 2), or as many as there are; the same for every model.
 
     No image is in two pairs: what is measured of pairs counts as independent.
     """
@@ -203,7 +203,7 @@ def _facets(part: str, unit: str, direction: Direction, features: str, judge: st
 
 
 def _name_of(space: FeatureSpace) -> str:
-    """A judge that was trained for the data goes by its role; which one it is stands in the extractor's hash."""
+    """Name a judge that was trained for the data by its role; the extractor's hash says which one it is."""
     return f"judge-{space.layer}" if space.network.startswith(TRAINED) else str(space)
 
 

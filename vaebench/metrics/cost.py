@@ -1,4 +1,4 @@
-"""What a model costs: its trained parameters, and the time, steps, speed and memory of its training."""
+"""Report what a model costs: its trained parameters, and the time, steps, speed and memory of its training."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -23,10 +23,10 @@ class FromTraining(Metric):
         self.function, self.spec, self.exact = function, spec, exact
 
     def update(self, batch: EvalBatch) -> None:
-        """Nothing: the value does not come from images."""
+        """Do nothing: the value does not come from images."""
 
     def merge(self, other: Self) -> None:
-        """Nothing: every process reads the same record."""
+        """Do nothing: every process reads the same record."""
 
     def score(self, context: Context) -> Score:
         facts = context.training

@@ -1,4 +1,4 @@
-"""Whether a model's samples differ enough from one another, and whether they are copies of what it was trained on."""
+"""Measure whether a model's samples differ enough from one another, and whether they copy its training images."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,7 +20,7 @@ COLLAPSED = 0.5  # of the real images' diversity: below it, samples are said to 
 
 
 def _space(features: str, classifier: str, inception: int) -> FeatureSpace:
-    """As asked; else the classifier that comes with the data; else Inception."""
+    """Choose the feature space: as asked; else the classifier that comes with the data; else Inception."""
     text = features or classifier
     return FeatureSpace.parse(text) if text else inception_space(inception)
 

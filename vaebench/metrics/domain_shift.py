@@ -1,4 +1,5 @@
-"""How attribute accuracy falls on faces out of place, with and without putting them back; and whether the run notices.
+"""Measure how attribute accuracy falls on displaced faces, with and without realigning them; and whether the run
+notices.
 
 Tests the explanation that Eteke et al. give of their failure on a camera's faces: their position.
 """
@@ -35,7 +36,8 @@ MAJORITY = "majority class"  # beside the conditions: the accuracy of always pre
 
 
 class OutOfPlace(SharedMeasurement):
-    """Linear SVMs on latents (official protocol) asked about displaced test faces; means over the displacements.
+    """Metric of linear SVMs on latents (official protocol) applied to displaced test faces; means over the
+    displacements.
 
     Facets ``accuracy plain`` and so on: mean accuracy over the attributes; ``flagged plain``: share of faces that the
     run's reconstruction error or latent norm calls unlike its test images
@@ -49,10 +51,10 @@ class OutOfPlace(SharedMeasurement):
         self._faces = faces
 
     def update(self, batch: EvalBatch) -> None:
-        """Nothing: whole splits are read when the score is taken."""
+        """Do nothing: whole splits are read when the score is taken."""
 
     def merge(self, other: Self) -> None:
-        """Nothing, likewise."""
+        """Do nothing: whole splits are read when the score is taken."""
 
     def conclude(self, context: Context) -> Mapping[str, Score]:
         data = context.data(context.split)
@@ -89,7 +91,9 @@ class OutOfPlace(SharedMeasurement):
 
 
 def _correct(context: Context, means: Mapping[tuple[str, str], Tensor], truth: Tensor) -> dict[tuple[str, str], Tensor]:
-    """Share of each face's attributes that are told right, (n,) float64; those with one class in training left out."""
+    """Compute the share of each face's attributes that are told right, (n,) float64; those with one class in training
+    left out.
+    """
     training, choosing, _ = official(context)
     every = Split(torch.cat(list(means.values())), truth.repeat(len(means), 1))
     fitted, choice, asked = scaled(training, choosing, every)
@@ -101,7 +105,9 @@ def _correct(context: Context, means: Mapping[tuple[str, str], Tensor], truth: T
 
 
 def _by_majority(context: Context, truth: Tensor) -> Tensor:
-    """What always naming the training images' majority class tells right, of each face: (n,) float64."""
+    """Compute the share that always naming the training images' majority class tells right, of each face: (n,)
+    float64.
+    """
     seen = context.data("train").attributes
     assert seen is not None
     share = seen.float().mean(dim=0)
@@ -116,7 +122,7 @@ def _familiar(context: Context) -> NoveltyDetector:
 
 
 def _over_conditions(values: Mapping[str, Tensor], ids: list[str], note: str) -> Score:
-    """The mean over displacements of each face, conditions as parts."""
+    """Average each face over displacements, conditions as parts."""
     touched = torch.stack([value for name, value in values.items() if name != UNTOUCHED]).mean(dim=0)
     parts = {f"condition={name}": Score.mean_of(value, ids) for name, value in values.items()}
     return replace(Score.mean_of(touched, ids), parts=parts, note=note)

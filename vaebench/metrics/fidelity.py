@@ -1,4 +1,4 @@
-"""How near the distribution of what a model makes is to that of real images, in the features of a network."""
+"""Measure how near the distribution of a model's images is to that of real images, in the features of a network."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,14 +22,14 @@ RESIZE = "tf-resize"  # of Inception: bilinear without antialiasing, as TensorFl
 
 
 def inception_space(width: int) -> FeatureSpace:
-    """A layer of Inception by its width; :class:`UserError` where there is none such."""
+    """Return a layer of Inception by its width."""
     if width not in (64, 192, 768, 2048):
         raise UserError(f"Inception has no layer of {width} features: choose 64, 192, 768 or 2048")
     return FeatureSpace("inception", str(width))
 
 
 class Neighbourhoods(SharedMeasurement):
-    """Two shares that come from the distances between a model's images and the real ones."""
+    """Metric of two shares that come from the distances between a model's images and the real ones."""
 
     def __init__(self, compare: Comparison, space: FeatureSpace, kind: str, k: int) -> None:
         if k < 1:

@@ -1,4 +1,4 @@
-"""Moments of features that stream, and the Fréchet distance between the Gaussians they describe."""
+"""Compute moments of features that stream, and the Fréchet distance between the Gaussians they describe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Moments:
 
     @classmethod
     def of(cls, features: Tensor) -> Self:
-        """Of rows (n, d), a block at a time."""
+        """Compute the moments of rows (n, d), a block at a time."""
         moments = cls()
         for block in features.split(BLOCK):
             moments.add(block)
@@ -48,7 +48,7 @@ class Moments:
             self.merge(Moments(len(rows), mean, deviations.T @ deviations))
 
     def cpu(self) -> "Moments":
-        """The same on the CPU, where matrices are decomposed."""
+        """Move the moments to the CPU, where matrices are decomposed."""
         if self.mean is None or self.scatter is None:
             return self
         return Moments(self.n, self.mean.cpu(), self.scatter.cpu())
@@ -69,14 +69,14 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """(d, d), divisor n - 1, as numpy.cov has it; ``ValueError`` for fewer than 2 rows."""
+        """Return the covariance (d, d), divisor n - 1, as numpy.cov has it; ``ValueError`` for fewer than 2 rows."""
         if self.scatter is None or self.n < 2:
             raise ValueError(f"a covariance needs 2 rows or more, not {self.n}")
         return self.scatter / (self.n - 1)
 
 
 def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
-    """Squared Fréchet distance of two Gaussians: means (d,), covariances (d, d) symmetric, float64.
+    """Compute the squared Fréchet distance of two Gaussians: means (d,), covariances (d, d) symmetric, float64.
 
     Dowson and Landau 1982; Heusel et al. 2017, equation 6: |a - b|^2 + tr(A + B - 2 (A B)^(1/2)). For any L and M
     with L L' = A and M M' = B, the trace of the root is the sum of the singular values of M' L, whose squares are the
@@ -89,7 +89,7 @@ def frechet_distance(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
 
 
 def _factor(covariance: Tensor) -> Tensor:
-    """L with L L' = covariance: Cholesky's, or where it is singular (fewer images than dimensions) its eigenvectors.
+    """Factor a covariance into L L': Cholesky's, or if it is singular (fewer images than dimensions) its eigenvectors.
 
     Eigenvalues that are 0 but for rounding count as 0.
     """
@@ -107,7 +107,7 @@ def _factor(covariance: Tensor) -> Tensor:
 def frechet_derivatives(
     features: Tensor, mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor
 ) -> Tensor | None:
-    """Derivative of :func:`frechet_distance` by the weight of each row (n, d) that ``a`` was fitted to: (n,) float64.
+    """Differentiate :func:`frechet_distance` by the weight of each row (n, d) that ``a`` was fitted to: (n,) float64.
 
     With x a row less the mean, it is 2 (a - b)'x + x'(1 - T)x but for a constant, where T = A^(-1/2) (A^(1/2) B
     A^(1/2))^(1/2) A^(-1/2) carries the one Gaussian to the other (Olkin and Pukelsheim 1982): half the trace of T dA is

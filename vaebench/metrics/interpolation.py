@@ -1,4 +1,4 @@
-"""Which digits does a model show on the way from one image to another?
+"""Count the digits that a model shows on the way from one image to another.
 
 The MNIST article ("Deep feature consistent variational auto-encoder", section "Linear interpolation between images")
 finds a DFC-VAE's interpolation "less surprising as it doesn't generate intermediate digits of values other than 1 and
@@ -32,7 +32,7 @@ SPEC = MetricSpec(
 
 
 def surprising_classes(shown: Tensor, ends: Tensor) -> Tensor:
-    """How many different classes the inner frames of each path show that neither end is: (n,) int64.
+    """Count the different classes that the inner frames of each path show and neither end is: (n,) int64.
 
     ``shown`` int64 (n, frames), frames >= 2: what a classifier sees on each frame. ``ends`` int64 (n, 2): what the
     two images are: a model that draws one class whatever it is shown surprises on every path.
@@ -45,7 +45,7 @@ def surprising_classes(shown: Tensor, ends: Tensor) -> Tensor:
 
 
 def different_pairs(labels: Tensor, count: int) -> Tensor:
-    """Rows of ``count`` pairs of images of different labels (n,), int64 (count, 2), or as many as are found.
+    """Draw ``count`` pairs of images of different labels (n,), int64 (count, 2), or as many as are found.
 
     The same for every model. No image is in two pairs: what is measured of pairs counts as independent. Raises
     :class:`UserError` where fewer than two pairs are found.
@@ -59,7 +59,7 @@ def different_pairs(labels: Tensor, count: int) -> Tensor:
 
 
 def pair_ids(ids: "list[str] | tuple[str, ...]", pairs: Tensor) -> list[str]:
-    """A name for each pair of rows, equal for equal images."""
+    """Name each pair of rows, equally for equal images."""
     return [f"{ids[first]} to {ids[second]}" for first, second in pairs.tolist()]
 
 
@@ -73,10 +73,10 @@ class Surprises(Metric):
         self.spec = replace(SPEC, protocol=f"{space.network}/{frames}-frames/pairs={pairs}", margin="0.05", space=space)
 
     def update(self, batch: EvalBatch) -> None:
-        """Nothing: pairs are drawn from the whole split when the score is taken."""
+        """Do nothing: pairs are drawn from the whole split when the score is taken."""
 
     def merge(self, other: Self) -> None:
-        """Nothing, likewise."""
+        """Do nothing: pairs are drawn from the whole split when the score is taken."""
 
     def score(self, context: Context) -> Score:
         data = context.data(context.split)
@@ -96,7 +96,7 @@ class Surprises(Metric):
 
 
 def shown_classes(context: Context, space: FeatureSpace, path: Tensor) -> Tensor:
-    """What a classifier sees on each frame: latents (n, frames, d) -> int64 (n, frames)."""
+    """Classify each frame: latents (n, frames, d) -> int64 (n, frames)."""
     answers = context.features(space, context.decode(path.flatten(0, 1)))
     return answers.argmax(dim=1).reshape(path.shape[:2])
 

@@ -1,4 +1,4 @@
-"""Kernel distance between two sets of features: an unbiased estimate of a squared maximum mean discrepancy."""
+"""Estimate the kernel distance between two sets of features: an unbiased squared maximum mean discrepancy."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,7 +20,7 @@ _MARKED = 2**25  # of rows and subsets at most, that all pairs at once be summed
 
 
 def polynomial_mmd(first: Tensor, second: Tensor) -> float:
-    """Unbiased squared MMD of rows (n, d) and (m, d) under the kernel (x.y / d + 1)^3, in float64.
+    """Estimate the squared MMD of rows (n, d) and (m, d) under the kernel (x.y / d + 1)^3, unbiased, in float64.
 
     Bińkowski et al. 2018, "Demystifying MMD GANs", section 4 and equation 4. May be slightly below 0.
     ``ValueError`` for fewer than 2 rows.
@@ -37,7 +37,9 @@ def polynomial_mmd(first: Tensor, second: Tensor) -> float:
 
 
 def _kernels(x: Tensor, y: Tensor, dtype: torch.dtype, *, same: bool) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Kernel values of pairs a block at a time; with ``same`` of one set's rows with those after them, else 0."""
+    """Compute kernel values of pairs a block at a time; with ``same`` of one set's rows with those after them, else
+    0.
+    """
     tall, wide = BLOCK if x.device.type == "cpu" else BLOCK_ON_GPU
     one = torch.ones((), dtype=dtype, device=x.device)
     for start in range(0, len(y), wide):
@@ -54,7 +56,7 @@ def _kernels(x: Tensor, y: Tensor, dtype: torch.dtype, *, same: bool) -> Iterato
 def _totals(
     x: Tensor, y: Tensor, dtype: torch.dtype, marks: tuple[Tensor, Tensor] | None = None, *, same: bool
 ) -> tuple[Tensor, Tensor]:
-    """Kernel values added up in float64: over the pairs of each marked subset (s,), and over those of each row (n,).
+    """Sum kernel values in float64: over the pairs of each marked subset (s,), and over those of each row (n,).
 
     ``marks`` are (s, n) and (s, m), 1 for a subset's rows. With ``same`` no row is a pair with itself.
     """
@@ -70,7 +72,7 @@ def _totals(
 
 
 def mmd_derivatives(generated: Tensor, real: Tensor) -> Tensor:
-    """Derivative of :func:`polynomial_mmd` by the weight of each generated row (n, d): (n,) float64, up to a constant.
+    """Differentiate :func:`polynomial_mmd` by the weight of each generated row (n, d): (n,) float64, up to a constant.
 
     Twice a row's mean kernel value with the other generated rows, less that with the real ones (Hoeffding 1948). In
     float32, since it is for the value's error only.
@@ -87,7 +89,7 @@ def kernel_distance(generated: Tensor, real: Tensor, subsets: int, size: int) ->
 
 
 def of_subsets(generated: Tensor, real: Tensor, subsets: int, size: int) -> tuple[list[float], Tensor]:
-    """:func:`polynomial_mmd` of each pair of subsets, and :func:`mmd_derivatives` of all rows.
+    """Compute :func:`polynomial_mmd` of each pair of subsets, and :func:`mmd_derivatives` of all rows.
 
     Where subsets overlap so much that it is less work, each kernel value is computed once, for all of them and for
     the derivatives, and all in float64.
@@ -110,7 +112,7 @@ def of_subsets(generated: Tensor, real: Tensor, subsets: int, size: int) -> tupl
 
 
 def _marked(subsets: Sequence[Tensor], count: int, device: torch.device) -> Tensor:
-    """Float64 (s, count), 1 for each subset's rows."""
+    """Mark each subset's rows by 1: float64 (s, count)."""
     marks = torch.zeros(len(subsets), count, dtype=torch.float64)
     return marks.scatter_(1, torch.stack(list(subsets)), 1).to(device)
 
@@ -146,7 +148,7 @@ class KernelDistance(OfAllFeatures):
 
 
 def _stretch(derivatives: Tensor, values: list[float], size: int) -> float:
-    """The subsets are drawn at random, too: what images contribute is stretched to the error that this adds."""
+    """Stretch what images contribute to the error that drawing subsets at random adds."""
     n, subsets = len(derivatives), len(values)
     from_images = float(derivatives.var()) / n
     if subsets < 2 or size == n or from_images == 0:

@@ -1,4 +1,4 @@
-"""Metrics of the variational bound: pixel likelihood, divergence from the prior, latent dimensions in use."""
+"""Measure the variational bound: pixel likelihood, divergence from the prior, latent dimensions in use."""
 
 import math
 from typing import Self

@@ -1,4 +1,4 @@
-"""LPIPS: how far a reconstruction is from its image in the features of AlexNet, weighted as people judge."""
+"""Measure LPIPS: how far a reconstruction is from its image in the features of AlexNet, weighted as people judge."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Lpips:
 
 
 def load_lpips() -> Lpips:
-    """The published networks, on the CPU.
+    """Load the published networks, onto the CPU.
 
     AlexNet's weights are ``alexnet_features.safetensors`` or torchvision's file, in ``VAEBENCH_WEIGHTS`` or torch
     hub's cache; the layers' weights are ``lpips_alex_v0.1.safetensors`` there, else those that torchmetrics ships.
@@ -64,7 +64,8 @@ def _shipped_heads() -> Path:
 
 
 def lpips_distance(network: Lpips, real: Tensor, reconstruction: Tensor) -> Tensor:
-    """LPIPS of pairs: two float (n, c, h, w) in [0, 1], c 1 or 3, sides of 31 or more -> (n,) float64, 0 or more.
+    """Compute LPIPS of pairs: two float (n, c, h, w) in [0, 1], c 1 or 3, sides of 31 or more -> (n,) float64, 0 or
+    more.
 
     Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual metric", eq. 1, on the
     images' own resolution: squared differences of features of unit length across channels, weighted by channel,

@@ -1,4 +1,5 @@
-"""Effects of adding an attribute's direction to latents: on that attribute, the others, identity and background.
+"""Measure effects of adding an attribute's direction to latents: on that attribute, the others, identity and
+background.
 
 Hou et al. 2017, section 4.3.2, and Hou et al. 2019, section 3.2, show pictures of it. Here a classifier that no model
 has seen (:mod:`vaebench.evaluation.judges`) reads them.
@@ -122,10 +123,10 @@ class Manipulation(SharedMeasurement):
         self._space, self._attributes, self._factor, self._images = space, attributes, factor, images
 
     def update(self, batch: EvalBatch) -> None:
-        """Nothing: whole splits are read when the score is taken."""
+        """Do nothing: whole splits are read when the score is taken."""
 
     def merge(self, other: Self) -> None:
-        """Nothing, likewise."""
+        """Do nothing: whole splits are read when the score is taken."""
 
     def conclude(self, context: Context) -> Mapping[str, Score]:
         if "train" not in context.splits:
@@ -150,7 +151,7 @@ class Manipulation(SharedMeasurement):
         return {part: mean_over(named, "; ".join(skipped)) for part, named in parts.items()}
 
     def _trust(self, context: Context, data: ImageDataset, name: str) -> str:
-        """How well the judge tells the attribute on real test images, classes weighted alike."""
+        """Measure how well the judge tells the attribute on real test images, classes weighted alike."""
         assert data.attributes is not None
         column = position_of(name, data.attribute_names)
         truth = data.attributes[:, column].long()

@@ -1,4 +1,4 @@
-"""How far a reconstruction is from its image: squared error, signal-to-noise ratio, structural similarity."""
+"""Measure how far a reconstruction is from its image: squared error, signal-to-noise ratio, structural similarity."""
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ def squared_error(real: Tensor, reconstruction: Tensor) -> Tensor:
 
 
 def peak_signal_noise_ratio(real: Tensor, reconstruction: Tensor) -> Tensor:
-    """10 log10(1 / mse) in dB: two (n, c, h, w) in [0, 1] -> (n,) float64.
+    """Compute 10 log10(1 / mse) in dB: two (n, c, h, w) in [0, 1] -> (n,) float64.
 
     The squared error is clamped at 1e-10 from below: identical images have 100 dB, not infinitely many.
     Raises :class:`UserError` where the shapes differ.
@@ -52,7 +52,7 @@ def _gaussian_mean(images: Tensor) -> Tensor:
 
 
 def structural_similarity(real: Tensor, reconstruction: Tensor) -> Tensor:
-    """SSIM: two (n, c, h, w) in [0, 1], sides of 11 or more -> (n,) float64 in [-1, 1].
+    """Compute SSIM: two (n, c, h, w) in [0, 1], sides of 11 or more -> (n,) float64 in [-1, 1].
 
     Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity", eq. 13:
     11 x 11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, data range 1. Mean over the valid region

@@ -1,4 +1,4 @@
-"""Sharpness: the variance of the Laplacian, as computer vision measures focus."""
+"""Measure sharpness: the variance of the Laplacian, as computer vision measures focus."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -9,7 +9,7 @@ from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, PerImage
 
 
 def to_grey(images: Tensor) -> Tensor:
-    """BT.601 luma: float images (n, c, h, w), c 1 or 3 (red, green, blue) -> (n, 1, h, w).
+    """Compute BT.601 luma: float images (n, c, h, w), c 1 or 3 (red, green, blue) -> (n, 1, h, w).
 
     The weights of ``cv2.COLOR_RGB2GRAY``. Raises :class:`UserError` for any other number of channels.
     """
@@ -32,7 +32,7 @@ def _neighbours(images: Tensor, axis: int) -> Tensor:
 
 
 def laplacian_variance(images: Tensor) -> Tensor:
-    """Variance of the Laplacian, an image at a time: (n, c, h, w) in [0, 1], c 1 or 3 -> (n,) float64.
+    """Compute the variance of the Laplacian, an image at a time: (n, c, h, w) in [0, 1], c 1 or 3 -> (n,) float64.
 
     Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". Colour is made grey by
     BT.601 weights. Equals ``cv2.Laplacian(image, cv2.CV_32F).var()`` to float32 rounding: kernel

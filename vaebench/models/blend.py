@@ -21,7 +21,8 @@ from vaebench.models.losses import bce_fake, bce_real, clip_weights, kl_to_stand
 
 
 class BlendingAutoencoder(Autoencoder):
-    """Odd updates (the first, third, …) reconstruct, even ones blend; the adversary judges what the update made.
+    """Autoencoder whose odd updates (the first, third, …) reconstruct and whose even ones blend; the adversary judges
+    what the update made.
 
     Reconstruction: (1 - adversarial_weight) * mean squared error + adversarial_weight * adversarial loss + KL.
     Blending: the posterior means of two images are averaged and decoded; the adversarial loss alone counts. The two
@@ -105,7 +106,7 @@ class BlendingAutoencoder(Autoencoder):
         }
 
     def _passing(self, made: Tensor) -> Tensor:
-        """How far the adversary is from taking these images for real: the gradient passes through the images."""
+        """Return how far the adversary is from taking these images for real: the gradient passes through the images."""
         scores = self.adversary(made)
         return bce_real(scores) if self._clip is None else -scores.float().mean()
 
@@ -115,7 +116,7 @@ def _blends(step: Step) -> bool:
 
 
 def _blended(mean: Tensor) -> Tensor:
-    """Each latent averaged with that of the next image of the batch: (n, d) -> (n, d)."""
+    """Average each latent with that of the next image of the batch: (n, d) -> (n, d)."""
     return (mean + mean.roll(1, 0)) / 2
 
 

@@ -117,7 +117,7 @@ class UpsampledConvolution(nn.Conv2d):
         return self._interleaved(functional.conv2d(padded, self._sums(), bias))
 
     def _sums(self) -> Tensor:
-        """The weight's sums (4 out_channels, in_channels, 2, 2), by parity of rows, of columns, then channel."""
+        """Sum the weight's taps to (4 out_channels, in_channels, 2, 2), by parity of rows, of columns, then channel."""
         # channels innermost, as channels_last has them: any other order takes several times as long
         rows = _odd_and_even(self.weight.permute(0, 2, 3, 1), 1)  # rows' parity, output, 2, 3, input
         both = _odd_and_even(rows, 3)  # columns' parity, rows' parity, output, 2, 2, input

@@ -1,4 +1,4 @@
-"""Losses, likelihoods and divergences that several model families share: pure functions."""
+"""Compute losses, likelihoods and divergences that several model families share: pure functions."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from vaebench.core import seeding
 
 
 def reparameterise(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
-    """A draw from N(mean, exp(log_variance)) that gradients pass through (Kingma and Welling 2014, eq. 4).
+    """Draw from N(mean, exp(log_variance)) so that gradients pass through (Kingma and Welling 2014, eq. 4).
 
     Mean and log-variance float32 (n, d); so is the draw.
     """
@@ -19,7 +19,7 @@ def reparameterise(mean: Tensor, log_variance: Tensor, generator: torch.Generato
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats, summed over latents: (n, d) twice -> (n,).
+    """Compute KL(N(mean, exp(log_variance)) || N(0, I)) in nats, summed over latents: (n, d) twice -> (n,).
 
     Kingma and Welling 2014, appendix B: 1/2 sum(mean^2 + variance - 1 - log variance). In the inputs' dtype.
     """
@@ -28,7 +28,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
-    """-log p(x|z) in nats for a Bernoulli decoder, summed over channels and pixels: -> (n,).
+    """Compute -log p(x|z) in nats for a Bernoulli decoder, summed over channels and pixels: -> (n,).
 
     Logits any float dtype, images float32 in [0, 1]; Kingma and Welling 2014, appendix C.1. Computed in
     float32 from logits, which stays finite where a saturated sigmoid would not.
@@ -62,7 +62,7 @@ def gradient_penalty(critic: nn.Module, real: Tensor, made: Tensor, generator: t
 
 
 def clip_weights(module: nn.Module, limit: float) -> None:
-    """Weights and biases into [-limit, limit], in place (Arjovsky et al. 2017, algorithm 1, line 7).
+    """Clip weights and biases to [-limit, limit], in place (Arjovsky et al. 2017, algorithm 1, line 7).
 
     Batch normalisation's gains and shifts are left alone: with gains of 0.01 a critic's scores shrink to nothing.
     """

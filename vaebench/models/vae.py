@@ -53,7 +53,9 @@ class VAE(Autoencoder):
         return [self.phase(self._loss)]
 
     def phase(self, loss: Callable[[Batch, Step], Mapping[str, Tensor]]) -> Phase:
-        """Both networks under this model's optimiser and a loss: its own, or one that a hybrid builds on it."""
+        """Build a phase of both networks under this model's optimiser and a loss: its own, or one that a hybrid builds
+        on it.
+        """
         return Phase(
             name="vae",
             modules=[self.encoder, self.decoder],
@@ -64,7 +66,7 @@ class VAE(Autoencoder):
         )
 
     def terms(self, images: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-        """The loss's weighted scalar terms by name, and the reconstructions' logits (n, c, h, w)."""
+        """Compute the loss's weighted scalar terms by name, and the reconstructions' logits (n, c, h, w)."""
         mean, log_variance = self.posterior(images)
         logits = self.decoder(reparameterise(mean, log_variance, generator)).float()
         terms = {name: values.mean() for name, values in self._objective(logits, images).items()}
@@ -82,7 +84,7 @@ def article_vae(
     kl_weight: float,
     learning_rate: float,
 ) -> VAE:
-    """The MNIST article's networks and optimiser around an objective.
+    """Build the MNIST article's networks and optimiser around an objective.
 
     Glorot-uniform weights; RMSprop as Keras has it (decay 0.9, epsilon 1e-7 outside the root).
     """
@@ -110,7 +112,7 @@ def hou_vae(
     learning_rate: float,
     epochs_per_halving: int,
 ) -> VAE:
-    """The networks and optimiser of Hou et al. 2016 around an objective: Adam, its rate halved as epochs pass.
+    """Build the networks and optimiser of Hou et al. 2016 around an objective: Adam, its rate halved as epochs pass.
 
     ``epochs_per_halving`` 0 never halves it.
     """
@@ -132,7 +134,7 @@ def hou_vae(
 
 
 def pixel_likelihood(logits: Tensor, images: Tensor) -> Mapping[str, Tensor]:
-    """The plain VAE's objective: Bernoulli negative log-likelihood, in nats summed over pixels, (n,)."""
+    """Compute the plain VAE's objective: Bernoulli negative log-likelihood, in nats summed over pixels, (n,)."""
     return {"reconstruction": bernoulli_nll(logits, images)}
 
 

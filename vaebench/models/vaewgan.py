@@ -21,7 +21,7 @@ CRITIC_WIDTHS = {64: (32, 64, 128, 256), 28: (32, 64)}  # the encoder's; no batc
 
 
 class VAEWGAN(Autoencoder):
-    """Holds a VAE; adds a critic's phase before the VAE's, and an adversarial term to the VAE's loss.
+    """VAE with a critic's phase before its own, and an adversarial term in its loss.
 
     The critic compares real images with made ones, half of them reconstructions and half decoded prior draws, so
     that samples learn from it too. The Lipschitz bound is a gradient penalty (Gulrajani et al. 2017) or weight
@@ -70,7 +70,7 @@ class VAEWGAN(Autoencoder):
         return [critic, self.vae.phase(self._vae_loss)]
 
     def _critic_loss(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
-        """Gulrajani et al. 2017, eq. 3; with clipping Arjovsky et al. 2017, eq. 2. Both are minimised."""
+        """Compute Gulrajani et al. 2017, eq. 3; with clipping Arjovsky et al. 2017, eq. 2. Both are minimised."""
         with torch.no_grad():
             made = self._made(batch.images, step.generator)
         scores = {"real": -self.critic(batch.images).float().mean(), "fake": self.critic(made).float().mean()}
@@ -81,7 +81,7 @@ class VAEWGAN(Autoencoder):
         return {**scores, "gradient_penalty": self._penalty_weight * penalty}
 
     def _made(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """As many images: reconstructions of the first half, then decoded prior draws.
+        """Generate as many images: reconstructions of the first half, then decoded prior draws.
 
         Decoded apart, as in the VAE's loss: batch normalisation would tell a mixed batch from the two.
         """
@@ -168,7 +168,7 @@ def _judged(
     penalty_weight: float,
     clip: float | None,
 ) -> VAEWGAN:
-    """The VAE with a critic of its encoder's widths."""
+    """Add a critic of its encoder's widths to the VAE."""
     channels, side, width = image_shape
     if side not in CRITIC_WIDTHS or width != side:
         raise UserError(f"VAE-WGAN is built for 28 x 28 and 64 x 64 images, not {image_shape}: choose another recipe")

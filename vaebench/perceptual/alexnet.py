@@ -24,7 +24,7 @@ POOLED = ("relu2", "relu3")  # behind 3 x 3 pooling
 
 
 def alexnet() -> Perceptual:
-    """torchvision's AlexNet, layers ``relu1`` to ``relu5``; images of 31 x 31 pixels or more.
+    """Load torchvision's AlexNet, layers ``relu1`` to ``relu5``; for images of 31 x 31 pixels or more.
 
     Raises :class:`UserError` where no file is found, or it is damaged or of another network.
     """
@@ -37,12 +37,12 @@ def alexnet() -> Perceptual:
 
 
 def find_alexnet() -> Path | None:
-    """The file of AlexNet's weights that is used, if there is one: ours before torchvision's."""
+    """Find the file of AlexNet's weights that is used, if there is one: ours before torchvision's."""
     return find_weights(STORED, PUBLISHED)
 
 
 def read_alexnet(path: Path) -> Perceptual:
-    """The network of a file; :class:`UserError` as :func:`alexnet`."""
+    """Read the network from a file."""
     return _network(read_tensors(path, PUBLISHED), path)
 
 
@@ -65,7 +65,7 @@ def _network(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
 
 
 def fitting(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int], path: Path) -> Tensor:
-    """The file's tensor of that name, float32; :class:`UserError` where it is missing or of another shape."""
+    """Return the file's tensor of that name, float32, after checking its shape."""
     if name not in tensors:
         raise UserError(f"{path} lacks '{name}': replace it, its tensors are missing or renamed")
     if tensors[name].shape != shape:

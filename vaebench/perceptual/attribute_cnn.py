@@ -1,4 +1,4 @@
-"""Judges: classifiers of a dataset's own attributes, trained apart from every model that is measured.
+"""Train judges: classifiers of a dataset's own attributes, apart from every model that is measured.
 
 What a study changes in an image (an attribute added, a face turned) is read by a network that no measured model has
 seen. Datasets that name a classifier are judged by it; of others with attributes one is trained, once, on the training

@@ -17,7 +17,7 @@ from vaebench.core.perceptual import Perceptual
 def shipped(
     name: str, stages: "Callable[[], OrderedDict[str, nn.Module]]", channels: int, weights: Path, sha256: str
 ) -> Perceptual:
-    """The network of these stages, with the weights of that file.
+    """Build the network of these stages, with the weights of that file.
 
     Raises :class:`UserError` where the file is missing, damaged or another than the one that ``sha256`` names.
     """

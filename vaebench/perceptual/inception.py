@@ -131,7 +131,7 @@ def _network(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
 
 
 def _state(stage: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The stage's tensors, or ``None`` where the file ends before them.
+    """Return the stage's tensors, or ``None`` if the file ends before them.
 
     A folded convolution (``NAME.weight``, ``NAME.bias``) becomes a convolution and a batch normalisation that adds
     the bias. A file made from the folded one has NaN for what it lacks.
@@ -157,7 +157,7 @@ def _state(stage: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _fused(stage: nn.Sequential) -> nn.Sequential:
-    """Batch normalisation folded into the convolutions, which saves a pass over each of their outputs."""
+    """Fold batch normalisation into the convolutions, which saves a pass over each of their outputs."""
     for module in stage.modules():
         convolution, normalisation = getattr(module, "conv", None), getattr(module, "bn", None)
         if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):

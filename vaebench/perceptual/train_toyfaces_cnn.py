@@ -97,7 +97,7 @@ def normalise(network: nn.Sequential, images: Tensor) -> int:
 
 @torch.no_grad()
 def score(network: nn.Module, test: ImageDataset, training: ImageDataset) -> Scores:
-    """How well the signs of the logits say the attributes of ``test``."""
+    """Measure how well the signs of the logits tell the attributes of ``test``."""
     assert test.attributes is not None
     assert training.attributes is not None
     says = torch.cat([network(to_float(part)) > 0 for part in test.images.split(500)])
@@ -111,7 +111,7 @@ def score(network: nn.Module, test: ImageDataset, training: ImageDataset) -> Sco
 
 
 def card(scores: Scores, training: ImageDataset, tested: int, left: int, sha256: str) -> str:
-    """The model card."""
+    """Format the model card."""
     columns = zip(training.attribute_names, *(part.tolist() for part in scores[:3]), strict=True)
     rows = [f"| {name} | {share:.1%} | {right:.1%} | {balanced:.1%} |" for name, share, right, balanced in columns]
     return CARD.format(

@@ -112,7 +112,7 @@ def vgg19_normalised() -> Perceptual:
 
 
 def _published(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
-    """The network of tensors named as torchvision names them, from ``path``."""
+    """Build the network of tensors named as torchvision names them, from ``path``."""
     stages: dict[str, nn.Module] = {}
     opening: list[nn.Module] = [Standardise()]
     index = 0  # torchvision's number of the convolution within `features`
@@ -129,7 +129,7 @@ def _published(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
 
 
 def _normalised(tensors: Mapping[str, Tensor], path: Path) -> Perceptual:
-    """The network of tensors named by their place in the published sequence, from ``path``."""
+    """Build the network of tensors named by their place in the published sequence, from ``path``."""
     stages: dict[str, nn.Module] = {}
     opening: list[nn.Module] = [_convolution(tensors, "0", 3, 3, path, size=1)]
     for name, key in (("relu1_1", "2"), ("relu1_2", "5"), ("relu2_1", "9"), ("relu2_2", "12"), ("relu3_1", "16")):
@@ -186,7 +186,7 @@ def _download() -> Path:
 
 
 def _complete(stages: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], index: int, path: Path) -> Perceptual:
-    """The network, unless tensors are missing before others that are there."""
+    """Return the network after checking that no tensors are missing before others that are there."""
     numbers = (key.split(".")[1] for key in tensors if key.startswith("features."))
     later = [f"features.{number}" for number in numbers if number.isdigit() and int(number) > index]
     if not stages or later:
@@ -200,7 +200,7 @@ def _complete(stages: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], in
 def _convolution(
     tensors: Mapping[str, Tensor], key: str, inputs: int, outputs: int, path: Path, *, size: int = 3, padding: int = 0
 ) -> nn.Conv2d:
-    """A convolution with the file's tensors; :class:`UserError` where one is missing or of another shape."""
+    """Build a convolution with the file's tensors."""
     wanted = {f"{key}.weight": (outputs, inputs, size, size), f"{key}.bias": (outputs,)}
     for name, shape in wanted.items():
         if name not in tensors:

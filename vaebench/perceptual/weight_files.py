@@ -1,4 +1,4 @@
-"""Files of tensors: where pretrained weights are looked for, and how files are read, without running anything."""
+"""Find and read files of pretrained weights without running anything."""
 
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
@@ -17,13 +17,13 @@ from vaebench.core.paths import hub_dir, weights_dir
 
 
 def find_weights(*names: str) -> Path | None:
-    """The first of the files that lies in ``VAEBENCH_WEIGHTS`` or in torch hub's checkpoint directory."""
+    """Find the first of the files that lies in ``VAEBENCH_WEIGHTS`` or in torch hub's checkpoint directory."""
     places = [folder / name for name in names for folder in (weights_dir(), hub_dir())]
     return next((path for path in places if path.is_file()), None)
 
 
 def read_tensors(path: Path, published: str = "") -> dict[str, Tensor]:
-    """Tensors of a safetensors file, or of a ``.pth``; :class:`UserError` where it cannot be read.
+    """Read tensors of a safetensors file, or of a ``.pth``.
 
     A ``.pth`` is read by torch's restricted loader, which makes tensors and runs nothing. Where the file bears the
     ``published`` name, whose end is the first digits of its sha256, its content must be what the name says.
@@ -54,7 +54,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, note: Mapping[str, s
 
 
 def downloaded(get: Callable[[], object], what: str, published: str, name: str) -> Path:
-    """Where torch hub keeps the ``published`` file, once ``get`` has brought it; :class:`UserError` where it fails."""
+    """Download the ``published`` file to torch hub's folder by ``get``; return its path."""
     try:
         get()
     except (OSError, RuntimeError, HTTPException) as error:
@@ -64,7 +64,7 @@ def downloaded(get: Callable[[], object], what: str, published: str, name: str) 
 
 
 def given(source: Path, published: str = "") -> dict[str, Tensor]:
-    """Tensors of a file that a user names."""
+    """Read tensors of a file that a user names."""
     if not source.is_file():
         raise UserError(f"{source} is no file: give a safetensors file or a .pth")
     return read_tensors(source, published)

@@ -1,1 +1,1 @@
-"""Tables and figures: pure functions of what has been measured, byte-identical from run to run."""
+"""Write tables and figures as pure functions of what has been measured, byte-identical from run to run."""

@@ -25,7 +25,8 @@ STALE = "stale: the run was trained on since, so the report leaves this out; eva
 
 
 def between(a: str, b: str, *, brief: bool = False) -> list[str]:
-    """Every test between two RUNs, as lines of text; ``brief``: over all images, the deciding test of each metric.
+    """Format every test between two RUNs, as lines of text; ``brief``: over all images, the deciding test of each
+    metric.
 
     Two recipes stand as they do in the report, with Holm's correction over all recipes measured; where single
     seeds or paths are named, the correction is over the two and the real images.
@@ -55,7 +56,7 @@ def _with_results(folders: Sequence[RunFolder]) -> list[RunFolder]:
 
 
 def _only(dataset: str, sides: dict[str, list[RunFolder]]) -> Measured:
-    """The two sides under the names they were given, and the real images."""
+    """Return the two sides under the names they were given, and the real images."""
     real = [folder for folder in all_folders() if folder.path.parent.name == REAL]
     whole = collect(dataset, [*real, *next(iter(sides.values()))])
     lines = [line for line in whole.results if line.recipe == REAL]
@@ -68,12 +69,12 @@ def _only(dataset: str, sides: dict[str, list[RunFolder]]) -> Measured:
 
 
 def _as_in_tables(value: float) -> str:
-    """To the last digit of the CSV, so that the two can be held against each other."""
+    """Format to the last digit of the CSV, so that the two can be held against each other."""
     return cell("", float(value)) or "n/a"
 
 
 def _table(rows: Sequence[Row], a: str, number: Callable[[float], str]) -> list[str]:
-    """Rows with ``a`` first, whichever way round the report has them."""
+    """Lay out rows with ``a`` first, whichever way round the report has them."""
     body = []
     for row in rows:
         sign = 1 if row.a == a else -1
@@ -102,7 +103,7 @@ def _table(rows: Sequence[Row], a: str, number: Callable[[float], str]) -> list[
 
 
 def origins(run: str, metric: str) -> list[str]:
-    """Where the latest values of one metric of a RUN came from, stratum ``all``, every seed and protocol."""
+    """Say where the latest values of one metric of a RUN came from, stratum ``all``, every seed and protocol."""
     lines: list[str] = []
     known = set(METRICS.names())
     for folder in _with_results(find_runs([run])):

@@ -1,4 +1,4 @@
-"""Evidence beside a report: the runs without their weights, so that anyone can make the report again.
+"""Store evidence beside a report: the runs without their weights, so that anyone can make the report again.
 
 ``VAEBENCH_RUNS=reports/mnist/evidence vaebench report --out elsewhere`` writes the same tables.
 """
@@ -23,7 +23,7 @@ FOLDER = "evidence"
 
 
 def _write_plates(found: Sequence[Result], records: Mapping[Subject, RunRecord], folder: Path) -> None:
-    """Studies' figures of the measured weights as they lie beside the runs, but for those of a user's own images."""
+    """Copy studies' figures of the measured weights, except those of a user's own images."""
     places = {f"{line.dataset}-{line.split}-{line.provenance.data_fingerprint[:12]}" for line in found}
     for source in map(folder_of, sorted(places)):
         for study_figure in read_study_figures(source)[0]:
@@ -39,7 +39,7 @@ def _write_plates(found: Sequence[Result], records: Mapping[Subject, RunRecord],
 
 
 def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> None:
-    """Results that count and per-image values, records, histories, labels and galleries, laid out as the runs are.
+    """Write results, per-image values, records, histories, labels and galleries, laid out as runs are.
 
     Labels of images that may not be republished stay behind, and who is on them: strata cannot be made again from it,
     and intervals over persons become intervals over images.
@@ -79,7 +79,7 @@ def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> 
 
 
 def _galleries(folder: Path, fingerprints: Iterable[str], weights_sha256: str) -> list[Path]:
-    """Whole galleries of these very weights."""
+    """List whole galleries of these very weights."""
     found = []
     for path in sorted(gallery_file(folder, fingerprint) for fingerprint in fingerprints):
         with suppress(UserError):

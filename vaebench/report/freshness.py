@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def datasets_unchanged(request: Mapping[str, Any], out: Path) -> list[str]:
-    """Datasets whose reports this request would write again as they are; empty where anything is new, or gone."""
+    """List datasets whose reports this request would write again as they are; empty if anything is new or gone."""
     known = _memory().get(_key(request, out))
     if not isinstance(known, dict) or not {"datasets", "made_from", "made"} <= set(known):
         return []
@@ -35,7 +35,7 @@ def datasets_unchanged(request: Mapping[str, Any], out: Path) -> list[str]:
 
 
 def remember(request: Mapping[str, Any], out: Path, datasets: Sequence[str], made_from: str) -> None:
-    """The request was just answered: reports of these datasets lie in ``out``, from :func:`sources` as they were."""
+    """Remember that reports of these datasets lie in ``out``, made from :func:`sources` as they were."""
     known = {"datasets": list(datasets), "made_from": made_from, "made": _digest(out / name for name in datasets)}
     memory = {**_memory(), _key(request, out): known}
     try:
@@ -58,7 +58,7 @@ def _key(request: Mapping[str, Any], out: Path) -> str:
 
 
 def sources(request: Mapping[str, Any]) -> str:
-    """A digest of everything measured, of published tables, and of this package, which has some and lays them out.
+    """Digest everything measured, published tables, and this package's code.
 
     To be taken before the report is made: what is measured meanwhile is not in it.
     """

@@ -1,4 +1,4 @@
-"""``leaderboard.md``: one split and fingerprint of a dataset, as a reader of a pull request sees it."""
+"""Write ``leaderboard.md``: one split and fingerprint of a dataset, as a reader of a pull request sees it."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from vaebench.report.section import Section, mixed_seeds, training_warnings
 
 
 def page(part: Section) -> str:
-    """The whole page."""
+    """Format the whole page."""
     measured, ranked = part.measured, part.ranked
     mixed = [f"**{line}**\n" for line in mixed_seeds(measured)]
     parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *mixed]
@@ -71,20 +71,20 @@ def _provenance(measured: Measured) -> str:
 
 
 def _commands(measured: Measured) -> str:
-    """How each run was trained, as typed."""
+    """List how each run was trained, as typed."""
     typed = sorted({record.command for record in measured.records.values()})
     return "Trained by:\n\n```sh\n" + "".join(f"{command}\n" for command in typed) + "```\n"
 
 
 def _warnings(measured: Measured) -> list[str]:
-    """What the trainer saw amiss in adversarial trainings."""
+    """List warnings of adversarial trainings."""
     lines = [f"- {line}" for line in training_warnings(measured)]
     lead = "Warnings while training (reasons to look at the samples, no proof of failure; `warnings.log` of the run):"
     return [f"{lead}\n\n" + "\n".join(lines) + "\n"] if lines else []
 
 
 def _cells(ranked: Sequence[leaderboard.Row], stratum: str) -> dict[tuple[str, str], dict[str, leaderboard.Row]]:
-    """(metric, protocol) -> recipe -> row."""
+    """Return (metric, protocol) -> recipe -> row."""
     cells: dict[tuple[str, str], dict[str, leaderboard.Row]] = {}
     for row in ranked:
         if row.stratum == stratum:
@@ -93,7 +93,7 @@ def _cells(ranked: Sequence[leaderboard.Row], stratum: str) -> dict[tuple[str, s
 
 
 def _text(row: leaderboard.Row | None) -> str:
-    """Value, half-width of its interval, and rank."""
+    """Format a value, the half-width of its interval, and its rank."""
     if row is None:
         return ""
     if row.value is None:
@@ -149,7 +149,7 @@ def _title(name: str) -> str:
 
 
 def _by_stratum(measured: Measured, ranked: Sequence[leaderboard.Row]) -> list[str]:
-    """A table for each metric whose distribution is shown: its value in each class."""
+    """Format a table for each metric whose distribution is shown: its value in each class."""
     names, parts = measured.models(), []
     for (metric, protocol), facts in sorted(measured.facts().items()):
         strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == metric})
@@ -166,7 +166,9 @@ def _by_stratum(measured: Measured, ranked: Sequence[leaderboard.Row]) -> list[s
 
 
 def _comparison_table(tested: Sequence[comparisons.Row], measured: Measured) -> str:
-    """The test that decides each pair: stratum ``all``, and the two of the MNIST article; the rest is in the CSV."""
+    """Format the test that decides each pair: stratum ``all``, and the two of the MNIST article; the rest is in the
+    CSV.
+    """
     cut = {metric for (metric, _), facts in measured.facts().items() if facts.distribution}
     shown = [row for row in comparisons.decisive(tested) if row.stratum == "all" or row.metric in cut]
     shown = [row for row in shown if row.stratum in ("all", "label!=1", "label=1")]

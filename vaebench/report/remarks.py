@@ -1,4 +1,4 @@
-"""What a person who looked at the figures has to say of them: ``remarks.toml`` beside a report, written by hand.
+"""Read what a person wrote about the figures: ``remarks.toml`` beside a report.
 
 date = "2026-11-20"
 [figures]
@@ -23,7 +23,7 @@ class Remarks:
 
 
 def read_remarks(folder: Path) -> Remarks:
-    """The remarks in a report's folder, empty where there are none; :class:`UserError` where they cannot be read."""
+    """Read the remarks in a report's folder, empty if there are none."""
     path = folder / "remarks.toml"
     if not path.exists():
         return Remarks()

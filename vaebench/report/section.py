@@ -1,4 +1,4 @@
-"""What the pages are made of: one part of a dataset's results, and all that was worked out of it."""
+"""Gather what the pages are made of: one part of a dataset's results, and all that is computed from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ WARNINGS_SHOWN = 6  # of a run; its file has them all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One split and data fingerprint of a dataset, with all that was worked out of it."""
+    """One split and data fingerprint of a dataset, with all that is computed from it."""
 
     measured: Measured
     ranked: Sequence[leaderboard.Row]
@@ -31,7 +31,7 @@ class Section:
 
 
 def mixed_seeds(measured: Measured) -> list[str]:
-    """A warning for each recipe whose seeds were not trained alike: its values then mix different models."""
+    """Warn of each recipe whose seeds were not trained alike: its values then mix different models."""
     lines = []
     for name in measured.recipes():
         records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
@@ -42,7 +42,7 @@ def mixed_seeds(measured: Measured) -> list[str]:
 
 
 def training_warnings(measured: Measured) -> list[str]:
-    """What the trainer saw amiss in adversarial trainings."""
+    """List warnings of adversarial trainings."""
     found = []
     for (recipe, seed), lines in sorted(measured.warnings.items(), key=str):
         more = [f"and {len(lines) - WARNINGS_SHOWN} more"] if len(lines) > WARNINGS_SHOWN else []

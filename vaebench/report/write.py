@@ -42,7 +42,7 @@ class Report:
 
 
 def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple[Path, list[str]]:
-    """The report of ``dataset`` in ``out/dataset``; that folder, and the main table for a terminal.
+    """Write the report of ``dataset`` into ``out/dataset``; return that folder, and the main table for a terminal.
 
     What a person wrote of the figures into ``out/dataset/remarks.toml`` stands under them. Files that this report no
     longer makes are left alone: nothing is deleted.
@@ -76,7 +76,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
 
 
 def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, first: bool) -> Section:
-    """All that is worked out of one split and fingerprint, its figures drawn."""
+    """Compute one split and fingerprint, and draw its figures."""
     measured = measured.with_galleries()
     tested = comparisons.all_pairs(measured)
     ranked = leaderboard.leaderboard(measured, tested)
@@ -106,7 +106,7 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
 
 
 def _drawings(ranked: Sequence[leaderboard.Row], places: MeanRanks, folder: Path) -> Mapping[str, str]:
-    """What is drawn as text; file name -> caption."""
+    """Draw what is drawn as text; file name -> caption."""
     captions = {}
     drawing = forest_svg(ranked)
     if drawing:

@@ -1,4 +1,4 @@
-"""Whether runs differ, by how much, and how sure one can be: pure functions on numbers, all computed in float64.
+"""Tell whether runs differ, by how much, and how surely: pure functions on numbers, all computed in float64.
 
 Inputs are finite and long enough, or ``ValueError`` is raised with what is wrong. Differences are always ``a - b``.
 Samples without any spread are answered, not refused: no difference has p 1, a constant difference has an infinite

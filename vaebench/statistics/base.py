@@ -1,4 +1,4 @@
-"""Shared parts of all tests: checked vectors, exact moments, and the result of a test."""
+"""Share parts of all tests: checked vectors, exact moments, and the result of a test."""
 
 import math
 from dataclasses import dataclass
@@ -38,7 +38,9 @@ class Comparison:
 
     @property
     def std_error(self) -> float:
-        """Of the mean difference: the half-width of the interval in units of Student's quantile; 0 without spread."""
+        """Return the standard error of the mean difference: the half-width of the interval in units of Student's
+        quantile; 0 without spread.
+        """
         half = (self.ci_high - self.ci_low) / 2
         if half == 0 or math.isnan(half):
             return half
@@ -76,14 +78,16 @@ def moments(values: Vector) -> tuple[float, float]:
 
 
 def over(numerator: float, denominator: float) -> float:
-    """Quotient with the limits that tests need: 0 / 0 is 0, x / 0 is infinite with x's sign."""
+    """Divide with the limits that tests need: 0 / 0 is 0, x / 0 is infinite with x's sign."""
     if numerator == 0:
         return 0.0
     return numerator / denominator if denominator > 0 else math.copysign(math.inf, numerator)
 
 
 def quantile(df: float, confidence: float = CONFIDENCE) -> float:
-    """Student's quantile that an interval of this confidence reaches to, in standard errors; df may be infinite."""
+    """Return Student's quantile that an interval of this confidence reaches to, in standard errors; df may be
+    infinite.
+    """
     return float(stats.t.isf((1 - confidence) / 2, df))
 
 
@@ -92,7 +96,7 @@ def two_sided(statistic: float, df: float) -> float:
 
 
 def hedges(effect: float, df: float) -> float:
-    """Cohen's d without its small-sample bias (Hedges 1981, "Distribution theory for Glass's estimator").
+    """Return Cohen's d without its small-sample bias (Hedges 1981, "Distribution theory for Glass's estimator").
 
     With one degree of freedom the exact factor is 0: there is no unbiased estimate, so NaN.
     """

@@ -1,4 +1,4 @@
-"""Decisions from tests: Holm's correction, equivalence within a margin, detectable differences."""
+"""Decide from tests: Holm's correction, equivalence within a margin, detectable differences."""
 
 import math
 from functools import lru_cache
@@ -13,7 +13,7 @@ POWER = 0.8
 
 
 def holm(p_values: ArrayLike) -> Vector:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given: (m,) in [0, 1] -> (m,)."""
+    """Adjust p-values by Holm's step-down procedure (Holm 1979), in the order given: (m,) in [0, 1] -> (m,)."""
     p = vector(p_values, "p_values", 0)
     if ((p < 0) | (p > 1)).any():
         raise ValueError("p_values must lie in [0, 1]")
@@ -24,7 +24,7 @@ def holm(p_values: ArrayLike) -> Vector:
 
 
 def equivalence_p(comparison: Comparison, margin: float) -> float:
-    """Two one-sided t-tests of whether the mean difference lies within ``margin`` either way: the larger p-value.
+    """Test by two one-sided t-tests whether the mean difference lies within ``margin`` either way: the larger p-value.
 
     Schuirmann 1987, "A comparison of the two one-sided tests procedure and the power approach"; equals
     ``statsmodels.stats.weightstats.ttost_paired``. NaN for tests without an interval, or without a margin (NaN).
@@ -38,7 +38,7 @@ def equivalence_p(comparison: Comparison, margin: float) -> float:
 
 
 def detectable(comparison: Comparison, alpha: float = 0.05) -> float:
-    """The smallest true difference that this test, with this standard error, shows in 4 of 5 repetitions.
+    """Return the smallest true difference that this test, with this standard error, shows in 4 of 5 repetitions.
 
     ``alpha`` is the level: 0.05 over the number of tests in a family, for Holm's first step. Not the power of the
     difference that was seen: it depends on the spread alone. NaN for tests of ranks.

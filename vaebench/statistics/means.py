@@ -1,4 +1,4 @@
-"""Student's and Welch's tests of the means of two samples, and the interval of one mean."""
+"""Test the means of two samples by Student and Welch, and compute the interval of one mean."""
 
 import math
 
@@ -8,7 +8,7 @@ from vaebench.statistics.base import Comparison, hedges, moments, over, pairs, q
 
 
 def paired_t(a: ArrayLike, b: ArrayLike) -> Comparison:
-    """Student's paired t-test over images; effect size is Cohen's d_z, mean over deviation of ``a - b``.
+    """Test by Student's paired t over images; effect size is Cohen's d_z, mean over deviation of ``a - b``.
 
     ``a``, ``b``: (n,), n of at least 2, row i of both belonging to image i. Equals ``scipy.stats.ttest_rel``.
     """
@@ -32,7 +32,7 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> Comparison:
 
 
 def welch_t(a: ArrayLike, b: ArrayLike) -> Comparison:
-    """Welch's t-test of two independent samples: (n,) and (m,), each of at least 2.
+    """Test two independent samples by Welch's t: (n,) and (m,), each of at least 2.
 
     Equals ``scipy.stats.ttest_ind(equal_var=False)``; effect size is Hedges' g, by the pooled deviation.
     """

@@ -1,4 +1,5 @@
-"""Means of values that vary with the training seed and with the image, each with its own degrees of freedom.
+"""Estimate and test means of values that vary with the training seed and with the image, each with its own degrees of
+freedom.
 
 The unit of inference for a recipe is the training seed. Values (seeds, images) of one recipe are taken as
 
@@ -50,7 +51,7 @@ class Estimate:
 def combination(
     samples: Sequence[ArrayLike], weights: Sequence[float], *, shared: bool, clusters: ArrayLike | None = None
 ) -> Estimate:
-    """A weighted sum of the means of samples (seeds, images), finite, each with one seed or several.
+    """Estimate a weighted sum of the means of samples (seeds, images), finite, each with one seed or several.
 
     ``shared``: column i of every sample is of the same image. ``clusters`` (images,) are numbers of what images have in
     common (the person): the images' part is then of independent clusters (Liang and Zeger 1986), which needs
@@ -95,7 +96,7 @@ def _mean(matrix: Matrix) -> float:
 def _images(
     pairs: Sequence[tuple[Matrix, float]], shared: bool, groups: NDArray[np.intp] | None
 ) -> list[tuple[float, float]]:
-    """Variances of the images' means, with their degrees of freedom: one for shared images, else one a sample."""
+    """Return the images' variances, with their degrees of freedom: one for shared images, else one a sample."""
     columns = [weight * (matrix - matrix[0, 0]).mean(axis=0) for matrix, weight in pairs]
     if shared:
         columns = [np.sum(columns, axis=0)]
@@ -114,7 +115,7 @@ def _variance_of_mean(values: Vector, groups: NDArray[np.intp] | None) -> tuple[
 
 
 def _rest(matrix: Matrix, groups: NDArray[np.intp] | None) -> float:
-    """What neither seed nor image explains, as a variance of the mean; 0 with one seed, where it cannot be told."""
+    """Return what neither seed nor image explains, as a variance of the mean; 0 with one seed."""
     seeds, images = matrix.shape
     if seeds < 2 or images < 2:
         return 0.0
@@ -142,12 +143,13 @@ def _estimate(value: float, parts: Sequence[tuple[float, float]], training: floa
 
 
 def nested_mean(values: ArrayLike, clusters: ArrayLike | None = None) -> Estimate:
-    """The mean of (seeds, images), its error and interval over both; with one seed over images alone."""
+    """Estimate the mean of (seeds, images), its error and interval over both; with one seed over images alone."""
     return combination([values], [1.0], shared=True, clusters=clusters)
 
 
 def training_deviation(values: ArrayLike) -> float:
-    """Standard deviation of the mean of (seeds, images) between seeds that images do not explain; NaN with one seed.
+    """Estimate the deviation between seeds of the mean of (seeds, images), beyond what images explain; NaN with one
+    seed.
 
     The variance of the seeds' means less what is left of images and rest in it; 0 where that is more.
     """
@@ -159,7 +161,8 @@ def training_deviation(values: ArrayLike) -> float:
 
 
 def nested_t(a: ArrayLike, b: ArrayLike, *, shared: bool, clusters: ArrayLike | None = None) -> Comparison:
-    """Whether the means of (seeds, images) differ, over training seeds and images: Welch's way with all their parts.
+    """Test whether the means of (seeds, images) differ, over training seeds and images: Welch's way with all their
+    parts.
 
     A side with one row is fixed (the real images): no training varies it. Effect size is Hedges' g over seeds, by their
     pooled deviation. ``shared`` and ``clusters`` as in :func:`combination`.
@@ -176,7 +179,7 @@ def nested_t(a: ArrayLike, b: ArrayLike, *, shared: bool, clusters: ArrayLike | 
 
 
 def comparison_of(test: str, found: Estimate, *, n: int, effect_size: float = math.nan) -> Comparison:
-    """The test of whether an estimate is 0."""
+    """Test whether an estimate is 0."""
     statistic = math.nan if math.isnan(found.std_error) else over(found.value, found.std_error)
     return Comparison(
         test=test,

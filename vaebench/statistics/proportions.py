@@ -1,4 +1,4 @@
-"""Tests of values that are 0 or 1: right or wrong, there or not."""
+"""Test values that are 0 or 1: right or wrong, there or not."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,7 +8,7 @@ from vaebench.statistics.base import Comparison, moments, over, pairs, quantile
 
 
 def mcnemar(a: ArrayLike, b: ArrayLike) -> Comparison:
-    """McNemar's exact test of two classifiers on the same images: (n,) and (n,) of 0 and 1, n of at least 2.
+    """Test two classifiers on the same images by McNemar's exact test: (n,) and (n,) of 0 and 1, n of at least 2.
 
     Two-sided binomial test of the images on which they disagree (equals ``statsmodels``' ``mcnemar(exact=True)``);
     none of them gives p 1. The interval is Student's of the differences; effect size Cohen's g, the share of

@@ -11,7 +11,7 @@ from vaebench.statistics.base import Comparison, Vector, moments, pairs, vector
 
 
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> Comparison:
-    """Wilcoxon's signed-rank test over images: (n,) and (n,), n of at least 2; by ``scipy.stats.wilcoxon``.
+    """Test by Wilcoxon's signed ranks over images: (n,) and (n,), n of at least 2; by ``scipy.stats.wilcoxon``.
 
     Zero differences are dropped (``n`` still counts them). The p-value is exact for up to 50 pairs without
     ties or zeros and, by enumeration, up to 13 with; beyond, the normal approximation. Effect size is the
@@ -40,7 +40,7 @@ def wilcoxon(a: ArrayLike, b: ArrayLike) -> Comparison:
 
 
 def mann_whitney(a: ArrayLike, b: ArrayLike) -> Comparison:
-    """Mann and Whitney's test of two independent samples: (n,) and (m,), each of at least 2; by ``scipy.stats``.
+    """Test two independent samples by Mann and Whitney: (n,) and (m,), each of at least 2; by ``scipy.stats``.
 
     Exact for small samples without ties, else the normal approximation with a correction for ties. Effect size is
     Cliff's delta (Cliff 1993, "Dominance statistics"): P(a > b) - P(a < b), in [-1, 1].

@@ -1,1 +1,1 @@
-"""Image files: found, decoded, cropped, faces detected."""
+"""Find, decode and crop image files, and detect faces in them."""

@@ -50,13 +50,15 @@ class Framing:
     aspect: float
 
     def around(self, left: float, top: float, side: float) -> Box:
-        """The crop of another picture that frames a face as the dataset does: from a square face box, in pixels."""
+        """Return the crop of another picture that frames a face as the dataset does: from a square face box, in
+        pixels.
+        """
         width = side / self.side
         start, above = round(left - self.left * width), round(top - self.top * width)
         return start, above, start + max(1, round(width)), above + max(1, round(width * self.aspect))
 
     def by_eyes(self, eyes: tuple[Point, Point], side: float) -> tuple[float, float, float]:
-        """The face box, as left, top and side, that the eyes make likely: surer than a detector's alone.
+        """Return the face box, as left, top and side, that the eyes make likely: surer than a detector's alone.
 
         Its eyes' middle is where the dataset's face boxes have it; its side is the geometric mean of what the eyes'
         distance says and of the detector's ``side``. Raises ``ValueError`` where both eyes are one point.
@@ -67,7 +69,7 @@ class Framing:
         return float(left), float(top), self.side * width
 
     def placing(self, eyes: tuple[Point, Point], side: float, width: int) -> NDArray[np.float64]:
-        """The similarity that lays a face as the dataset does: (2, 3), from a picture's pixels to an image's.
+        """Return the similarity that lays a face as the dataset does: (2, 3), from a picture's pixels to an image's.
 
         From the eyes, left one first, and the face box's side, in pixels of the picture; ``width`` is that of the
         image to come. The middle between the eyes and the line through them come to where the dataset has them; the
@@ -83,7 +85,7 @@ class Framing:
         return np.concatenate([turn, shift[:, None]], axis=1)
 
     def _width(self, eyes: NDArray[np.float64], side: float) -> float:
-        """How wide an image of the dataset's would be in the picture: by the eyes and by the side, half each."""
+        """Return how wide an image of the dataset would be in the picture: by the eyes and by the side, half each."""
         distance = math.dist(eyes[0], eyes[1])
         if distance == 0:
             raise ValueError("both eyes are one point")

@@ -1,4 +1,6 @@
-"""Faces and eyes in pictures, by OpenCV's cascades or by YuNet; how a dataset frames them, and faces laid alike."""
+"""Detect faces and eyes in pictures, by OpenCV's cascades or by YuNet; measure how a dataset frames faces; align others
+alike.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -42,7 +44,7 @@ class Face:
     eyes: tuple[Point, Point] | None = None
 
     def times(self, factor: float) -> "Face":
-        """The face in a picture that is so many times as large."""
+        """Return the face in a picture that is so many times as large."""
         eyes = self.eyes
         if eyes is not None:
             (left, left_height), (right, right_height) = eyes
@@ -53,17 +55,17 @@ class Face:
 
 
 class Detector(ABC):
-    """Finds faces. ``name`` changes with what it finds: boxes of two detectors frame a face differently."""
+    """Finder of faces and eyes; ``name`` changes with what it finds, since boxes of two detectors differ."""
 
     name: str
 
     @abstractmethod
     def faces(self, picture: Pixels, smallest: int) -> list[Face]:
-        """Faces at least ``smallest`` pixels wide in an RGB picture, uint8 (h, w, 3), the surest first."""
+        """Find faces at least ``smallest`` pixels wide in an RGB picture, uint8 (h, w, 3), the surest first."""
 
     @abstractmethod
     def eyes(self, picture: Pixels, face: Face) -> tuple[Point, Point] | None:
-        """The eyes of one of those faces, left one first, or ``None`` where no likely pair is found."""
+        """Find the eyes of one of those faces, left one first; ``None`` without a likely pair."""
 
 
 class Cascade(Detector):
@@ -151,7 +153,7 @@ def _cascade(name: str) -> cv2.CascadeClassifier:
 
 
 def _apart(faces: Sequence[Face]) -> list[Face]:
-    """The surest first; of boxes about the same middle the surest. Its order does not depend on threads."""
+    """Sort the surest first; of boxes about the same middle keep the surest. The order does not depend on threads."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: (-face.score, face.left, face.top, face.side)):
         middle = (face.left + face.side / 2, face.top + face.side / 2)
@@ -169,7 +171,7 @@ def _likely(eyes: tuple[Point, Point], side: float) -> bool:
 
 
 def sighted(image: Pixels, detector: Detector, turns: Sequence[int] = TURNS) -> Face | None:
-    """The surest face with eyes in an image (h, w, 3) that is little else, looked for at these angles in degrees.
+    """Find the surest face with eyes in an image (h, w, 3) that is little else, trying these angles in degrees.
 
     Box and eyes are in the image's pixels; the box of a turned face is an upright one about the same middle.
     """
@@ -190,7 +192,9 @@ def sighted(image: Pixels, detector: Detector, turns: Sequence[int] = TURNS) -> 
 
 
 def _enlarged(image: Pixels, turn: float, side: int) -> tuple[Pixels, Matrix]:
-    """The image turned by so many degrees, ``side`` pixels wide, its border repeated; the way back from its pixels."""
+    """Turn the image by so many degrees, ``side`` pixels wide, its border repeated; also return the way back from its
+    pixels.
+    """
     height, width = image.shape[:2]
     scale, margin = side / width, round(side * _MARGIN)
     size = (side + 2 * margin, round(height * scale) + 2 * margin)
@@ -204,7 +208,7 @@ def _moved(points: Sequence[Point], matrix: Matrix) -> list[Point]:
 
 
 def _warped(image: Pixels, matrix: Matrix, size: tuple[int, int], how: int = cv2.INTER_CUBIC) -> Pixels:
-    """By OpenCV, whose points are counted from the first pixel's middle; on a finer grid first, where it shrinks."""
+    """Warp by OpenCV, which counts from the first pixel's middle; on a finer grid first where it shrinks."""
     fine = max(1, round(1 / math.hypot(*matrix[:, 0])))
     there = matrix * fine
     there[:, 2] += there[:, :2].sum(axis=1) / 2 - 0.5
@@ -219,7 +223,7 @@ def _as_pictures(images: Tensor) -> Pixels:
 
 
 def measure_framing(images: Tensor, at_most: int = 300, detector: Detector | None = None) -> Framing:
-    """Where faces lie in a dataset's images, uint8 (n, 1 or 3, h, w): medians over so many, evenly chosen.
+    """Measure where faces lie in images uint8 (n, 1 or 3, h, w): medians over so many, evenly chosen.
 
     By the cascade where no detector is given. Raises :class:`UserError` where a face with two eyes is found in fewer
     than 20 of them or in less than a fifth.
@@ -247,7 +251,7 @@ def measure_framing(images: Tensor, at_most: int = 300, detector: Detector | Non
 
 
 def aligned(images: Tensor, framing: Framing, detector: Detector | None = None) -> tuple[Tensor, Tensor]:
-    """Each face laid as the dataset has it, by its eyes and its size, however it was shifted, scaled or turned.
+    """Align each face as the dataset has it, by its eyes and its size, however it was shifted, scaled or turned.
 
     uint8 (n, 3, h, w) -> images of the same kind, and whether a face with two eyes was found, bool (n,); where none
     was, the image is as it came. Turns up to about 45 degrees are found. ``detector`` is the one that ``framing`` was

@@ -56,7 +56,9 @@ def centre_square(picture: Image.Image, size: int) -> Image.Image:
 
 
 def files_under(folder: Path) -> dict[str, os.stat_result]:
-    """Every file in a folder and below, by its POSIX path from there, sorted; neither hidden nor linked folders."""
+    """List every file in a folder and below, by its POSIX path from there, sorted; neither hidden nor linked
+    folders.
+    """
     found, pending = {}, [""]
     try:
         while pending:
@@ -75,11 +77,11 @@ def files_under(folder: Path) -> dict[str, os.stat_result]:
 
 
 def digest_of(names: Iterable[str], states: Mapping[str, object]) -> str:
-    """Hexadecimal SHA-256 of names and whatever changes with their files: part of an ``identity``."""
+    """Hash names and whatever changes with their files by SHA-256: part of an ``identity``."""
     return hashlib.sha256(repr([(name, states[name]) for name in names]).encode()).hexdigest()
 
 
 def split_of(digest: str) -> str:
-    """``train`` (80%), ``valid`` or ``test`` (10% each), a function of a hexadecimal hash alone."""
+    """Assign ``train`` (80%), ``valid`` or ``test`` (10% each), as a function of a hexadecimal hash alone."""
     tenth = int(digest[:15], 16) % 10
     return "test" if tenth == 9 else "valid" if tenth == 8 else "train"

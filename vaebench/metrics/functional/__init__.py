@@ -1,1 +1,1 @@
-"""Pure functions of tensors that metrics are made of."""
+"""Compute metrics as pure functions of tensors."""

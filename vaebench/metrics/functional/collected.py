@@ -1,4 +1,4 @@
-"""What metrics of two sets of images share: the features of what a run made, and checks that there are enough."""
+"""Collect the features of what a run made, for metrics of two sets of images, and check that there are enough."""
 
 from typing import Self
 
@@ -13,7 +13,7 @@ KINDS = {"samples": ("sample", Need.SAMPLE), "recon": ("reconstruction", Need.RE
 
 
 class Collected(Accumulator):
-    """The features of one kind of images, as they came: rows shared with every metric that keeps them."""
+    """Features of one kind of images, as they came: rows shared with every metric that keeps them."""
 
     def __init__(self, kind: str) -> None:
         self._field = KINDS[kind][0]
@@ -26,13 +26,15 @@ class Collected(Accumulator):
         self._parts.extend(other._parts)
 
     def rows(self) -> Tensor:
-        """All of them, where they were made; on the CPU where that device has no float64 to compare them in (MPS)."""
+        """Return all rows, on the device they were made on; on the CPU if that device has no float64 to compare them in
+        (MPS).
+        """
         rows = torch.cat(self._parts) if self._parts else torch.empty(0, 0)
         return rows.cpu() if rows.device.type == "mps" else rows
 
 
 class OfAllFeatures(Metric):
-    """Abstract: a metric that is a function of all the features of one kind of images, which it keeps."""
+    """Abstract: metric that is a function of all the features of one kind of images, which it keeps."""
 
     def __init__(self, spec: MetricSpec, space: FeatureSpace, kind: str) -> None:
         self.spec, self._space, self._kind = spec, space, kind
@@ -46,7 +48,7 @@ class OfAllFeatures(Metric):
 
 
 def checked(features: Tensor, reference: Reference, least: int) -> Tensor:
-    """The real images' features; :class:`UserError` where either set is too small, or features are not finite."""
+    """Return the real images' features after checking both sets' sizes, and that features are finite."""
     real = reference.features
     for name, rows in (("images", features), ("real images", real)):
         if len(rows) < least:

@@ -1,4 +1,4 @@
-"""Distances between rows of features, a block of pairs at a time: no matrix of all pairs is ever held."""
+"""Compute distances between rows of features, a block of pairs at a time: no matrix of all pairs is ever held."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,18 +13,20 @@ _NUMBERS = 2**23  # in a block of features: 64 MiB in float64
 
 
 def doubles(features: Tensor) -> Tensor:
-    """In float64 where they are, or on the CPU where the device has none (MPS)."""
+    """Convert to float64 on their device, or on the CPU if the device has none (MPS)."""
     return (features.cpu() if features.device.type == "mps" else features).double()
 
 
 def squared(rows: Tensor, columns: Tensor, slack: float = 0.0) -> Tensor:
-    """Squared distances (n, m) float64, less ``slack`` times the sum of squared lengths; rounding may make one < 0."""
+    """Compute squared distances (n, m) float64, less ``slack`` times the sum of squared lengths; rounding may make one
+    < 0.
+    """
     lengths = columns.square().sum(dim=1) * (1 - slack)
     return torch.addmm(lengths, rows, columns.T, alpha=-2).add_(rows.square().sum(dim=1, keepdim=True) * (1 - slack))
 
 
 def blocks(features: Tensor, origin: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The number of a block's first row, and its rows in float64 as seen from ``origin`` (d,)."""
+    """Yield the number of a block's first row, and its rows in float64 relative to ``origin`` (d,)."""
     size = max(1, min(BLOCK, _NUMBERS // max(1, features.shape[1])))
     for start in range(0, len(features), size):
         yield start, features[start : start + size].double() - origin
@@ -47,7 +49,7 @@ def check(*sets: Tensor) -> None:
 
 @contextmanager
 def plain_float32(device: torch.device) -> Iterator[None]:
-    """Products in float32 and nothing shorter: neither TF32 nor bfloat16."""
+    """Compute products in float32 and nothing shorter: neither TF32 nor bfloat16."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

@@ -1,4 +1,4 @@
-"""How far a set of features is spread: Vendi score and mean distance, with what each image contributes to them.
+"""Compute how far a set of features is spread: Vendi score and mean distance, with what each image contributes to them.
 
 Pure functions of float features (n, d), on the CPU or a GPU, in float64.
 """
@@ -45,7 +45,8 @@ def mean_pairwise_distance(features: Tensor) -> Spread:
 
 
 def vendi_score(features: Tensor) -> Spread:
-    """Effective number of different rows of (n, d), in [1, n]: m for m groups of equal size, at right angles.
+    """Compute the effective number of different rows of (n, d), in [1, n]: m for m groups of equal size, at right
+    angles.
 
     Friedman & Dieng 2023, "The Vendi score: a diversity evaluation metric for machine learning": the
     exponential of the Shannon entropy H of the eigenvalues of K / n, K the cosine similarities. The d x d matrix

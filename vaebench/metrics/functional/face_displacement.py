@@ -1,4 +1,4 @@
-"""Faces out of place: moved, scaled or turned, and put back by their eyes.
+"""Displace faces (moved, scaled or turned), and realign them by their eyes.
 
 The replication of Hou et al. 2017 by Eteke et al. (section V) found its model to fail on faces from a camera, and named
 the face's position as the first reason. These are the faces to test that on.
@@ -48,7 +48,7 @@ CONDITIONS: Mapping[str, Displacement] = {
 
 
 def displaced(images: Tensor, by: Displacement, seed: int = 0) -> Tensor:
-    """Images uint8 (n, c, h, w) displaced about their middle by bicubic interpolation, the border repeated.
+    """Displace images uint8 (n, c, h, w) about their middle by bicubic interpolation, the border repeated.
 
     Each is moved to the left, the right, up or down, and turned one way or the other, as ``seed`` says.
     """
@@ -77,7 +77,7 @@ class Faces:
 
 
 def faces_out_of_place(data: ImageDataset, training: ImageDataset, rows: Tensor) -> dict[str, Faces]:
-    """Some of a split's faces under every condition, by name.
+    """Displace some of a split's faces under every condition, by name, and realign them.
 
     Eyes are looked for once; what was put back is kept in ``VAEBENCH_CACHE/realigned`` by content. Raises
     :class:`UserError` where the training images show no faces

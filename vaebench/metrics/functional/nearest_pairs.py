@@ -1,4 +1,4 @@
-"""The nearest rows of each row, and pairs within balls: screened by float32 products, decided in float64."""
+"""Find the nearest rows of each row, and pairs within balls: screened by float32 products, decided in float64."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FEW = 32  # a block of which less than one pair in so many is left open has thos
 
 
 def nearest(queries: Tensor, keys: Tensor, k: int, *, same: bool) -> tuple[Tensor, Tensor]:
-    """Distances to the k nearest keys and the keys' numbers, near to far: float64 and int64 (n, k).
+    """Find the k nearest keys of each query, near to far: distances float64 and numbers int64 (n, k).
 
     With ``same``, the queries are the keys, and each row's own number is left out. There must be k keys besides.
     """
@@ -32,7 +32,9 @@ def nearest(queries: Tensor, keys: Tensor, k: int, *, same: bool) -> tuple[Tenso
 
 
 class _Search:
-    """Pairs that may be among the k nearest wait in lists; their distances are taken when many do, and at the end."""
+    """Search of the k nearest: candidate pairs wait in lists; their distances are computed when many wait, and at the
+    end.
+    """
 
     def __init__(self, screen: Screen, k: int) -> None:
         shape, device = (len(screen.rows), k), screen.rows.device
@@ -60,7 +62,7 @@ class _Search:
             self.settle()
 
     def _by_products(self, rows: Rows, columns: Rows, *, itself: bool) -> tuple[Tensor, Tensor]:
-        """Of rows so much alike that float32 leaves too many open: each one's nearest, by products in float64."""
+        """Find each row's nearest by products in float64, for rows so much alike that float32 leaves too many open."""
         screen = self._screen
         block = squared(screen.double(screen.rows, rows), screen.double(screen.columns, columns))
         if itself:
@@ -107,7 +109,7 @@ class Inside:
 def inside_balls(
     rows: Tensor, columns: Tensor, *, row_radii: Tensor | None = None, column_radii: Tensor | None = None
 ) -> Iterator[tuple[Inside | None, Inside | None]]:
-    """All pairs inside closed balls round the rows (n, d), and round the columns (m, d), a block at a time.
+    """Find all pairs inside closed balls round the rows (n, d), and round the columns (m, d), a block at a time.
 
     Radii are (n, r) and (m, r), small to large; where there are none, so is what is found in them.
     """
@@ -141,7 +143,7 @@ def _inside(
 
 
 def _squares(screen: Screen, row: Tensor, column: Tensor, rows: Rows, columns: Rows) -> Tensor:
-    """Squared distances (p,) of pairs in a block, less what a ball is wider by."""
+    """Compute squared distances (p,) of pairs in a block, less what a ball is wider by."""
     if len(row) * FEW > rows.count * columns.count:
         block = squared(screen.double(screen.rows, rows), screen.double(screen.columns, columns), slack=SLACK)
         return block[row - rows.first, column - columns.first]

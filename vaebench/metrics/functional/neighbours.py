@@ -1,4 +1,4 @@
-"""Neighbourhoods of features: precision, recall, density, coverage, copies.
+"""Compute precision, recall, density, coverage and copies from neighbourhoods of features.
 
 Pure functions of float features (n, d), on the CPU or a GPU. Distances are Euclidean, and all is decided as float64
 decides it, a block of pairs at a time: no matrix of all pairs is ever held.
@@ -45,7 +45,7 @@ class DensityCoverage:
 
 
 def sorted_distances(queries: Tensor, keys: Tensor, k: int, *, same: bool = False) -> Tensor:
-    """Distances of each query to its k nearest keys, near to far: (n, d) and (m, d) -> (n, k) float64.
+    """Compute the distances of each query to its k nearest keys, near to far: (n, d) and (m, d) -> (n, k) float64.
 
     With ``same``, the queries are the keys, and each row's own index is left out: a duplicate counts, at exactly 0.
     Column k - 1 is :func:`nearest_distances` of every smaller k too, so that one pass serves them all.
@@ -55,7 +55,7 @@ def sorted_distances(queries: Tensor, keys: Tensor, k: int, *, same: bool = Fals
 
 
 def nearest_distances(queries: Tensor, keys: Tensor, k: int, *, same: bool = False) -> Tensor:
-    """Distance of each query to its k-th nearest key: (n, d) and (m, d) -> (n,) float64.
+    """Compute the distance of each query to its k-th nearest key: (n, d) and (m, d) -> (n,) float64.
 
     ``same`` and errors as in :func:`sorted_distances`.
     """
@@ -63,7 +63,7 @@ def nearest_distances(queries: Tensor, keys: Tensor, k: int, *, same: bool = Fal
 
 
 def manifold_coverage(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
-    """Whether a point lies within the radius of at least one centre: (n, d), (m, d), (m,) -> (n,) bool.
+    """Tell whether each point lies within the radius of at least one centre: (n, d), (m, d), (m,) -> (n,) bool.
 
     Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative models", eq. 1: balls
     are closed. Keep radii in float64: a radius rounded down loses the neighbour that it was taken from.
@@ -83,7 +83,8 @@ def manifold_coverage(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
 def precision_recall(
     real: Tensor, generated: Tensor, k: int = 3, *, real_radii: Tensor | None = None
 ) -> PrecisionRecall:
-    """Share of generated images among the real ones, and of real images among the generated: (n, d) and (m, d).
+    """Compute the share of generated images among the real ones, and of real images among the generated: (n, d) and (m,
+    d).
 
     Kynkäänniemi et al. 2019, eq. 2: inside is what lies within some image's distance to its k-th nearest neighbour
     in its own set. ``real_radii`` (n,) is ``nearest_distances(real, real, k, same=True)`` where it is at hand.
@@ -149,7 +150,7 @@ class _Recall:
 def density_coverage(
     real: Tensor, generated: Tensor, k: int = 5, *, real_radii: Tensor | None = None
 ) -> DensityCoverage:
-    """How densely real images surround a generated one, and how many have one near: (n, d) and (m, d).
+    """Compute how densely real images surround a generated one, and how many have one near: (n, d) and (m, d).
 
     Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models". Density: the number of real
     images whose k-th neighbour is no nearer than the generated image is, over k; it may exceed 1, and is expected to
@@ -185,7 +186,7 @@ def density_coverage(
 
 
 def closer_than_own_neighbour(points: Tensor, training: Tensor, training_radii: Tensor) -> Tensor:
-    """Whether a point is nearer to its nearest training image than that image is to any other: -> (n,) bool.
+    """Tell whether each point is nearer to its nearest training image than that image is to any other: -> (n,) bool.
 
     Alaa et al. 2022, "How faithful is your synthetic data?": such a point is not authentic, it looks like a copy of
     what was trained on. An exact copy (distance 0) always counts, of a training image that has a duplicate too. Of
@@ -203,7 +204,7 @@ def closer_than_own_neighbour(points: Tensor, training: Tensor, training_radii: 
 
 
 def _nearest(queries: Tensor, keys: Tensor, k: int, *, same: bool) -> tuple[Tensor, Tensor]:
-    """Distances to the k nearest keys and the keys' numbers, near to far: float64 and int64 (n, k)."""
+    """Find the k nearest keys: distances and numbers, near to far: float64 and int64 (n, k)."""
     check(queries, keys)
     if not 1 <= k <= len(keys) - same:
         raise UserError(f"there is no neighbour number {k} among {len(keys)} images: give more images, or a smaller k")

@@ -1,4 +1,4 @@
-"""Which rows of features lie near which: float32 products look through all pairs, float64 decides where they cannot.
+"""Find which rows of features lie near which: float32 products screen all pairs, float64 decides where they cannot.
 
 The closeness of rows a and b is -|a - b|^2 / 2 = ab - |a|^2 / 2 - |b|^2 / 2, of rows centred and rounded to float32. A
 sum of d products errs by at most g |a||b|, g = (d + 3)u / (1 - (d + 3)u) with u = 2^-24, in whatever order it is taken

@@ -32,7 +32,7 @@ class LinearSVMs:
     bias: Tensor
 
     def decision(self, features: Tensor) -> Tensor:
-        """Signed distance from the boundary, times |w|: (n, d) -> (n, k) float64; positive means yes."""
+        """Compute the signed distance from the boundary, times |w|: (n, d) -> (n, k) float64; positive means yes."""
         return features.double() @ self.weights + self.bias
 
 
@@ -40,7 +40,7 @@ _Stop = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # value, gradient, d
 
 
 def objective(svms: LinearSVMs, features: Tensor, targets: Tensor, c: float) -> Tensor:
-    """What :func:`fit` makes least: features (n, d), targets (n, k) bool -> (k,) float64.
+    """Compute what :func:`fit` minimises: features (n, d), targets (n, k) bool -> (k,) float64.
 
     Raises :class:`UserError` for shapes that do not match.
     """
@@ -62,7 +62,7 @@ def fit(
     tolerance: float = 1e-8,
     iterations: int = 200,
 ) -> LinearSVMs:
-    """The k classifiers whose objective is least, to ``tolerance`` of its value at most above the optimum.
+    """Fit the k classifiers whose objective is least, to ``tolerance`` of its value at most above the optimum.
 
     ``features`` floating (n, d), finite; ``targets`` bool (n, k), a column of one class included; ``c`` the positive
     weight of the loss; ``start`` a guess, such as the solution for another ``c``. On the features' device; holds one
@@ -129,13 +129,13 @@ def _points(rows: Rows, svms: LinearSVMs) -> Tensor:
 
 
 def _ladder(below: Rows | None, rows: Rows) -> list[Rung]:
-    """Hessians from the cheapest to the exact one."""
+    """List sources of Hessians from the cheapest to the exact one."""
     cheap = [] if below is None else [(below, torch.float32), (rows, torch.float32)]
     return [*cheap, (rows, torch.float64)]
 
 
 def _near(share: float) -> _Stop:
-    """Within a share of the objective by the quadratic model, or where float32 does not get any nearer."""
+    """Tell whether problems are within a share of the objective by the quadratic model, or as near as float32 gets."""
 
     def stop(value: Tensor, gradient: Tensor, decrement: Tensor, before: Tensor) -> Tensor:
         stuck = (decrement > 0.25 * before) & (decrement < 1e3 * _FLOOR * value)
@@ -145,7 +145,9 @@ def _near(share: float) -> _Stop:
 
 
 def _certain(rows: Rows, tolerance: float) -> _Stop:
-    """Within the tolerance for certain: half the squared gradient with respect to (w, b) bounds the gap."""
+    """Tell whether problems are within the tolerance for certain: half the squared gradient with respect to (w, b)
+    bounds the gap.
+    """
 
     def stop(value: Tensor, gradient: Tensor, decrement: Tensor, before: Tensor) -> Tensor:
         weights = gradient[:-1] * rows.scale[:, None] + rows.mean[:, None] * gradient[-1]
@@ -166,7 +168,9 @@ class _Newton:
         self._take_hessians(torch.arange(count, device=points.device))
 
     def _take_hessians(self, problems: Tensor) -> None:
-        """Factors at the current points, from the next rung too where a rung's are not positive definite."""
+        """Factor the Hessians at the current points, from the next source too where a source's are not positive
+        definite.
+        """
         while len(problems):
             failed = list[Tensor]()
             for rung in self.rung[problems].unique().tolist():
@@ -179,7 +183,7 @@ class _Newton:
             self.rung[problems] += 1
 
     def _steps(self, problems: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Newton steps (d + 1, m), and how far they lead down by the quadratic model, twice: (m,)."""
+        """Compute Newton steps (d + 1, m), and how far they lead down by the quadratic model, twice: (m,)."""
         steps = -torch.cholesky_solve(gradient.T[:, :, None], self.factors[problems])[:, :, 0].T
         return steps, -(gradient * steps).sum(dim=0)
 

@@ -1,4 +1,5 @@
-"""The objective of many linear support vector machines on the same rows: values, gradients, curvature, block by block.
+"""Evaluate the objective of many linear support vector machines on the same rows: values, gradients, curvature, by
+blocks.
 
 Squared hinge loss and squared weights, the bias's included, in standardised coordinates: see ``linear``.
 """
@@ -82,7 +83,7 @@ def standardised(features: Tensor, targets: Tensor, c: float) -> Rows:
 
 
 def samples(rows: Rows) -> list[Rows]:
-    """Nested samples of the rows, each several times the one before; none where all rows are few."""
+    """Draw nested samples of the rows, each several times the one before; none if all rows are few."""
     n, dimensions = rows.single.shape
     size, sizes = max(_SAMPLE, 20 * dimensions), list[int]()
     while 4 * size <= n:
@@ -95,7 +96,7 @@ def samples(rows: Rows) -> list[Rows]:
 
 
 def evaluate(rows: Rows, points: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Objective (k,) and gradient (d + 1, k), summed over blocks in float64."""
+    """Compute objective (k,) and gradient (d + 1, k), summed over blocks in float64."""
     loss, pull = torch.zeros_like(points[0]), torch.zeros_like(points)
     rounded = points.to(dtype)
     for features, signs in rows.blocks(dtype):
@@ -107,7 +108,7 @@ def evaluate(rows: Rows, points: Tensor, dtype: torch.dtype) -> tuple[Tensor, Te
 
 
 def factors_of(rung: Rung, points: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
-    """Cholesky factors of the Hessians at ``points`` (d + 1, k) -> (k, d + 1, d + 1), and which of them failed."""
+    """Factor the Hessians at ``points`` (d + 1, k) by Cholesky -> (k, d + 1, d + 1), and tell which of them failed."""
     rows, dtype = rung
     rows = rows.only(problems)
     (dimensions, count), rounded = points.shape, points.to(dtype)

@@ -1,4 +1,4 @@
-"""What linear classifiers read off latents, beside baselines and published tables: ``attributes.csv`` and its page."""
+"""Compare accuracies of linear classifiers of latents with baselines and published tables: ``attributes.csv``."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Row:
 
 
 def rows(measured: Measured, published: Path) -> list[Row]:
-    """Measured methods (of digits, their classes' mean), then published ones where the data are CelebA's."""
+    """List the measured methods (of digits, their classes' mean), then published ones if the data are CelebA's."""
     parts: dict[tuple[str, str, str], dict[str, list[Result]]] = {}
     for line in measured.results:
         facts = facts_of(line)
@@ -127,7 +127,7 @@ def _printed(measured: Measured, entry: PublishedRow) -> list[Row]:
 
 
 def section(table: Sequence[Row], measured: Measured) -> list[str]:
-    """The page's part: means of every method and protocol, then each attribute under the official protocol."""
+    """Format the page's part: means of every method and protocol, then each attribute under the official protocol."""
     if not table:
         return []
     note = measured.results[0].provenance.data_note
@@ -173,7 +173,9 @@ def _means(table: Sequence[Row]) -> str:
 
 
 def _each(table: Sequence[Row]) -> str:
-    """A row an attribute; columns are methods with a value: the majority class, ours, baselines, published ones."""
+    """Lay out a row an attribute; columns are methods with a value: the majority class, ours, baselines, published
+    ones.
+    """
     shown = [row for row in table if row.accuracy is not None and (row.protocol == "official" or row.n is None)]
     methods = list(dict.fromkeys(row.method for row in shown))
     attributes = list(dict.fromkeys(row.attribute for row in shown if row.attribute != MEAN))

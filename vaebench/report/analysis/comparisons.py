@@ -1,4 +1,4 @@
-"""Every pair of recipes, tested on the same images: the rows of ``comparisons.csv``."""
+"""Test every pair of recipes on the same images: the rows of ``comparisons.csv``."""
 
 import itertools
 import math
@@ -54,13 +54,13 @@ class Row:
 
 
 def deciding(rows: Iterable[Row]) -> Row | None:
-    """Of all tests of one pair, metric, protocol and stratum the one that decides; None where there is none."""
+    """Return the test that decides, of all tests of one pair, metric, protocol and stratum; None if there is none."""
     by_test = {row.test: row for row in rows}
     return next((by_test[name] for name in DECISIVE if name in by_test), None)
 
 
 def decisive(rows: Iterable[Row]) -> list[Row]:
-    """The deciding test of each pair, metric, protocol and stratum, in the order of the rows."""
+    """Return the deciding test of each pair, metric, protocol and stratum, in the order of the rows."""
     pairs: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         pairs.setdefault((row.split, row.metric, row.protocol, row.stratum, row.a, row.b), []).append(row)
@@ -68,7 +68,7 @@ def decisive(rows: Iterable[Row]) -> list[Row]:
 
 
 def all_pairs(measured: Measured) -> list[Row]:
-    """Every pair, metric, protocol and stratum of one dataset.
+    """Test every pair, metric, protocol and stratum of one dataset.
 
     p-values are Holm's, within each metric, protocol, stratum and test; of attributes' accuracies within each metric,
     protocol, pair and test, over the attributes. Pairs whose image ids differ are
@@ -94,7 +94,7 @@ def _pairs_of(measured: Measured) -> list[Row]:
 
 
 def compare(measured: Measured, a: str, b: str) -> list[Row]:
-    """The rows of one pair, with the p-values and verdicts they have in :func:`all_pairs`.
+    """Return the rows of one pair, with the p-values and verdicts that they have in :func:`all_pairs`.
 
     Raises :class:`UserError` where the two were never measured on the same images.
     """
@@ -105,7 +105,7 @@ def compare(measured: Measured, a: str, b: str) -> list[Row]:
 
 
 def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | None, set[str]]]:
-    """``all``, and the strata in which this metric was reported, with the recipes that reported it.
+    """Return ``all``, and the strata in which this metric was reported, with the recipes that reported it.
 
     Images that belong to no real image have no strata, however many of them there are.
     """
@@ -122,7 +122,7 @@ def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | No
 def _family(
     groups: Sequence[Sample], whole: Sequence[Sample], series: Series, stratum: str, declared: "_Declared"
 ) -> list[Row]:
-    """All pairs of one metric and stratum, with Holm's correction within each test.
+    """Test all pairs of one metric and stratum, with Holm's correction within each test.
 
     A pair of which one side has no values image by image is tested by ``whole``, one value a run.
     """
@@ -146,7 +146,7 @@ def _means(groups: Iterable[Sample]) -> dict[str, float]:
 
 
 def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row]:
-    """Each pair's tests of one metric, an attribute each: Holm's correction over the attributes."""
+    """Test each pair on one metric, an attribute at a time, with Holm's correction over the attributes."""
     rows: list[Row] = []
     groups = {series: {group.name: group for group in samples_of(measured, series)} for series in parts}
     names = list(dict.fromkeys(name for known in groups.values() for name in known))
@@ -168,7 +168,7 @@ def _comparable(known: Mapping[str, Sample], a: str, b: str) -> bool:
 
 
 def _tests_of_part(measured: Measured, series: Series, known: Mapping[str, Sample], a: str, b: str) -> list[Tested]:
-    """A pair's tests of one part; against the real images' value where nearness to it counts."""
+    """Run a pair's tests of one part; for target metrics against the real images' value."""
     target = direction_of(measured, series) == "target" and REAL not in (a, b)
     real = known.get(REAL) if target and _comparable(known, a, REAL) else None
     return list(tests_of(known[a], known[b], real))
@@ -176,7 +176,7 @@ def _tests_of_part(measured: Measured, series: Series, known: Mapping[str, Sampl
 
 @dataclass(frozen=True, slots=True)
 class _Declared:
-    """What the metric says of itself."""
+    """What a metric declares about itself."""
 
     direction: Direction
     margin: Margin | None
@@ -186,7 +186,9 @@ class _Declared:
         return cls(direction_of(measured, series), margin_of(measured, series))
 
     def margin_between(self, pair: Tested, means: Mapping[str, float]) -> float:
-        """In the metric's unit: a share is one of the pair's mean value, or of the real images' where they count."""
+        """Return the margin in the metric's unit: a share is one of the pair's mean value, or of the real images' value
+        for target metrics.
+        """
         if self.margin is None:
             return math.nan
         if self.direction == "target" and REAL in means:
@@ -201,7 +203,7 @@ def _rows(
     direction: Direction,
     margins: Sequence[float],
 ) -> list[Row]:
-    """One row a test; Holm's correction over those of the same test."""
+    """Make one row a test, with Holm's correction over those of the same test."""
     kinds = [pair.difference.test for pair in tested]
     p_holm = _holm(kinds, [pair.difference.p_value for pair in tested])
     p_mirror = _holm(kinds, [pair.mirror.p_value if pair.mirror else math.nan for pair in tested])
@@ -232,12 +234,14 @@ def _rows(
 
 
 def _detectable(pair: Tested, tests: int) -> float:
-    """Of the difference alone, at the level of Holm's first step; a target's mirrored test asks for no less."""
+    """Return the smallest difference that would be detected, at the level of Holm's first step; a target metric's
+    mirrored test asks for no less.
+    """
     return statistics.detectable(pair.difference, ALPHA / tests)
 
 
 def _holm(kinds: Sequence[str], p_values: Sequence[float]) -> list[float]:
-    """Holm's p-values within each kind of test; NaN, where there was no test, stays and counts for none."""
+    """Correct p-values by Holm within each kind of test; NaN, where there was no test, stays and counts for none."""
     adjusted = list(p_values)
     for kind in set(kinds):
         places = [place for place, p in enumerate(p_values) if kinds[place] == kind and not math.isnan(p)]
@@ -247,7 +251,7 @@ def _holm(kinds: Sequence[str], p_values: Sequence[float]) -> list[float]:
 
 
 def _equal(pair: Tested, margin: float) -> float:
-    """p of equivalence. Where a target counts, images that mirror each other about it are equally near, too:
+    """Return the p-value of equivalence; for target metrics, images on either side of the target are equally near, too:
 
     of the two ways the better one counts, twice (Bonferroni).
     """
@@ -258,8 +262,9 @@ def _equal(pair: Tested, margin: float) -> float:
 
 
 def _verdict(pair: Tested, p_holm: float, p_mirror: float, p_equal: float, direction: Direction) -> str:
-    """``equivalent`` where the difference is surely within the margin; else ``a`` or ``b``, whichever is significantly
-    better; else ``unresolved``. A difference that is real, but surely too small to matter, is no reason to choose.
+    """Return ``equivalent`` if the difference is surely within the margin, else ``a`` or ``b``, whichever is
+    significantly better, else ``unresolved``. A difference that is real, but surely too small to matter, is no reason
+    to choose.
 
     For a ``target`` metric the better one is nearer to the real images' value t. Since
     (a - t)^2 - (b - t)^2 = (a - b)(a + b - 2t), that is resolved where both factors' signs are: the test of the
@@ -282,5 +287,5 @@ def _verdict(pair: Tested, p_holm: float, p_mirror: float, p_equal: float, direc
 
 
 def _agrees(test: Comparison) -> bool:
-    """Whether there is a difference, and Wilcoxon's ranks point the same way as the means."""
+    """Tell whether there is a difference, and Wilcoxon's ranks point the same way as the means."""
     return test.mean_difference != 0 and not test.effect_size * test.mean_difference < 0

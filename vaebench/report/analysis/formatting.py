@@ -18,7 +18,7 @@ DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "target"
 
 
 def p_text(p: float) -> str:
-    """A p-value; below 1e-300 it is ``<1e-300``, never 0."""
+    """Format a p-value; below 1e-300 it is ``<1e-300``, never 0."""
     return "<1e-300" if p < SMALLEST_P else f"{p:.6g}"
 
 
@@ -81,14 +81,14 @@ _LATEX = str.maketrans({
 
 
 def to_latex(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A booktabs table: text column left, the rest right. Needs ``\\usepackage{booktabs}``."""
+    """Format a booktabs table: text column left, the rest right. Needs ``\\usepackage{booktabs}``."""
     head, *body = [" & ".join(text.translate(_LATEX) for text in row) + r" \\" for row in [header, *rows]]
     lines = [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
     return "\n".join([*lines, r"\end{tabular}"]) + "\n"
 
 
 def short(value: float | None) -> str:
-    """A number for people: four significant digits, thousands separated, ``n/a`` for none."""
+    """Format a number with four significant digits and thousands separated; ``n/a`` for none."""
     if value is None or math.isnan(value):
         return "n/a"
     if value == 0 or not math.isfinite(value):
@@ -98,7 +98,7 @@ def short(value: float | None) -> str:
 
 
 def to_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned columns for a terminal."""
+    """Align columns for a terminal."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in [header, *rows]]
     return [line.rstrip() for line in lines]

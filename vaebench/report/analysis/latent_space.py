@@ -1,4 +1,4 @@
-"""Tables of the latent-space studies: ``latent_space.csv``, and its tables on the pages.
+"""Lay out the latent-space studies as tables: ``latent_space.csv``, and the pages' tables.
 
 The values are metrics' and stand in the leaderboard, too. Here the conditions under which each was taken (an attribute,
 a weight, a shift) are laid side by side, which a leaderboard of one row a condition does not show.
@@ -204,7 +204,7 @@ def _line(study: Study, row: Row) -> tuple[str, str]:
 
 
 def _column(study: Study, row: Row, table: Sequence[Row]) -> str:
-    """The metric; its protocol where it has several; the condition where conditions go across."""
+    """Name a column: the metric; its protocol if it has several; the condition where conditions go across."""
     head = row.column or row.metric
     protocols = {other.protocol for other in table if other.metric == row.metric}
     common = set.intersection(*(set(protocol.split("/")) for protocol in protocols))
@@ -247,7 +247,7 @@ def section(table: Sequence[Row]) -> list[str]:
 
 
 def lines_of(dataset: str, metrics: Sequence[str], folders: Sequence[RunFolder], recipes: Set[str]) -> list[str]:
-    """The tables of these metrics for a terminal: of the named recipes, and of what no model learnt.
+    """Format the tables of these metrics for a terminal: of the named recipes, and of baselines that learnt nothing.
 
     From all that was measured on a dataset, ``folders`` outside ``VAEBENCH_RUNS`` included.
     """

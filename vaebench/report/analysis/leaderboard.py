@@ -1,4 +1,4 @@
-"""The leaderboard: one row per recipe, metric, protocol and stratum."""
+"""Rank recipes on each metric: one row per recipe, metric, protocol and stratum."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class Row:
 
 
 def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[Row]:
-    """Make all rows, with the ranks that the comparisons support."""
+    """Make all rows, with the rank intervals that the tests support."""
     matrices = _matrices(measured)
     ordered = sorted(measured.results, key=lambda line: (*_cell(line), line.recipe != REAL, line.recipe))
     rows = []
@@ -74,14 +74,14 @@ def protocol_ends(metric: str, protocol: str) -> tuple[str, str, str]:
 
 
 def _cell(line: Result) -> tuple[str, ...]:
-    """Key of one comparison; recipes differ within it."""
+    """Return the key of one comparison; recipes differ within it."""
     source = line.provenance
     first = "" if line.stratum == "all" else line.stratum
     return (line.split, line.metric, line.protocol, first, source.data_fingerprint, source.extractor_sha256)
 
 
 def _matrices(measured: Measured) -> dict[tuple[Series, str], Sample]:
-    """(series, recipe) -> its values (seeds, images)."""
+    """Return (series, recipe) -> its values (seeds, images)."""
     every = {series for known in measured.values.values() for series in known}
     return {(series, group.name): group for series in every for group in samples_of(measured, series)}
 
@@ -163,7 +163,7 @@ def _estimate(lines: Sequence[Result], usable: Sequence[float], group: Sample | 
 
 
 def _bare(value: float) -> Estimate:
-    """A value without an interval."""
+    """Return a value without an interval."""
     return Estimate(value, math.nan, math.nan, math.nan, math.nan, math.nan)
 
 
@@ -198,7 +198,7 @@ def _subject(row: Row | comparisons.Row) -> tuple[str, str, str, str]:
 
 
 def _place(row: Row) -> tuple[str, ...]:
-    """Key of the rows that are ranked among each other."""
+    """Return the key of the rows that are ranked among each other."""
     return (*_subject(row), row.data_fingerprint, row.extractor_sha256)
 
 

@@ -1,4 +1,4 @@
-"""The tests of two recipes' values of one metric, and their mirrored tests for metrics with a target."""
+"""Test two recipes' values of one metric, and mirror the tests for metrics with a target."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a paper printed beside what was measured here: ``baselines/published/*.toml``."""
+"""Compare what a paper printed with what was measured here: ``baselines/published/*.toml``."""
 
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -29,13 +29,13 @@ class Claim:
 
 
 def default_folder() -> Path:
-    """The published tables that come with vaebench: in the package, or beside it in a checkout."""
+    """Return the folder of published tables that comes with vaebench: in the package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[2]
     return next((path for path in (package / BUNDLED, package.parent / BUNDLED) if path.is_dir()), package / BUNDLED)
 
 
 def claims(folder: Path, measured: Measured, tested: Sequence[Row]) -> list[Claim]:
-    """Every claim about this dataset that the measurements can speak to."""
+    """Check every claim about this dataset that the measurements can answer."""
     found = []
     for path in sorted(folder.glob("*.toml")) if folder.is_dir() else []:
         try:
@@ -63,7 +63,7 @@ def _claim(source: str, entry: dict[str, Any], measured: Measured, tested: Itera
 
 
 def _order(entry: dict[str, Any], measured: Measured, tested: Iterable[Row]) -> tuple[str, bool] | None:
-    """The claim that ``greater`` has the larger mean than ``less``: Holm's p, and each seed's own t beside it."""
+    """Check the claim that ``greater`` has the larger mean than ``less``: Holm's p, and each seed's own t beside it."""
     cell = (entry["metric"], entry["protocol"], entry["stratum"], "paired-t")
     pair = (entry["greater"], entry["less"])
     for row in tested:
@@ -80,7 +80,7 @@ def _order(entry: dict[str, Any], measured: Measured, tested: Iterable[Row]) -> 
 
 
 def _seed_statistics(entry: dict[str, Any], measured: Measured, row: Row) -> list[float]:
-    """t of the paired test for each seed alone, as a paper with one trained model has it."""
+    """Return t of the paired test for each seed alone, as a paper with one trained model reports it."""
     for series in sorted({series for known in measured.values.values() for series in known}):
         if (series.metric, series.protocol, series.split) == (row.metric, row.protocol, row.split):
             mask = measured.strata.get(series.data_fingerprint, {}).get(row.stratum)
@@ -97,7 +97,7 @@ def _seed_statistics(entry: dict[str, Any], measured: Measured, row: Row) -> lis
 
 
 def _value(entry: dict[str, Any], measured: Measured) -> tuple[str, bool] | None:
-    """The claim that a recipe has a value: every seed must have it."""
+    """Check the claim that a recipe has a value: every seed must have it."""
     values = [
         line.value
         for line in measured.results

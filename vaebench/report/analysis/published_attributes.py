@@ -1,4 +1,4 @@
-"""Accuracies of CelebA's 40 attributes as papers print them: ``baselines/published/celeba_attributes.csv``."""
+"""Read accuracies of CelebA's 40 attributes as papers print them: ``baselines/published/celeba_attributes.csv``."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ class PublishedRow:
 
 
 def read_published(path: Path) -> list[PublishedRow]:
-    """The rows of a table in percent, in its order.
+    """Read the rows of a table in percent, in its order.
 
     Raises :class:`UserError` with the file, and the line where there is one, where it cannot be read, its columns are
     others, or a row has not 40 numbers in [0, 100].

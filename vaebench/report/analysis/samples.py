@@ -1,4 +1,4 @@
-"""One recipe's values of one metric, seeds stacked, as comparisons need them."""
+"""Collect one recipe's values of one metric, seeds stacked, as comparisons need them."""
 
 import itertools
 from collections.abc import Sequence
@@ -103,13 +103,13 @@ def _extractor(lines: Sequence[Result]) -> str:
 
 
 def direction_of(measured: Measured, series: Series) -> Direction:
-    """As the metric declared it when it was measured."""
+    """Return the direction that the metric declared when it was measured."""
     directions: dict[str, Direction] = {"higher": "higher", "lower": "lower", "target": "target"}
     return directions[_declared(measured, series).direction]
 
 
 def margin_of(measured: Measured, series: Series) -> Margin | None:
-    """As the metric declared it when it was measured."""
+    """Return the margin that the metric declared when it was measured."""
     return read_margin(_declared(measured, series).margin, f"{series.metric} ({series.protocol})")
 
 

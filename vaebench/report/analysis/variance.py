@@ -1,4 +1,4 @@
-"""Where a value's uncertainty comes from: training seeds, images, or draws from the prior (``variance.csv``)."""
+"""Split a value's uncertainty into training seeds, images, and draws from the prior (``variance.csv``)."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from vaebench.report.analysis.samples import Sample, samples_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One recipe's metric. Standard deviations in the metric's unit; ``None``, an empty cell, where it cannot be told.
+    """Variance parts of one recipe's metric: standard deviations in the metric's unit; ``None``, an empty cell, where
+    one cannot be estimated.
 
     ``training_sd`` is of retraining with another seed, images and draws held fixed; ``image_sd`` of the value of one
     test image; ``sampling_sd`` of that of one draw from the prior. ``training_share`` is the part of the squared

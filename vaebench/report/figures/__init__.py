@@ -1,1 +1,1 @@
-"""Figures of a report, drawn as SVG, and galleries of images."""
+"""Draw a report's figures as SVG, and galleries of images."""

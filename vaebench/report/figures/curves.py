@@ -1,4 +1,4 @@
-"""Learning curves: every loss term of every recipe over its training, all seeds as thin lines."""
+"""Draw learning curves: every loss term of every recipe over its training, all seeds as thin lines."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def draw_curves(measured: Measured, folder: Path) -> dict[str, str]:
 
 
 def read_histories(measured: Measured) -> dict[str, dict[int, list[Progress]]]:
-    """Recipe -> seed -> rows of ``history.csv``, of the runs that were measured and kept one."""
+    """Read ``history.csv`` of the runs that were measured and kept one: recipe -> seed -> rows."""
     found: dict[str, dict[int, list[Progress]]] = {}
     present = {(line.recipe, line.seed) for line in measured.results}
     for recipe, seed in sorted((name, number) for name, number in present if number is not None):
@@ -58,7 +58,7 @@ def _terms(histories: Histories) -> list[str]:
 
 
 def _figure(histories: Mapping[str, Histories]) -> Figure:
-    """A recipe begins a line of its own; each panel is a term."""
+    """Draw one figure: a recipe begins a line of its own; each panel is a term."""
     wanted = {recipe: _terms(seeds) for recipe, seeds in histories.items()}
     across = min(_ACROSS, max(len(terms) for terms in wanted.values()))
     deep = {recipe: math.ceil(len(terms) / across) for recipe, terms in wanted.items()}

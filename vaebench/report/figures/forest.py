@@ -1,4 +1,4 @@
-"""Forest plots: each model's value of a metric with its interval, beside the originals' where there are any."""
+"""Draw forest plots: each model's value of a metric with its interval, beside the originals' if there are any."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Mark:
 
 
 def place_of(row: Row) -> str:
-    """How a row stands: ``first`` alone, ``shared`` where the data leave open who is first, else empty."""
+    """Classify a row: ``first`` alone, ``shared`` if the data leave open who is first, else empty."""
     if row.recipe == REAL:
         return "originals"
     if row.rank_low != 1:
@@ -34,7 +34,7 @@ def place_of(row: Row) -> str:
 
 
 def marks(rows: Sequence[Row]) -> list[Mark]:
-    """The rows of one metric, protocol and stratum that have values; the originals first."""
+    """List the rows of one metric, protocol and stratum that have values; the originals first."""
     found = []
     for row in rows:
         if row.value is not None and not row.recipe.startswith(BASELINE):
@@ -45,7 +45,7 @@ def marks(rows: Sequence[Row]) -> list[Mark]:
 
 
 def panel(lines: Sequence[Mark], target: bool) -> tuple[list[str], float]:
-    """The drawing's elements, and its height; the originals are a line through all where ``target``."""
+    """Draw one panel: return its elements and its height; the originals are a line through all if ``target``."""
     low, high = min(mark.low for mark in lines), max(mark.high for mark in lines)
     room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
     low, high = low - room, high + room
@@ -75,7 +75,7 @@ def panel(lines: Sequence[Mark], target: bool) -> tuple[list[str], float]:
 
 
 def forest(rows: Sequence[Row]) -> str:
-    """One metric's plot for a page, which colours it; empty where nothing has a value."""
+    """Draw one metric's plot for a page, which colours it; empty if nothing has a value."""
     lines = marks(rows)
     if not lines:
         return ""
@@ -84,7 +84,7 @@ def forest(rows: Sequence[Row]) -> str:
 
 
 def forest_svg(ranked: Sequence[Row]) -> str:
-    """``figures/forest.svg``: at most eight metrics that a reader looks for first, two beside each other.
+    """Draw ``figures/forest.svg``: at most eight metrics that a reader looks for first, two beside each other.
 
     Empty where none of them was measured.
     """
@@ -106,7 +106,7 @@ def forest_svg(ranked: Sequence[Row]) -> str:
 
 
 def _chosen(ranked: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """The headline metrics that a model has a value of, in their order, each with a word for its protocol.
+    """List the headline metrics that a model has a value of, in their order, each with a word for its protocol.
 
     One that stands in for another is left out where that one is there.
     """

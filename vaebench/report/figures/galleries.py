@@ -1,4 +1,4 @@
-"""Galleries of reconstructions and samples, box plots and histograms, as the MNIST article draws them."""
+"""Draw galleries of reconstructions and samples, box plots and histograms, as the MNIST article does."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def first_seeds(galleries: Mapping[Subject, Mapping[str, Pixels]], content: str) -> list[tuple[Subject, Pixels]]:
-    """One gallery a recipe: that of its first seed, the real images first."""
+    """Return one gallery a recipe: that of its first seed, the real images first."""
     chosen: dict[str, tuple[Subject, Pixels]] = {}
     for subject in sorted(galleries, key=lambda pair: (pair[0] != REAL, pair[0], pair[1] or 0)):
         if content in galleries[subject]:
@@ -119,7 +119,7 @@ def _show(axes: Axes, image: Pixels) -> None:
 
 
 def _distributions(measured: Measured, series: Series, called: str, folder: Path) -> dict[str, str]:
-    """Box plots per class where there are labels, and histograms of each stratum worth a picture."""
+    """Draw box plots per class if there are labels, and histograms of each stratum worth a picture."""
     every = samples_of(measured, series)
     groups = [group for group in every if group.ids == every[0].ids]  # the real images stand first
     captions: dict[str, str] = {}

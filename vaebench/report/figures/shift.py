@@ -1,4 +1,4 @@
-"""Attribute accuracy on faces out of place, drawn: as they come, and realigned by their eyes."""
+"""Draw attribute accuracy on displaced faces: as they come, and realigned by their eyes."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ CAPTION = (
 
 
 def shift_figure(studied: Sequence[latent_space.Row]) -> Figure | None:
-    """A point a model and condition; nothing where accuracies out of place were not measured."""
+    """Draw a point a model and condition; nothing if accuracies on displaced faces were not measured."""
     rows = [row for row in studied if row.metric == "shift_accuracy" and row.value is not None]
     guessed = next((row.value for row in rows if row.condition == MAJORITY), None)
     rows = [row for row in rows if row.condition not in (latent_space.MEAN, MAJORITY)]

@@ -1,4 +1,4 @@
-"""Figures of studies in the report: copied beside the others, with their captions."""
+"""Copy studies' figures beside the report's other figures, with their captions."""
 
 import logging
 from collections.abc import Iterable, Mapping

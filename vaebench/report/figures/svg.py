@@ -1,4 +1,4 @@
-"""Drawings as SVG text: the pieces that figures are made of, and the critical-difference diagram.
+"""Draw SVG as text: the pieces that figures are made of.
 
 Shapes carry classes and no colours. A page colours them by its own style sheet; a drawing that is a file of its own
 (``own_colours``) carries :data:`COLOURS`, on an opaque ground, so that it can be read on light and dark pages.
@@ -24,7 +24,7 @@ COLOURS = (
 
 
 def picture(width: float, height: float, body: Iterable[str], title: str, own_colours: bool = False) -> str:
-    """The whole drawing; ``title`` is what a screen reader says."""
+    """Return the whole drawing; ``title`` is what a screen reader says."""
     ground = f'<style>{COLOURS}</style><rect class="ground" width="100%" height="100%" rx="6"/>' if own_colours else ""
     size = f' width="{_n(width)}" height="{_n(height)}"' if own_colours else ""
     head = (
@@ -38,7 +38,7 @@ def text(x: float, y: float, content: str, css: str = "ink", anchor: str = "star
 
 
 def fitted(x: float, y: float, content: str, letters: int, css: str = "ink", anchor: str = "start") -> str:
-    """Text of at most so many letters; what is longer ends in an ellipsis and says itself in full on hovering."""
+    """Cut a text to so many letters; a longer one ends in an ellipsis and shows itself in full on hovering."""
     if len(content) <= letters:
         return text(x, y, content, css, anchor)
     cut = escape(content[: letters - 1] + "…")
@@ -66,12 +66,12 @@ def shifted(x: float, y: float, body: Iterable[str]) -> str:
 
 
 def _n(value: float) -> str:
-    """A coordinate: two decimals at most, the same text everywhere."""
+    """Format a coordinate: two decimals at most, the same text everywhere."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if value else "0"
 
 
 def ticks(low: float, high: float, least: int = 3) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) from ``low`` to ``high``: as few as ``least`` allows."""
+    """Return round numbers (1, 2 or 5 times a power of ten apart) from ``low`` to ``high``, at least ``least``."""
     if not high > low:
         return [low]
     power = 10.0 ** math.floor(math.log10(high - low))
@@ -83,7 +83,7 @@ def ticks(low: float, high: float, least: int = 3) -> list[float]:
 
 
 def tick_text(value: float, step: float) -> str:
-    """A tick's number, with the decimals that its step needs."""
+    """Format a tick's number, with the decimals that its step needs."""
     if step >= 1e6:
         return f"{value / 1e6:g}M"
     if step and step < 1e-4:

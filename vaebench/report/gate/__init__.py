@@ -1,1 +1,1 @@
-"""The CI gate: a candidate's table held against an accepted one."""
+"""Hold a candidate's table against an accepted one, as a gate of a CI run."""

@@ -59,7 +59,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What the check found: gated rows, worst first; the candidate's rows that are new; rows without a margin."""
+    """Findings of the gate: gated rows, worst first; the candidate's rows that are new; rows without a margin."""
 
     candidate: str
     baseline: str
@@ -68,13 +68,13 @@ class Gate:
     ungated: tuple[Line, ...]
 
     def counts(self) -> dict[str, int]:
-        """Rows by verdict."""
+        """Count rows by verdict."""
         found = Counter(row.verdict for row in self.rows)
         return {verdict: found[verdict] for verdict in VERDICTS}
 
     @property
     def exit_code(self) -> int:
-        """0 passes, 1 fails, 3 cannot decide."""
+        """Return 0 (passes), 1 (fails) or 3 (cannot decide)."""
         counts = self.counts()
         if counts["regression"] or counts["missing"]:
             return FAIL
@@ -110,7 +110,7 @@ def check(candidate: Table, accepted: Table, margins: Iterable[str] = (), allow_
 
 
 def _severity(row: Judged) -> tuple[int, float, tuple[str, ...]]:
-    """Worst first: by verdict, then by how many margins the degradation is."""
+    """Sort key, worst first: by verdict, then by how many margins the degradation is."""
     worse = row.degradation or 0.0
     share = worse / row.margin if row.margin else math.copysign(math.inf, worse) if worse else 0.0
     return VERDICTS.index(row.verdict), -share, (*row.baseline.key, *row.baseline.source)
@@ -141,7 +141,9 @@ def _judge(line: Line, limit: Margin, candidate: Table, accepted: Table, allowed
 
 
 def degradation(baseline: Line, candidate: Line, real_baseline: float | None, real_candidate: float | None) -> float:
-    """How much worse the candidate is, in the metric's unit; real images' values are asked for by target metrics."""
+    """Return how much worse the candidate is, in the metric's unit; real images' values are asked for by target
+    metrics.
+    """
     assert baseline.value is not None and candidate.value is not None
     if baseline.direction == "higher":
         return baseline.value - candidate.value
@@ -152,7 +154,7 @@ def degradation(baseline: Line, candidate: Line, real_baseline: float | None, re
 
 
 def _real(line: Line, table: Table) -> float:
-    """The real images' value; a target's standard error leaves theirs out, as both sides are held against it."""
+    """Return the real images' value; a target's standard error leaves theirs out, as both sides are held against it."""
     found = table.like(line, REAL)
     if found is None or found.value is None:
         raise UserError(
@@ -163,7 +165,7 @@ def _real(line: Line, table: Table) -> float:
 
 
 def _partner(line: Line, candidate: Table, accepted: Table, *, excused: bool) -> tuple[Line | None, str]:
-    """The candidate's row of the same measurement, or why there is none; :class:`UserError` for another one."""
+    """Return the candidate's row of the same measurement, or why there is none."""
     found = candidate.like(line)
     if found is not None:
         return found, f"n/a in the candidate: {found.note or 'no reason noted'}"
@@ -186,7 +188,7 @@ def _partner(line: Line, candidate: Table, accepted: Table, *, excused: bool) ->
 
 
 def _protocols(line: Line, table: Table, *, valued: bool) -> set[str]:
-    """Under which protocols a table has this recipe's metric over all images."""
+    """List the protocols under which a table has this recipe's metric over all images."""
     wanted = (line.recipe, line.metric, line.stratum)
     return {
         other.protocol

@@ -1,4 +1,4 @@
-"""The interval of a difference between two table values, and what it says beside a margin: pure functions.
+"""Compute the interval of a difference between two table values, and decide by it: pure functions.
 
 The quantile of Student's t is computed here, as loading scipy takes longer than a whole check.
 """
@@ -26,14 +26,14 @@ class Side:
     what: Literal["seeds", "images"]
 
     def with_count(self, count: int) -> "Side":
-        """The same spread over more seeds or images; never over fewer."""
+        """Return the same spread over more seeds or images; never over fewer."""
         count = max(count, self.count)
         error = self.std_error * math.sqrt(self.count / count)
         return Side(self.who, error, self.df + count - self.count, count, self.what)
 
 
 def side(line: Line, who: str) -> Side | str:
-    """The uncertainty of a row's value, or why it is unknown. Exact values have a standard error of 0.
+    """Return the uncertainty of a row's value, or why it is unknown. Exact values have a standard error of 0.
 
     Where the table does not say the degrees of freedom (older ones), they are one fewer than seeds, or images.
     """
@@ -48,7 +48,8 @@ def side(line: Line, who: str) -> Side | str:
 
 
 def spread(first: Side, second: Side) -> tuple[float, float | None]:
-    """Standard error of the difference, and Welch and Satterthwaite's degrees of freedom; none for exact values.
+    """Return the standard error of the difference, and Welch and Satterthwaite's degrees of freedom; none for exact
+    values.
 
     It holds for distances to a target, too: |.| is 1-Lipschitz, so |value - target| varies no more than the value.
     (Within a few standard errors of the target both tails of the value are on the worse side of it, so that there
@@ -63,7 +64,7 @@ def spread(first: Side, second: Side) -> tuple[float, float | None]:
 
 
 def t_quantile(df: float) -> float:
-    """Student's t that 2.5 % lie above, to ten digits, for 1 or more degrees of freedom.
+    """Return Student's t that 2.5 % lie above, to ten digits, for 1 or more degrees of freedom.
 
     Newton's iteration on the tail's probability, which is convex beyond the normal quantile: it comes from below and
     never oversteps. For many degrees of freedom the expansion of Abramowitz and Stegun, 26.7.5.
@@ -88,7 +89,8 @@ def t_quantile(df: float) -> float:
 
 
 def _tails(t: float, df: float, scale: float) -> float:
-    """Both tails beyond ``t``: the regularised incomplete beta function I_x(df / 2, 1 / 2) at x = df / (df + t²).
+    """Return both tails beyond ``t``: the regularised incomplete beta function I_x(df / 2, 1 / 2) at x = df / (df +
+    t²).
 
     Its continued fraction (DLMF 8.17.22), taken from the hundredth coefficient back; ``scale`` is the density at 0.
     """
@@ -105,13 +107,13 @@ def _tails(t: float, df: float, scale: float) -> float:
 
 
 def half_width(first: Side, second: Side) -> float:
-    """Half of the two-sided 95 % interval of the difference; 0 for exact values."""
+    """Return half of the two-sided 95 % interval of the difference; 0 for exact values."""
     error, df = spread(first, second)
     return error * t_quantile(df) if df is not None else 0.0
 
 
 def decide(low: float, high: float, margin: float, digits: float = 0.0) -> Verdict:
-    """The verdict of an interval of the degradation; ``digits`` is how far the tables' rounding reaches."""
+    """Decide by an interval of the degradation; ``digits`` is how far the tables' rounding reaches."""
     if low > margin + digits:
         return "regression"
     if high > margin + digits:
@@ -120,7 +122,7 @@ def decide(low: float, high: float, margin: float, digits: float = 0.0) -> Verdi
 
 
 def needed(first: Side, second: Side, gap: float) -> str:
-    """In words, how many seeds or images would make the interval's half as wide as the gap, at the same spread."""
+    """Say how many seeds or images would make the interval's half as wide as the gap, at the same spread."""
     varying = [side for side in (first, second) if side.std_error > 0]
     kinds = sorted({side.what for side in varying}, reverse=True)
     few = f"too few {' or '.join(kinds)}"

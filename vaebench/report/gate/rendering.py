@@ -20,7 +20,7 @@ _ESCAPED = str.maketrans({sign: f"&#{ord(sign)};" for sign in "&<>|`*[]\\~"})
 
 
 def deliver(gate: Gate, *, markdown: Path | None, junit: Path | None, as_json: Path | None) -> list[str]:
-    """Write what was asked for, each file whole or not at all; the lines for the terminal."""
+    """Write what was asked for, each file whole or not at all; return the lines for the terminal."""
     wanted = ((markdown, to_summary), (junit, to_junit), (as_json, to_json))
     asked = [(path, render) for path, render in wanted if path is not None]
     places = [path.resolve() for path in (*(path for path, _ in asked), Path(gate.candidate), Path(gate.baseline))]
@@ -35,7 +35,7 @@ def deliver(gate: Gate, *, markdown: Path | None, junit: Path | None, as_json: P
 
 
 def summary(gate: Gate) -> str:
-    """One line: ``3 regressions, 1 undecided, 20 ok, 2 new: fails``."""
+    """Format one line: ``3 regressions, 1 undecided, 20 ok, 2 new: fails``."""
     plural = {"regression": "regressions", "allowed": "missing as allowed"}
     counts = gate.counts()
     parts = [f"{n} {plural.get(name, name) if n > 1 or name == 'allowed' else name}" for name, n in counts.items() if n]
@@ -53,7 +53,7 @@ def _remarks(gate: Gate) -> list[str]:
 
 
 def to_lines(gate: Gate) -> list[str]:
-    """An aligned table, worst first, and the summary."""
+    """Format an aligned table, worst first, and the summary."""
     rows = [*map(_cells, gate.rows), *map(_new_cells, gate.new)]
     return [*to_text(_HEADER, rows), "", *_remarks(gate), summary(gate)]
 
@@ -82,7 +82,7 @@ def _new_cells(line: Line) -> list[str]:
 
 
 def to_summary(gate: Gate) -> str:
-    """A job summary in Markdown: what needs a look first, the rest folded away."""
+    """Format a job summary in Markdown: what needs a look first, the rest folded away."""
     fine = [_cells(row) for row in gate.rows if row.verdict in _FINE]
     rest = [_cells(row) for row in gate.rows if row.verdict not in _FINE]
     parts = [f"## vaebench check: {OUTCOMES[gate.exit_code]}\n", f"{_markdown(summary(gate))}\n"]
@@ -104,7 +104,7 @@ def _pipes(rows: Sequence[Sequence[str]]) -> str:
 
 
 def to_junit(gate: Gate) -> str:
-    """JUnit XML: a test case for each gated row."""
+    """Format JUnit XML: a test case for each gated row."""
     counts = gate.counts()
     totals = {
         "name": "vaebench check",
@@ -130,7 +130,7 @@ def to_junit(gate: Gate) -> str:
 
 
 def to_json(gate: Gate) -> str:
-    """Everything, for machines."""
+    """Format everything as JSON."""
     told = {
         "schema": SCHEMA,
         "outcome": OUTCOMES[gate.exit_code],

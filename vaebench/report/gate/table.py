@@ -52,40 +52,40 @@ class Line:
 
     @property
     def key(self) -> Key:
-        """What it is a value of."""
+        """Return what it is a value of."""
         return (self.recipe, self.metric, self.protocol, self.stratum)
 
     @property
     def source(self) -> tuple[str, ...]:
-        """What it was measured on, and with; one table may hold several of one key."""
+        """Return what it was measured on, and with; one table may hold several of one key."""
         return (self.dataset, self.split, self.data_fingerprint, self.extractor_sha256)
 
     @property
     def kind(self) -> dict[str, str]:
-        """What must be alike before two values of one key are compared."""
+        """Return what must be alike before two values of one key are compared."""
         return {name: getattr(self, name) for name in ("dataset", "split", *_HASHES, "unit", "direction")}
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Name the row for people."""
         return f"{self.recipe} {self.metric} ({self.protocol})"
 
     @property
     def of_a_model(self) -> bool:
-        """A model's value over all images: what a gate is about."""
+        """Tell whether it is a model's value over all images, which a gate is about."""
         return self.stratum == "all" and self.recipe != REAL and not self.recipe.startswith(_NO_RECIPE)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of one file, by what they are values of; several where data or extractors differ."""
+    """Rows of one file, by what they are values of; several if data or extractors differ."""
 
     path: str
     lines: tuple[Line, ...]
     by_key: Mapping[Key, tuple[Line, ...]]
 
     def like(self, line: Line, recipe: str | None = None) -> Line | None:
-        """The row of the same key (or of another recipe's) and the same kind."""
+        """Find the row of the same key (or of another recipe's) and the same kind."""
         key = (recipe or line.recipe, *line.key[1:])
         return next((other for other in self.by_key.get(key, ()) if other.kind == line.kind), None)
 
@@ -113,7 +113,7 @@ def read_table(path: Path) -> Table:
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Line numbers and cells of all lines that are not blank."""
+    """Yield line numbers and cells of all lines that are not blank."""
     remedy = "give a leaderboard.csv of 'vaebench report'"
     if path.is_dir():
         raise UserError(f"{path} is a folder: {remedy}, such as {path / 'leaderboard.csv'}")
@@ -136,7 +136,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _plain(text: str) -> str:
-    """Without line breaks and control characters, which neither a line of text nor XML can hold."""
+    """Remove line breaks and control characters, which neither a line of text nor XML can hold."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
@@ -197,7 +197,7 @@ def _by_key(lines: Iterable[Line]) -> dict[Key, tuple[Line, ...]]:
 
 
 def user_margins(settings: Iterable[str], accepted: Table) -> dict[str, Margin | None]:
-    """``--margin metric=value``, each for a metric of the accepted table."""
+    """Parse ``--margin metric=value``, each for a metric of the accepted table."""
     known = sorted({line.metric for line in accepted.lines if line.of_a_model})
     given: dict[str, Margin | None] = {}
     for setting in settings:
@@ -216,7 +216,7 @@ def user_margins(settings: Iterable[str], accepted: Table) -> dict[str, Margin |
 
 
 def allowed_names(names: Iterable[str], accepted: Table) -> frozenset[str]:
-    """``--allow-missing``: a metric, a recipe or RECIPE:METRIC of the accepted table."""
+    """Parse ``--allow-missing``: a metric, a recipe or RECIPE:METRIC of the accepted table."""
     lines = [line for line in accepted.lines if line.of_a_model]
     recipes, metrics = {line.recipe for line in lines}, {line.metric for line in lines}
     pairs = {f"{line.recipe}:{line.metric}" for line in lines}
@@ -233,5 +233,5 @@ def allowed_names(names: Iterable[str], accepted: Table) -> frozenset[str]:
 
 
 def is_allowed(line: Line, allowed: frozenset[str]) -> bool:
-    """Whether one of the names is of this row."""
+    """Tell whether one of the names is of this row."""
     return bool({line.metric, line.recipe, f"{line.recipe}:{line.metric}"} & allowed)

@@ -1,4 +1,4 @@
-"""``index.html``: one dataset's report as a page that needs nothing but itself."""
+"""Write ``index.html``: one dataset's report as a page that needs nothing but itself."""
 
 from vaebench.report.html.document import html_report
 

@@ -1,4 +1,4 @@
-"""The whole page: values for the template, and the hashes that its security policy allows."""
+"""Assemble the whole page: values for the template, and the hashes that its security policy allows."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ from vaebench.report.section import Section, mixed_seeds, training_warnings
 
 
 def html_report(parts: Sequence[Section]) -> str:
-    """``index.html`` of one dataset: a single file that asks no network, the same for the same results."""
+    """Return ``index.html`` of one dataset: a single file that asks no network, the same for the same results."""
     style, script = _template("style.css"), _template("script.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = _breakable
@@ -45,7 +45,7 @@ def _template(name: str) -> str:
 
 
 def _breakable(protocol: str) -> Markup:
-    """A protocol that may break into lines after its slashes."""
+    """Let a protocol break into lines after its slashes."""
     return Markup("/<wbr>").join(protocol.split("/"))
 
 
@@ -81,7 +81,7 @@ def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
 
 
 def _head(measured: Measured) -> dict[str, Any]:
-    """What was measured, when, on what, by what."""
+    """Return what was measured, when, on what, by what."""
     newest = max(measured.results, key=lambda line: line.provenance.created)
     source = newest.provenance
     days = sorted({line.provenance.created[:10] for line in measured.results})
@@ -108,7 +108,7 @@ def _summary(table: LeaderboardTable) -> str:
 
 
 def _caution(ranked: Sequence[leaderboard.Row]) -> str:
-    """What one training seed cannot say, where models have no more."""
+    """Say what one training seed cannot show, if models have no more."""
     most: dict[str, int] = {}
     for row in ranked:
         if row.recipe != REAL and not row.recipe.startswith(BASELINE) and row.seeds:
@@ -145,7 +145,7 @@ def _equals(said: str) -> str:
 
 
 def _commands(measured: Measured) -> str:
-    """Everything that was typed, in the order in which it must be typed again."""
+    """List everything that was typed, in the order in which it must be typed again."""
     trained = sorted({record.command for record in measured.records.values()})
     evaluated = sorted({line.provenance.command for line in measured.results} - set(trained))
     return "\n".join([*trained, *evaluated, typed(["vaebench", "report", "--dataset", measured.dataset])])

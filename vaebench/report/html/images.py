@@ -1,4 +1,4 @@
-"""Pictures inside the page: the runs' own images pixel by pixel, and the report's figures."""
+"""Embed pictures in the page: the runs' own images pixel by pixel, and the report's figures."""
 
 import base64
 import io
@@ -40,7 +40,7 @@ class ShownFigure:
 
 
 def shown_figures(measured: Measured, captions: Mapping[str, str], remarks: Remarks, folder: Path) -> list[ShownFigure]:
-    """The galleries first, then the report's other figures in their order; ``captions`` by path in ``folder``."""
+    """List the galleries first, then the report's other figures in their order; ``captions`` by path in ``folder``."""
     galleries = measured.galleries or measured.with_galleries().galleries
     found, covered = [], set()
     for kind in ("reconstructions", "samples"):
@@ -71,7 +71,7 @@ def _remark(path: str, remarks: Remarks) -> str:
 
 
 def _gallery(galleries: Mapping[Subject, Mapping[str, Pixels]], kind: str) -> list[Embedded]:
-    """One picture a recipe, of its first seed; the originals first."""
+    """Embed one picture a recipe, of its first seed; the originals first."""
     found = []
     for subject, images in first_seeds(galleries, kind):
         small = images.shape[1] <= 32

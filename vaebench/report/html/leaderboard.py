@@ -1,4 +1,4 @@
-"""The leaderboard as the page shows it: rows by question, a column a model, and where each value came from."""
+"""Lay out the leaderboard for the page: rows by question, a column a model, and where each value came from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardTable:
-    """The table, and how often who is first in it."""
+    """The laid-out leaderboard, and how often each model is first in it."""
 
     models: Sequence[str]
     seeds: Sequence[str]
@@ -64,7 +64,7 @@ ARROWS = {"higher": "↑", "lower": "↓", "target": "→|←"}
 
 
 def rows_by_metric(ranked: Sequence[Row], stratum: str = "all") -> dict[tuple[str, str], dict[str, Row]]:
-    """In the order of the questions; metrics that no model has a value of are left out."""
+    """Group rows in the order of the questions; metrics that no model has a value of are left out."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in ranked:
         if row.stratum == stratum:
@@ -80,13 +80,13 @@ def _model(row: Row) -> bool:
 
 
 def models_of(measured: Measured, ranked: Sequence[Row]) -> list[str]:
-    """The columns: the originals first where they have values, then models by name."""
+    """List the columns: the originals first if they have values, then models by name."""
     present = {row.recipe for row in ranked}
     return [name for name in measured.models() if name in present]
 
 
 def leaderboard_table(measured: Measured, ranked: Sequence[Row], prefix: str, shown: Shown) -> LeaderboardTable:
-    """Everything that the leaderboard's table holds; ``prefix`` begins the names of this part's anchors."""
+    """Lay out the leaderboard; ``prefix`` begins the names of this part's anchors."""
     names = models_of(measured, ranked)
     rows = rows_by_metric(ranked)
     results = results_by_cell(measured)
@@ -114,7 +114,7 @@ def leaderboard_table(measured: Measured, ranked: Sequence[Row], prefix: str, sh
 
 
 def results_by_cell(measured: Measured) -> dict[tuple[str, str, str], list[Result]]:
-    """(recipe, metric, protocol) -> its seeds' results over all images."""
+    """Return (recipe, metric, protocol) -> its seeds' results over all images."""
     found: dict[tuple[str, str, str], list[Result]] = {}
     for line in sorted(measured.results, key=lambda line: -1 if line.seed is None else line.seed):
         if line.stratum == "all":
@@ -123,7 +123,7 @@ def results_by_cell(measured: Measured) -> dict[tuple[str, str, str], list[Resul
 
 
 def _row_for(name: str, row_of: Mapping[str, Row], ranked: Sequence[Row]) -> Row | None:
-    """A model's row; where it has none under this protocol, the n/a row that speaks of it."""
+    """Return a model's row; if it has none under this protocol, the n/a row that explains it."""
     if name in row_of:
         return row_of[name]
     sample = next(iter(row_of.values()))
@@ -147,7 +147,7 @@ def cell_of(
     measured: Measured,
     shown: Shown,
 ) -> Cell:
-    """A value with its error and rank, or n/a with its reason."""
+    """Format a value with its error and rank, or n/a with its reason."""
     if row is None:
         return Cell(text="")
     key = shown.add(f"{row.metric} ({row.protocol}) of {title_of(row.recipe)}", _blocks(row, results, measured))
@@ -170,7 +170,7 @@ def cell_of(
 def _blocks(
     row: Row, results: Mapping[tuple[str, str, str], Sequence[Result]], measured: Measured
 ) -> list[tuple[str, list[Fact]]]:
-    """The recipe's summary, then each seed's provenance."""
+    """Return the recipe's summary, then each seed's provenance."""
     blocks = [("Over all seeds", _summary(row, measured))]
     for line in results.get((row.recipe, row.metric, row.protocol), ()):
         record = measured.records.get((line.recipe, line.seed))
@@ -183,7 +183,7 @@ def _blocks(
 
 
 def interval_over(row: Row, measured: Measured) -> str:
-    """What an interval speaks of."""
+    """Say what an interval is over: seeds, images, or both."""
     if row.ci_low is None:
         return ""
     if row.std_error == 0:

@@ -1,4 +1,4 @@
-"""One metric at a time: the models beside each other, their intervals drawn, and who beats whom."""
+"""Lay out one metric at a time: the models beside each other, their intervals drawn, and who beats whom."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from vaebench.report.section import Section
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """What the page says of one metric and protocol."""
+    """One metric and protocol as the page shows it."""
 
     anchor: str
     question: str
@@ -36,7 +36,7 @@ class Panel:
 
 
 def panels(part: Section, prefix: str, shown: Shown) -> list[Panel]:
-    """A panel a row of the leaderboard, in its order and under the same anchors."""
+    """Make a panel for each row of the leaderboard, in its order and under the same anchors."""
     measured, ranked = part.measured, part.ranked
     stability = part.mean_ranks.stability
     pairs, strata = pairs_of(part.tested), _strata(ranked)
@@ -69,7 +69,7 @@ def _models(
     shares: Mapping[str, float],
     trained: Mapping[tuple[str, str, str], float | None],
 ) -> HtmlTable:
-    """Models as rows, so that any column sorts them; the originals and baselines are for reference."""
+    """Lay out models as rows, so that any column sorts them; the originals and baselines are for reference."""
     from_seeds = {row.recipe: trained.get((row.metric, row.protocol, row.recipe)) for row in rows}
     more = [
         (head, column)
@@ -107,7 +107,7 @@ def _models(
 
 
 def _strata(ranked: Sequence[leaderboard.Row]) -> dict[tuple[str, str], dict[str, dict[str, leaderboard.Row]]]:
-    """(metric, protocol) -> stratum -> recipe -> row; attributes' own classifiers have a table of their own."""
+    """Return (metric, protocol) -> stratum -> recipe -> row; attributes' own classifiers have a table of their own."""
     found: dict[tuple[str, str], dict[str, dict[str, leaderboard.Row]]] = {}
     for row in ranked:
         if row.stratum != "all" and not row.stratum.startswith(PARTS) and not row.recipe.startswith(BASELINE):

@@ -1,4 +1,4 @@
-"""Every model against every other, by the test that decides; a click shows all tests of the pair."""
+"""Lay out every model against every other, by the test that decides; a click shows all tests of the pair."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ SYMBOLS = {"better": "▲", "worse": "▼", "equivalent": "=", "unresolved": "?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairCell:
-    """What the row's model is against the column's; an empty ``word`` means that nothing was tested."""
+    """Verdict on the row's model against the column's; an empty ``word`` means that nothing was tested."""
 
     word: str = ""
     symbol: str = ""
@@ -31,7 +31,7 @@ class PairCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """Models against models; without names where no pair of this metric was tested."""
+    """Verdicts of models against models; without names if no pair of this metric was tested."""
 
     names: Sequence[str]
     rows: Sequence[tuple[str, Sequence[PairCell | None]]]  # None on the diagonal
@@ -43,7 +43,7 @@ def effect_name(test: str) -> str:
 
 
 def pairs_of(tested: Sequence[Row]) -> dict[tuple[str, str], dict[frozenset[str], list[Row]]]:
-    """(metric, protocol) -> pair -> its tests over all images."""
+    """Return (metric, protocol) -> pair -> its tests over all images."""
     found: dict[tuple[str, str], dict[frozenset[str], list[Row]]] = {}
     for row in tested:
         if row.stratum == "all":
@@ -53,7 +53,7 @@ def pairs_of(tested: Sequence[Row]) -> dict[tuple[str, str], dict[frozenset[str]
 
 
 def matrix(pairs: Mapping[frozenset[str], Sequence[Row]], names: Sequence[str], shown: Shown) -> Matrix:
-    """The pairs of one metric among ``names``, those without any test left out."""
+    """Lay out the pairs of one metric among ``names``, those without any test left out."""
     within = {pair: rows for pair, rows in pairs.items() if pair <= set(names) and deciding(rows) is not None}
     present = [name for name in names if any(name in pair for pair in within)]
     keys = {pair: _entry(rows, shown) for pair, rows in sorted(within.items(), key=lambda item: sorted(item[0]))}
@@ -109,7 +109,7 @@ def _plus(value: float) -> str:
 
 
 def _entry(rows: Sequence[Row], shown: Shown) -> str:
-    """All tests of one pair, the decisive one first."""
+    """Store all tests of one pair for the page's script, the decisive one first."""
     best = deciding(rows)
     ordered = sorted(rows, key=lambda row: (row is not best, row.test))
     first = ordered[0]
@@ -141,5 +141,5 @@ def _facts(row: Row) -> list[Fact]:
 
 
 def _unless_nan(form: str, *values: float) -> str:
-    """The text; nothing where a number in it is none."""
+    """Return the text; nothing if one of its numbers is NaN."""
     return "" if any(math.isnan(value) for value in values) else form.format(*values)

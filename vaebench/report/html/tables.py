@@ -1,4 +1,4 @@
-"""Plain sortable tables of the page: cost, training, attributes, claims."""
+"""Lay out the page's plain sortable tables: cost, training, attributes, claims."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from vaebench.report.html.wording import plain, reading_order, run_name, sortabl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HtmlCell:
-    """Text, and what it is sorted by where that is a number."""
+    """Text of a cell, and the number it is sorted by, if it is one."""
 
     text: str
     sort: str = ""
@@ -31,7 +31,7 @@ class HtmlTable:
 
     @property
     def numeric(self) -> list[bool]:
-        """Which columns hold numbers: their heads stand on the right, as their cells do."""
+        """Tell which columns hold numbers: their heads stand on the right, as their cells do."""
         return [any(row[column].sort for row in self.rows) for column in range(len(self.head))]
 
 
@@ -40,7 +40,7 @@ def _number(value: float | None, text: str | None = None) -> HtmlCell:
 
 
 def cost(ranked: Sequence[Row], models: Sequence[str]) -> HtmlTable | None:
-    """Models as rows, what each cost as columns."""
+    """Lay out models as rows, what each cost as columns."""
     cells: dict[tuple[str, str], dict[str, Row]] = {}
     for row in ranked:
         if row.facts.question == questions.COST and row.stratum == "all" and row.value is not None:
@@ -59,13 +59,13 @@ def cost(ranked: Sequence[Row], models: Sequence[str]) -> HtmlTable | None:
 
 
 def _headed(metric: str, unit: str) -> str:
-    """A metric's name, and its unit where the name does not say it."""
+    """Return a metric's name, and its unit if the name does not say it."""
     name = metric.replace("_", " ")
     return name if unit in name.split() else f"{name}, {unit}"
 
 
 def training(measured: Measured) -> HtmlTable | None:
-    """How each run was trained."""
+    """Lay out how each run was trained."""
     body = []
     for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
         compute, facts = record.compute, record.training_facts()
@@ -93,7 +93,7 @@ def _percent(value: float | None, digits: int = 2) -> HtmlCell:
 
 
 def attribute_means(probed: Sequence[attributes.Row]) -> HtmlTable | None:
-    """Every method's mean over attributes (of digits, classes), published ones too."""
+    """Lay out every method's mean over attributes (of digits, classes), published ones too."""
     body = []
     for row in (row for row in probed if row.attribute == attributes.MEAN and row.accuracy is not None):
         ours = row.source == attributes.MEASURED
@@ -115,7 +115,7 @@ def attribute_means(probed: Sequence[attributes.Row]) -> HtmlTable | None:
 
 
 def attribute_each(probed: Sequence[attributes.Row]) -> HtmlTable | None:
-    """A row an attribute, a column a method, under the official protocol; None where there are no attributes."""
+    """Lay out a row an attribute, a column a method, under the official protocol; None if there are no attributes."""
     shown = [row for row in probed if row.accuracy is not None and (row.protocol == "official" or row.n is None)]
     methods = list(dict.fromkeys(row.method for row in shown))
     names = list(dict.fromkeys(row.attribute for row in shown if row.attribute != attributes.MEAN))
@@ -130,7 +130,7 @@ def attribute_each(probed: Sequence[attributes.Row]) -> HtmlTable | None:
 
 
 def claims(held: Sequence[Claim]) -> HtmlTable | None:
-    """What papers said, and whether it is so here."""
+    """Lay out what papers claim, and whether it holds here."""
     body = [
         [HtmlCell(text=text) for text in (claim.says, claim.published, claim.ours, claim.agrees, claim.source)]
         for claim in held
@@ -139,7 +139,7 @@ def claims(held: Sequence[Claim]) -> HtmlTable | None:
 
 
 def studies(studied: Sequence[latent_space.Row]) -> list[tuple[latent_space.Study, HtmlTable]]:
-    """What was done in latent space, a table a study."""
+    """Lay out latent-space studies, a table each."""
     return [
         (
             table.study,
@@ -153,7 +153,7 @@ def studies(studied: Sequence[latent_space.Row]) -> list[tuple[latent_space.Stud
 
 
 def notes(probed: Sequence[attributes.Row]) -> list[str]:
-    """What must be known of methods, once each."""
+    """List notes on methods, once each."""
     said: dict[str, list[str]] = {}
     for row in probed:
         if row.attribute == attributes.MEAN and row.note:
@@ -162,7 +162,7 @@ def notes(probed: Sequence[attributes.Row]) -> list[str]:
 
 
 def without_value(ranked: Sequence[Row]) -> list[str]:
-    """Why cells read n/a: each reason once, with the models and metrics it keeps out."""
+    """List why cells read n/a: each reason once, with the models and metrics it concerns."""
     missing: dict[str, dict[str, list[str]]] = {}
     for row in ranked:
         if row.value is None and row.note and row.stratum == "all" and not row.recipe.startswith(BASELINE):

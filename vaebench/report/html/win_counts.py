@@ -1,4 +1,4 @@
-"""How often each model is first, by question: a reader's first glance, and no test."""
+"""Count how often each model is first, by question: a reader's first glance, and no test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class WinCount:
 
 
 def win_counts(rows: Rows, names: Sequence[str]) -> list[WinCount]:
-    """Per question: metrics that are ranked at all, and how often each model is first, alone or with others."""
+    """Count per question the metrics that are ranked, and how often each model is first, alone or with others."""
     found: dict[str, list[Mapping[str, Row]]] = {}
     for row_of in rows.values():
         if any(row.rank_low is not None for row in row_of.values()):

@@ -1,4 +1,4 @@
-"""How the page writes numbers and names, and the order of its metrics."""
+"""Format numbers and names for the page, and order its metrics."""
 
 import math
 import shlex
@@ -16,7 +16,7 @@ def reading_order(row: Row) -> tuple[object, ...]:
 
 
 def kind_of(protocol: str) -> str:
-    """What images a protocol is of: ``reconstructions``, ``samples`` or ``other``."""
+    """Classify a protocol by its images: ``reconstructions``, ``samples`` or ``other``."""
     parts = protocol.split("/")
     if "recon" in parts:
         return "reconstructions"
@@ -24,17 +24,17 @@ def kind_of(protocol: str) -> str:
 
 
 def title_of(name: str) -> str:
-    """A recipe as the page calls it."""
+    """Name a recipe as the page calls it."""
     return "originals" if name == REAL else name.removeprefix(BASELINE)
 
 
 def plain(value: float | None) -> str:
-    """A number for people; whole ones, such as counts, without decimals."""
+    """Format a number for people; whole ones, such as counts, without decimals."""
     return f"{value:,.0f}" if value is not None and value == round(value, 0) else short(value)
 
 
 def with_error(value: float, half: float) -> tuple[str, str]:
-    """A value and its interval's half-width: the latter to two digits, the former to the same place."""
+    """Format a value and its interval's half-width: the latter to two digits, the former to the same place."""
     if not (math.isfinite(value) and math.isfinite(half)) or half <= 0:
         return plain(value), ""
     decimals = 1 - math.floor(math.log10(half))
@@ -51,12 +51,12 @@ def rank_text(low: int | None, high: int | None) -> str:
 
 
 def sortable(value: float | None) -> str:
-    """What a column is sorted by; empty for what is not there, which comes last."""
+    """Return what a column is sorted by; empty for a missing value, which comes last."""
     return "" if value is None or math.isnan(value) else repr(float(value))
 
 
 def p_said(value: float) -> str:
-    """A p-value for people."""
+    """Format a p-value for people."""
     if math.isnan(value):
         return "n/a"
     return p_text(value) if value < 1e-300 else f"{value:.2g}"
@@ -67,5 +67,5 @@ def run_name(recipe: str, seed: int | None) -> str:
 
 
 def typed(words: Sequence[str]) -> str:
-    """A command line as one would type it."""
+    """Format a command line as one would type it."""
     return shlex.join(words)
