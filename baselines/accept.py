@@ -9,9 +9,8 @@ import math
 import sys
 from pathlib import Path
 
-from vaebench.core.places import write_text
-
 from vaebench.core.errors import UserError
+from vaebench.core.files import write_text
 from vaebench.core.margin import read_margin
 
 STRATUM = "all"  # the gate reads no other

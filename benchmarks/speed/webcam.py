@@ -24,7 +24,7 @@ from vaebench.datasets.images.face_detection import Cascade, Pixels
 from vaebench.runs.find import find_runs, open_run
 from vaebench.runs.recipes import load_split, open_dataset
 from vaebench.studies.webcam.drawing import annotated, marks
-from vaebench.studies.webcam.reader import Reader, check_readable, open_kept
+from vaebench.studies.webcam.reader import Reader, check_readable, open_saved_fit
 from vaebench.studies.webcam.server import jpeg
 from vaebench.studies.webcam.show import crops
 from vaebench.studies.webcam.source import Source
@@ -92,7 +92,7 @@ def main() -> None:
     folder = find_runs([given.run])[0]
     record, model = open_run(folder, "cpu")
     detector = Cascade()
-    kept = open_kept(folder, record, check_readable(record, model), detector, "cpu")
+    kept = open_saved_fit(folder, record, check_readable(record, model), detector, "cpu")
     reader = Reader(
         check_readable(record, model),
         kept,
