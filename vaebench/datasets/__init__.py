@@ -1,4 +1,10 @@
-"""Datasets: one file each; the table of them."""
+"""List the datasets: one file each, and a line each in the table ``DATASETS``.
+
+To add one, write ``datasets/NAME.py`` with a :class:`vaebench.core.dataset.DatasetSource` (``digits.py`` is the
+shortest) and add its line below; another package adds one by the entry-point group ``vaebench.datasets``. To train the
+built-in models on it, add recipes to ``vaebench/models/__init__.py``. ``images/`` holds what datasets share (decoding,
+cropping, face detection), ``toyface/`` the drawing of ``toyfaces``.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

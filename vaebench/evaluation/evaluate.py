@@ -35,8 +35,8 @@ SEED = 0  # of evaluation's noise: the same draws for every run, so that runs di
 GALLERY_SAMPLES = 60
 SAMPLES = "samples.png"
 RESUMED_WRONGLY = (
-    "warning: it was resumed by a version of vaebench that gave convolutional weights the moments of others, so its "
-    "training differs from an uninterrupted one: train it again where that matters"
+    "warning: an older, faulty version of vaebench resumed this training and gave some convolution weights the "
+    "optimiser state of others, so its results differ from those of an uninterrupted one: train it again for exact results"
 )
 
 

@@ -33,15 +33,15 @@ _LACKING = {
 }
 
 
-BATCHES_UNTIL_TRIM = 32  # whose freed memory waits for the next ones, before the system gets it back
-_APART = Need.TRAINING | Need.BLEND | Need.CODE  # no batch carries them
+BATCHES_UNTIL_TRIM = 32  # after so many batches the memory that they freed goes back to the operating system
+_APART = Need.TRAINING | Need.BLEND | Need.CODE  # metrics read these from the context, not from batches
 
 
 @dataclass(slots=True)
 class _Consumer:
     """A metric that takes in batches, or the shared measurement that several metrics read."""
 
-    accumulator: Any  # Metric or Study
+    accumulator: Any  # Metric or SharedMeasurement
     metrics: list[Metric]
     refusal: str = ""
 
@@ -51,8 +51,8 @@ class _Consumer:
 
     @property
     def space(self) -> FeatureSpace | None:
-        """Feature space that all its metrics want; facets of one measurement may differ, and then it extracts features
-        itself.
+        """Return the feature space that all its metrics use; None if they use different ones: the shared
+        measurement then extracts its own features.
         """
         spaces = {metric.spec.space for metric in self.metrics}
         return spaces.pop() if len(spaces) == 1 else None

@@ -26,16 +26,16 @@ _FIDELITY = {
 
 _MANIPULATION = {
     "effect": "what adding an attribute's direction to latents does to that attribute",
-    "leakage": "the same, to all other attributes",
-    "identity": "the same, to the face, by eigenfaces",
-    "background": "the same, to the picture's corners",
+    "leakage": "what adding an attribute's direction to latents does to all other attributes",
+    "identity": "what adding an attribute's direction to latents does to the face, by eigenfaces",
+    "background": "what adding an attribute's direction to latents does to the picture's corners",
 }
 
 
 _PROBES = {
     "svm_accuracy": "accuracy of linear SVMs on latents: 40 attributes, or digit classes",
-    "svm_balanced_accuracy": "the same, classes weighted alike",
-    "svm_lift": "the same, above naming the majority class",
+    "svm_balanced_accuracy": "accuracy of linear SVMs on latents, classes weighted alike",
+    "svm_lift": "accuracy of linear SVMs on latents, above always naming the majority class",
 }
 
 

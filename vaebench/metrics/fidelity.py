@@ -17,7 +17,7 @@ from vaebench.metrics.functional.collected import KINDS, Collected, checked
 from vaebench.metrics.kernel import KernelDistance
 
 Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, Score]]
-HEADLINE = 6  # of the Fréchet distance of samples, in whichever features
+HEADLINE = 6  # the place of the Fréchet distance of samples among the report's headline metrics
 RESIZE = "tf-resize"  # of Inception: bilinear without antialiasing, as TensorFlow 1 did it
 
 
@@ -33,7 +33,7 @@ class Neighbourhoods(SharedMeasurement):
 
     def __init__(self, compare: Comparison, space: FeatureSpace, kind: str, k: int) -> None:
         if k < 1:
-            raise UserError(f"{k} nearest neighbours are none: give 1 or more")
+            raise UserError(f"k = {k} nearest neighbours cannot be counted: give 1 or more")
         self.key = (compare.__name__, space, kind, k)
         self._compare, self._space, self._k, self._kind = compare, space, k, kind
         self._collected = Collected(kind)
@@ -73,14 +73,17 @@ def _density_coverage(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapp
 def fid(inception: int = 2048, infinity: bool = False) -> list[Metric]:
     """Fréchet Inception distance of samples and of reconstructions; ``infinity`` adds the extrapolation.
 
+    The formula is :func:`vaebench.metrics.frechet.frechet_distance`.
+
     Heusel et al. 2017, "GANs trained by a two time-scale update rule". Its bias falls with n and differs from model
     to model, so n stands in the protocol.
     """
     space = inception_space(inception)
     plain: list[Metric] = [
-        FrechetDistance("fid", space, kind, RESIZE, headline=HEADLINE if kind == "samples" else 0) for kind in KINDS
+        FrechetDistance("fid", space, kind, RESIZE, headline=HEADLINE if kind == "samples" else 0, place=1)
+        for kind in KINDS
     ]
-    return plain + ([FrechetInfinity("fid", space, kind, RESIZE) for kind in KINDS] if infinity else [])
+    return plain + ([FrechetInfinity("fid", space, kind, RESIZE, place=1) for kind in KINDS] if infinity else [])
 
 
 def fcd(classifier: str = "") -> list[Metric]:
@@ -109,7 +112,7 @@ def fcd(classifier: str = "") -> list[Metric]:
             for kind, (_, need) in KINDS.items()
         ]
     space = FeatureSpace.parse(classifier)
-    return [FrechetDistance("fcd", space, kind, headline=shown[kind], stands_in="fid") for kind in KINDS]
+    return [FrechetDistance("fcd", space, kind, headline=shown[kind], place=2, stands_in="fid") for kind in KINDS]
 
 
 def kid(inception: int = 2048, subsets: int = 100, size: int = 1000) -> list[Metric]:

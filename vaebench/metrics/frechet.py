@@ -133,7 +133,8 @@ def frechet_derivatives(
     return torch.cat(parts).cpu()
 
 
-def _spec(name: str, space: FeatureSpace, kind: str, protocol: str) -> MetricSpec:
+def _spec(name: str, space: FeatureSpace, kind: str, protocol: str, place: int) -> MetricSpec:
+    """Declare a Fréchet distance; ``place`` is its place among the metrics of its question."""
     return MetricSpec(
         name=name,
         needs=KINDS[kind][1],
@@ -143,7 +144,7 @@ def _spec(name: str, space: FeatureSpace, kind: str, protocol: str) -> MetricSpe
         margin="5%",
         space=space,
         question=questions.DISTRIBUTION,
-        place=1 if name == "fid" else 2,
+        place=place,
         column=kind,
     )
 
@@ -152,10 +153,18 @@ class FrechetDistance(OfAllFeatures):
     """Final: squared Fréchet distance of Gaussians fitted to features; the features give the value's error."""
 
     def __init__(
-        self, name: str, space: FeatureSpace, kind: str, prepared: str = "", *, headline: int = 0, stands_in: str = ""
+        self,
+        name: str,
+        space: FeatureSpace,
+        kind: str,
+        prepared: str = "",
+        *,
+        headline: int = 0,
+        place: int = 2,
+        stands_in: str = "",
     ) -> None:
         self._stem = f"{space}/{prepared}" if prepared else str(space)
-        spec = _spec(name, space, kind, f"{self._stem}/{kind}")
+        spec = _spec(name, space, kind, f"{self._stem}/{kind}", place)
         super().__init__(replace(spec, headline=headline, stands_in_for=stands_in), space, kind)
 
     def score(self, context: Context) -> Score:
@@ -191,9 +200,9 @@ class FrechetInfinity(OfAllFeatures):
     images stay as many as they are: their part of the bias is the same for all models.
     """
 
-    def __init__(self, name: str, space: FeatureSpace, kind: str, prepared: str) -> None:
+    def __init__(self, name: str, space: FeatureSpace, kind: str, prepared: str, *, place: int = 2) -> None:
         self._stem = f"{space}/{prepared}"
-        super().__init__(_spec(name, space, kind, f"{self._stem}/infinity/{kind}"), space, kind)
+        super().__init__(_spec(name, space, kind, f"{self._stem}/infinity/{kind}", place), space, kind)
 
     def score(self, context: Context) -> Score:
         made = self._collected.rows()

@@ -1,4 +1,9 @@
-"""Model families: one file each, its recipes beside it; the tables of models and recipes."""
+"""List the models and their recipes: one file a family, recipes beside the model, and a line each in these tables.
+
+To add a recipe of a listed model on another dataset, write a function ``<model>_<dataset>`` in the model's file and add
+the dataset to the model's line in ``_FAMILIES``. Hyperparameters that a recipe does not name are the defaults of the
+function that builds its model.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,7 +64,7 @@ MODELS: Registry[Any] = Registry(
         "vae": Entry(target="vaebench.models.vae:plain_vae", summary="variational autoencoder, pixel likelihood"),
         "dfcvae": Entry(
             target="vaebench.models.dfcvae:dfc_vae",
-            summary="variational autoencoder, perceptual (deep-feature-consistent) loss",
+            summary="variational autoencoder, perceptual (deep-feature-consistent) loss; faces: dfc_face_vae",
         ),
         "dcgan": Entry(target="vaebench.models.dcgan:DCGAN", summary="deep convolutional GAN"),
         "vaewgan": Entry(

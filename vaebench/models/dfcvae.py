@@ -105,6 +105,7 @@ def dfcvae_digits() -> Recipe:
 def dfcvae_celeba() -> Recipe:
     """Source: Hou et al. 2016: VGG-19's relu1_2, relu2_1 and relu3_1 (VAE-123), 100 latents, batch 64, 5 epochs.
 
+    Hyperparameters are the defaults of :func:`dfc_face_vae`: alpha is its ``kl_weight``, beta its ``feature_weight``.
     Adam 5e-4, halved each epoch as the paper says (the published code halves it inside the iteration loop, and so
     stops learning after little more than one). beta = 0.8 weighs the features.
 
@@ -112,7 +113,8 @@ def dfcvae_celeba() -> Recipe:
     a sum over latents, features 1/(2CWH) of images in [0, 1]. The published code sums KL over its batch of 40, weighs
     KL so 40 times heavier than a mean over samples would, and takes features of Caffe's VGG at pixels of 0 to 255,
     which are 57 times larger than torchvision's at pixels divided by their deviation, and their squares 3,300 times.
-    In these units its balance is 40 * (0.4 / 0.5) / 3,300, about 0.01; twice that is used, for the prior draws' sake.
+    In our units the published code's weight of the KL is 40 * (0.4 / 0.5) / 3,300, about 0.01; this recipe takes 0.02,
+    twice that, so that draws from the prior decode better.
     ``vgg19-normalised`` and ``toyfaces_cnn``, whose activations average 1, are near that scale, not on it.
     Also: Adam's beta1 0.9 (code: 0.5), a sigmoid behind the decoder (none), no ReLU behind its linear layer (one),
     torch's initial weights (N(0, 0.02)).

@@ -1,13 +1,14 @@
 """The training loop. VAEs, GANs and hybrids share it: a training step is a list of phases.
 
-Per phase: unfreeze exactly its modules, sum its terms, average gradients over the processes, step, refreeze. Whether
-the terms were finite is seen when they are read, a row of the history at a time, and before every checkpoint.
+Per phase: unfreeze exactly its modules, sum its terms, average gradients over the processes, step, refreeze
+(``_PhaseRunner._update``). The loop checks that all loss terms are finite whenever it writes a row of the history and
+before it saves a checkpoint.
 
 A batch normalisation layer in a frozen phase keeps updating its running statistics, as in the reference
 implementations of DCGAN and WGAN: the whole model stays in training mode throughout.
 
-Order and noise are functions of (seed, position), so the position is all that a checkpoint adds to weights and
-optimisers; neither depends on how many processes share the batches.
+The seed and the training position determine the order of the images and the random noise, so a checkpoint holds the
+weights, the optimisers and the position, and nothing else. The number of processes changes neither order nor noise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -83,16 +84,16 @@ def train(
     model.to(batches.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
     forget_peak_memory(batches.device)
-    workers = [_PhaseRunner(phase, plan.compute, group) for phase in model.phases()]
-    modules = trained_modules(model, [worker.phase for worker in workers])
-    adversaries = {worker.phase.name: worker.phase.adversary for worker in workers if worker.phase.adversary}
+    runners = [_PhaseRunner(phase, plan.compute, group) for phase in model.phases()]
+    modules = trained_modules(model, [runner.phase for runner in runners])
+    adversaries = {runner.phase.name: runner.phase.adversary for runner in runners if runner.phase.adversary}
     observe = _Observer(model, batches) if adversaries else None
-    found, row, rows = _restore(folder, modules, workers, plan, on_resumed)
+    found, row, rows = _restore(folder, modules, runners, plan, on_resumed)
     past = _History(rows, adversaries)
     if plan.compute.sync_batch_norm:
         synchronise_batch_norm(model, group)
     if plan.compute.compile:
-        compile_modules(modules, [worker.phase for worker in workers])
+        compile_modules(modules, [runner.phase for runner in runners])
     loss_log = LossLog(
         steps=plan.steps,
         batch_size=plan.batch_size,
@@ -103,9 +104,9 @@ def train(
     )
     loss_log.resume(found.row, row)
 
-    with Saver(folder.state, modules, [worker.optimizer for worker in workers], every=plan.save_every) as saver:
+    with Saver(folder.state, modules, [runner.optimizer for runner in runners], every=plan.save_every) as saver:
         for done in range(found.step + 1, plan.steps + 1):
-            _take_step(done, plan, batches, workers, loss_log)
+            _take_step(done, plan, batches, runners, loss_log)
             stop, show, save = group.any(should_stop(), loss_log.is_due(), group.leads and saver.is_due())
             if done % plan.log_every == 0 or done == plan.steps:
                 newest = past.add(loss_log.read(done, observe))
@@ -117,7 +118,7 @@ def train(
             if save or stop or done == plan.steps:
                 loss_log.check(done, modules)
                 if group.leads:
-                    position, row = _position(done, loss_log, workers)
+                    position, row = _position(done, loss_log, runners)
                     saver.save(position, past.texts(folder), row)
             if stop and done < plan.steps:
                 raise Interrupted(f"stopped at step {done} of {plan.steps}" if group.leads else "")
@@ -125,15 +126,15 @@ def train(
 
 
 def _take_step(
-    done: int, plan: Plan, batches: TrainingBatches, workers: "Sequence[_PhaseRunner]", loss_log: LossLog
+    done: int, plan: Plan, batches: TrainingBatches, runners: "Sequence[_PhaseRunner]", loss_log: LossLog
 ) -> None:
     """Run every phase of the ``done``-th step, counted from 1, with its repeats."""
     step = batches.step(done - 1, plan.steps)
-    for worker in workers:
-        for repeat in range(worker.phase.repeats):
-            loss_log.add(worker.run(batches.batch(done - 1, repeat), step))
+    for runner in runners:
+        for repeat in range(runner.phase.repeats):
+            loss_log.add(runner.run(batches.batch(done - 1, repeat), step))
         if done % batches.per_epoch == 0:
-            worker.end_epoch()
+            runner.end_epoch()
 
 
 class _History:
@@ -170,11 +171,11 @@ def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device:
 class _Observer:
     """GAN diagnostics during training: the same latents and real images are used at every row."""
 
-    def __init__(self, model: GenerativeModel, feed: TrainingBatches) -> None:
+    def __init__(self, model: GenerativeModel, batches: TrainingBatches) -> None:
         self._model = model
-        draw = seeding.generator(feed.seed, "vitals")
-        self._latents = torch.randn(gan_diagnostics.SAMPLES, model.latent_dim, generator=draw).to(feed.device)
-        self._real = feed.pixels(torch.randperm(len(feed), generator=draw)[: gan_diagnostics.SAMPLES])
+        draw = seeding.generator(batches.seed, "vitals")
+        self._latents = torch.randn(gan_diagnostics.SAMPLES, model.latent_dim, generator=draw).to(batches.device)
+        self._real = batches.pixels(torch.randperm(len(batches), generator=draw)[: gan_diagnostics.SAMPLES])
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
@@ -196,7 +197,7 @@ class _PhaseRunner:
         self._work = Replayed(self._update, self.optimizer) if replays else self._update
 
     def run(self, batch: Batch, step: Step) -> Terms:
-        """Take one optimiser step and return its detached loss terms; None if the phase skips the step."""
+        """Take one optimiser step and return its detached loss terms; empty ones if the phase skips the step."""
         self._free(True)
         values = self._work(batch, step)
         self._free(False)
@@ -243,32 +244,32 @@ def _gradients(phase: Phase) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def _position(step: int, meter: LossLog, workers: Sequence[_PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
+def _position(step: int, loss_log: LossLog, runners: Sequence[_PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
     """Return the training's position, and the tensors of the history's unfinished row."""
-    row, tensors = meter.open_row()
-    schedules = [worker.schedule_state() for worker in workers]
-    return Position(step=step, seconds=meter.seconds, schedules=schedules, row=row), tensors
+    row, tensors = loss_log.open_row()
+    schedules = [runner.schedule_state() for runner in runners]
+    return Position(step=step, seconds=loss_log.seconds, schedules=schedules, row=row), tensors
 
 
 def _restore(
     folder: RunFolder,
     modules: Mapping[str, nn.Module],
-    workers: Sequence[_PhaseRunner],
+    runners: Sequence[_PhaseRunner],
     plan: Plan,
     on_resumed: Callable[[], object],
 ) -> tuple[Position, dict[str, Tensor], list[Progress]]:
     """Load the checkpoint into weights, optimisers and schedules; return position, unfinished row and history so far.
 
-    A training that is extended goes on as if it had been this long from the beginning: the row that its end cut short
-    is taken up again.
+    If the number of steps was raised, the result is that of a training which had been this long from the start: the
+    last row of the history, which the earlier end cut short, is continued.
     """
     if not folder.state.exists():
         return Position(step=0, seconds=0.0), {}, []
-    found, row = load_state(folder.state, modules, [worker.optimizer for worker in workers], plan.steps)
-    if len(found.schedules) != len(workers):
+    found, row = load_state(folder.state, modules, [runner.optimizer for runner in runners], plan.steps)
+    if len(found.schedules) != len(runners):
         raise UserError(f"{folder.state} is of a recipe with {len(found.schedules)} schedules: train it anew")
-    for worker, state in zip(workers, found.schedules, strict=True):
-        worker.load_schedule(state, folder.state)
+    for runner, state in zip(runners, found.schedules, strict=True):
+        runner.load_schedule(state, folder.state)
     log = [replace(line, steps=plan.steps) for line in history.read(folder.history) if line.step <= found.step]
     if log and found.row is not None and found.row.begun < log[-1].step < plan.steps:
         log.pop()
