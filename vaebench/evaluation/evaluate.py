@@ -36,7 +36,8 @@ GALLERY_SAMPLES = 60
 SAMPLES = "samples.png"
 RESUMED_WRONGLY = (
     "warning: an older, faulty version of vaebench resumed this training and gave some convolution weights the "
-    "optimiser state of others, so its results differ from those of an uninterrupted one: train it again for exact results"
+    "optimiser state of others, so its results differ from those of an uninterrupted one: train it again if that "
+    "matters"
 )
 
 
