@@ -35,7 +35,7 @@ STRATIFIED = {
     ("kl", "posterior"),
     ("mse", "recon"),
     ("nll", "bernoulli/1-draw"),
-    ("psnr", "recon/cap=100dB"),
+    ("psnr", "recon/mean-of-images/cap=100dB"),
     ("ssim", "recon/gaussian11"),
 }
 

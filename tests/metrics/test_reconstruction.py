@@ -125,7 +125,7 @@ def test_protocols():
     made = [metric for factory in FACTORIES for metric in factory()]
     assert [(m.spec.name, m.spec.protocol, m.spec.direction) for m in made] == [
         ("mse", "recon", "lower"),
-        ("psnr", "recon/cap=100dB", "higher"),
+        ("psnr", "recon/mean-of-images/cap=100dB", "higher"),
         ("ssim", "recon/gaussian11", "higher"),
     ]
     assert [m.spec.unit for m in made] == ["squared intensity", "dB", "similarity"]

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from recomputed_cells import CELL, Published, agrees, complain, number
 from recomputed_evidence import BASELINE, REAL, Sample, Section
-from recomputed_tests import error_and_df, half_width, variance
+from recomputed_tests import DECISIVE, error_of_mean, half_width, variance
 
-DECISIVE = ("nested-t", "clustered-t", "paired-t", "welch-t-images")
+COSTS = ("parameters", "training_", "throughput", "peak_memory")
+DESCRIBES = ("manipulation_", "blend_adversary", "shift_flagged", "kl", *COSTS)
 
 
 def check_board(rows: Published, part: Section) -> list[str]:
@@ -39,7 +40,11 @@ def _valued(
     if lines[0]["stratum"] in withheld or (sample is not None and sample.people_withheld):
         ours = {name: number(row[name]) for name in ours}  # the interval must still be theirs
     half = half_width(ours["std_error"], ours["df"])
-    ours |= {"ci_low": value - half, "ci_high": value + half}
+    trained = sum(line["seed"] is not None and (line["value"] is not None or not values) for line in lines)
+    if trained == 2 and ours["std_error"] > 0:
+        half = math.nan  # too few for an interval
+    low, high = number(row["lowest"] or "-inf"), number(row["highest"] or "inf")
+    ours |= {"ci_low": float(np.clip(value - half, low, high)), "ci_high": float(np.clip(value + half, low, high))}
     scale = 0.0 if math.isnan(ours["std_error"]) else ours["std_error"]
     checks = {name: (row[name], what, agrees(row[name], what, scale)) for name, what in ours.items()}
     checks["value"] = (row["value"], value, agrees(row["value"], value))
@@ -47,9 +52,12 @@ def _valued(
         images, spread = float(sample.values.mean()), float(sample.values.std())
         exact = 1e-6 * spread + 2.0**-24 * np.abs(sample.values).max()  # values are kept as float32
         checks["value of images"] = (row["value"], images, abs(number(row["value"]) - images) <= exact)
-    trained = sum(line["seed"] is not None and (line["value"] is not None or not values) for line in lines)
     for name, count in {"seeds": trained, "n": max(line["n"] for line in lines)}.items():
         checks[name] = (row[name], count, row[name] == str(count))
+    told = " ".join(
+        f"{line['seed']}={line['value']:.10g}" for line in lines if None not in (line["seed"], line["value"])
+    )
+    checks["by_seed"] = (row["by_seed"], told, sorted(row["by_seed"].split()) == sorted(told.split()))
     for name in ("unit", "direction", "margin"):
         checks[name] = (row[name], lines[0][name], row[name] == lines[0][name])
     return checks
@@ -59,7 +67,7 @@ def _interval(lines, values, sample) -> dict[str, float]:
     """Standard error and its df: over seeds and images, else over seeds, else as the metric said of the one run."""
     known = [line for line in lines if line["value"] is not None]
     if sample is not None and sample.values.shape[1] > 1 and len(sample.values) == len(values):
-        error, df, _ = error_and_df([sample], [1], shared=True)
+        error, df, _ = error_of_mean(sample)
     elif len(values) > 1 and (len(set(values)) > 1 or all(line["std_error"] == 0 for line in lines)):
         error, df = math.sqrt(variance(np.array(values)) / len(values)), len(values) - 1.0
     elif len(values) == 1 and known[0]["std_error"] is not None:
@@ -80,10 +88,13 @@ def check_ranks(board: pd.DataFrame, tested: list[dict]) -> list[str]:
         models = [row for row in rows.to_dict("records") if row["value"] != "" and _is_model(row["recipe"])]
         for row in rows.to_dict("records"):
             rivals = [rival for rival in models if rival["recipe"] != row["recipe"]] if row in models else [None]
-            won = [_won(row, rival, verdicts.get((*cell[:4], frozenset((row["recipe"], rival["recipe"])))))
-                   if rival else None for rival in rivals]  # fmt: skip
+            tests = [verdicts.get((*cell[:4], frozenset((row["recipe"], rival["recipe"])))) if rival else None
+                     for rival in rivals]  # fmt: skip
+            won = [_won(row, rival, own) if rival else None for rival, own in zip(rivals, tests, strict=True)]
+            if all(own and _decides(own) and _single(row, rival) for rival, own in zip(rivals, tests, strict=True)):
+                won = [None]  # one checkpoint against another says nothing of their recipes
             ranks = ("", "")
-            describes = cell[2].startswith(("manipulation_", "blend_adversary", "shift_flagged"))
+            describes = cell[2].startswith(DESCRIBES)
             if None not in won and not describes:
                 ranks = (str(1 + won.count(-1)), str(len(models) - won.count(1)))
             checks = {
@@ -98,9 +109,20 @@ def _is_model(name):
     return name != REAL and not name.startswith(BASELINE)
 
 
+def _decides(tests):
+    return next((tests[name] for name in DECISIVE if name in tests), None)
+
+
+def _single(row, rival):
+    """Whether no side has several training seeds, and one has a single one; images made elsewhere have none."""
+    return max(int(row["seeds"]), int(rival["seeds"])) == 1
+
+
 def _won(row, rival, tests):
     """1 where the row's recipe is better, -1 where worse, 0 where that is open, None where nothing was tested."""
-    decisive = next((tests[name] for name in DECISIVE if name in tests), None) if tests else None
+    decisive = _decides(tests) if tests else None
+    if decisive is not None and _single(row, rival):
+        return 0
     if decisive is not None:
         a, b, verdict = decisive
         winner = {"a": a, "b": b}.get(verdict)
@@ -133,7 +155,7 @@ def check_variance(table: pd.DataFrame, parts: list[Section]) -> list[str]:
 
 def _parts_of_variance(sample: Sample, row: dict[str, str]) -> dict[str, float]:
     seeds, images = sample.values.shape
-    error, _, training = error_and_df([sample], [1], shared=True)
+    error, _, training = error_of_mean(sample)
     if sample.people_withheld:
         error = number(row["std_error"])
     within = math.sqrt(np.mean([variance(row) for row in sample.values]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from recomputed_evidence import REAL, Sample, Section
-from recomputed_tests import Outcome, std_error, tests_of
+from recomputed_tests import DECISIVE, Outcome, std_error, tests_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -15,7 +15,7 @@ NAN = math.nan
 
 
 def families(part: Section) -> Iterator[tuple[str, str, list[Outcome]]]:
-    """(metric, protocol, tests that Holm's correction is taken over, of each kind of test by itself)."""
+    """(metric, protocol, tests that Holm's correction is taken over: those that decide, and the others by kind)."""
     kept = {key[:2] for key in part.samples if key[2] == "all"}
     for metric, protocol in kept:
         reported: dict[str, set[str]] = {"all": set(part.samples[metric, protocol, "all"])}
@@ -31,20 +31,18 @@ def families(part: Section) -> Iterator[tuple[str, str, list[Outcome]]]:
 
 
 def _of_attributes(part: Section) -> Iterator[tuple[str, str, list[Outcome]]]:
-    """Of what values are kept by: each pair's tests over all attributes are a family."""
+    """Of what values are kept by: the tests of all pairs over all attributes are a family."""
     strata: dict[tuple[str, str], list[str]] = {}
     for metric, protocol, stratum in part.samples:
         if stratum != "all":
             strata.setdefault((metric, protocol), []).append(stratum)
     for (metric, protocol), names in strata.items():
-        pairs: dict[tuple[str, str], list[Outcome]] = {}
+        outcomes: list[Outcome] = []
         for stratum in names:
             found = list(part.samples[metric, protocol, stratum].values())
-            for outcome in _family(part, metric, protocol, stratum, found, corrected=False):
-                pairs.setdefault((outcome.a, outcome.b), []).append(outcome)
-        for outcomes in pairs.values():
-            correct(outcomes, part.declared(metric, protocol, "direction"))
-            yield metric, protocol, outcomes
+            outcomes += _family(part, metric, protocol, stratum, found, corrected=False)
+        correct(outcomes, part.declared(metric, protocol, "direction"))
+        yield metric, protocol, outcomes
 
 
 def _one_a_run(part, kept) -> dict[tuple[str, str], list[Sample]]:
@@ -71,6 +69,7 @@ def _family(part, metric, protocol, stratum, samples, *, corrected=True) -> list
         for outcome in tests_of(a, b, None if a is real else real):
             outcome.stratum = stratum
             outcome.more["margin"] = margin_of(margin, abs(real.values.mean()) if real else scale)
+            outcome.more["larger"] = max(abs(a.values.mean()), abs(b.values.mean()))
             found.append(outcome)
     if corrected:
         correct(found, direction)
@@ -84,9 +83,19 @@ def margin_of(text, scale):
 
 
 def correct(outcomes: Sequence[Outcome], direction: str) -> None:
-    """Holm's p-values of difference, mirror image and equivalence, within each kind of test; then the verdicts."""
-    for kind in {outcome.test for outcome in outcomes}:
-        own = [outcome for outcome in outcomes if outcome.test == kind]
+    """Holm's p-values of difference, mirror image and equivalence: over the tests that decide, whatever their kind, and
+    over each kind of the others; then the verdicts.
+    """
+    present: dict[tuple[str, str, str], set[str]] = {}
+    for outcome in outcomes:
+        present.setdefault((outcome.a, outcome.b, outcome.stratum), set()).add(outcome.test)
+    kinds = []
+    for outcome in outcomes:
+        tests = present[outcome.a, outcome.b, outcome.stratum]
+        first = next((name for name in DECISIVE if name in tests), None)
+        kinds.append("decides" if outcome.test == first else outcome.test)
+    for kind in set(kinds):
+        own = [outcome for outcome, other in zip(outcomes, kinds, strict=True) if other == kind]
         for outcome in own:
             outcome.more["family"] = len(own)
         ps = {
@@ -123,7 +132,7 @@ def _verdict(outcome: Outcome, direction: str) -> str:
     """Who is better: the higher, the lower, or the nearer to the real images; ``unresolved`` unless that is sure."""
     known, difference = outcome.more, outcome["mean_difference"]
     if known["p_equivalent"] < ALPHA:
-        return "equivalent"
+        return "floor" if known["margin"] >= known["larger"] / 2 else "equivalent"
     if not known["p_holm"] < ALPHA or not _agrees(outcome):
         return "unresolved"
     if direction != "target":

@@ -11,6 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 NUMBERS = ("n", "mean_difference", "ci_low", "ci_high", "effect_size", "statistic", "df", "p_value")
 NAN = math.nan
+DECISIVE = ("nested-t", "clustered-t", "paired-t", "welch-t-images")
 
 
 @dataclass(kw_only=True)
@@ -52,23 +53,26 @@ def _hedges(effect, df):
     return effect * math.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) * math.sqrt(2 / df)
 
 
-def error_and_df(samples: Sequence[Sample], weights: Sequence[float], *, shared: bool) -> tuple[float, float, float]:
+def error_and_df(
+    samples: Sequence[Sample], weights: Sequence[float], *, shared: bool, borrow: bool = False
+) -> tuple[float, float, float]:
     """Standard error of a weighted sum of means, Satterthwaite's df, and the part of the variance from training.
 
     Analysis of variance in two ways (seeds, images) of each sample: a sample with several seeds adds the variance of
-    their means over their number; images add that of their means over theirs, less what belongs to neither.
+    their means over their number; images add that of their means over theirs, less what belongs to neither. With
+    ``borrow`` a trained sample with one seed varies as those with several do, pooled.
     """
-    parts = [
-        (w**2 * variance(x.of_seeds) / len(x.values), len(x.values) - 1)
-        for x, w in zip(samples, weights, strict=True)
-        if len(x.values) > 1
-    ]
+    several = [(x, w) for x, w in zip(samples, weights, strict=True) if len(x.values) > 1]
+    lent = sum(w**2 for x, w in zip(samples, weights, strict=True) if borrow and not x.fixed and len(x.values) == 1)
+    seeds = sum(len(x.values) - 1 for x, _ in several)
+    each = [w**2 / len(x.values) + lent * (len(x.values) - 1) / seeds for x, w in several]
+    parts = [(k * variance(x.of_seeds), len(x.values) - 1) for k, (x, _) in zip(each, several, strict=True)]
     training = sum(part for part, _ in parts) if parts else NAN
     columns = [w * x.of_images for x, w in zip(samples, weights, strict=True)]
     people = samples[0].people if shared else None
     images = [_of_mean(column, people) for column in ([sum(columns)] if shared else columns)]
     images = [part for part in images if part[1] > 0]
-    rest = sum(w**2 * _rest(x, people) for x, w in zip(samples, weights, strict=True))
+    rest = sum(k * len(x.values) * _rest(x, people) for k, (x, _) in zip(each, several, strict=True))
     training = max(0.0, training - rest) if parts else NAN
     whole = sum(part for part, _ in images)
     share = max(0.0, 1 - rest / whole) if whole > 0 else 0.0
@@ -77,7 +81,22 @@ def error_and_df(samples: Sequence[Sample], weights: Sequence[float], *, shared:
         return NAN, NAN, NAN
     total = sum(part for part, _ in parts)
     df = 1 / sum((part / total) ** 2 / df for part, df in parts) if total > 0 else NAN
+    if lent and seeds == 1:
+        df = min(df, 1.0)  # NaN stays
     return math.sqrt(total), df, training
+
+
+def error_of_mean(x: Sample) -> tuple[float, float, float]:
+    """As :func:`error_and_df` of one sample, but seeds that agree better than draws allow count as the draws do."""
+    error, df, training = error_and_df([x], [1], shared=True)
+    rest = _rest(x, x.people)
+    seeds, images = x.values.shape
+    if seeds < 2 or not 0 < variance(x.of_seeds) / seeds < rest:
+        return error, df, training
+    whole, freedom = _of_mean(x.of_images, x.people)
+    parts = [(rest, (seeds - 1) * (images - 1)), (max(0.0, whole - rest), freedom)]
+    total = sum(part for part, _ in parts)
+    return math.sqrt(total), 1 / sum((part / total) ** 2 / df for part, df in parts), 0.0
 
 
 def _of_mean(values, people):
@@ -108,7 +127,7 @@ def _rest(x: Sample, people) -> float:
 
 def _combined(test, samples, weights, *, shared, n, effect=NAN):
     mean = sum(w * x.values.mean() for x, w in zip(samples, weights, strict=True))
-    error, df, _ = error_and_df(samples, weights, shared=shared)
+    error, df, _ = error_and_df(samples, weights, shared=shared, borrow=test == "nested-t")
     statistic, half = _ratio(mean, error), half_width(error, df)
     p = 2 * stats.t.sf(abs(statistic), df) if error > 0 else float(mean == 0)
     return _outcome(test, n, mean, mean - half, mean + half, effect, statistic, df, p)
@@ -203,7 +222,7 @@ def tests_of(a: Sample, b: Sample, real: Sample | None) -> Iterator[Outcome]:
     varies = any(np.ptp(sample.of_seeds) > 0 for sample in (a, b))
     single = any(sample.fixed and not sample.ids for sample in (a, b))  # a value without an error
     shown = not a.people_withheld if shared else apart or not (a.ids or b.ids or single)
-    if shown and min(trained, default=0) >= 2 and varies:
+    if shown and max(trained, default=0) >= 2 and (varies or a.ids):
         tests.append(lambda: _nested(a, b, shared=shared))
     for test in tests:
         found = test()

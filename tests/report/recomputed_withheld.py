@@ -23,7 +23,7 @@ def withheld_families(part: Section, rows: Sequence[dict[str, str]]) -> Iterator
         hidden = row["stratum"] in part.withheld or (part.people_withheld and row["test"] in CLUSTERED)
         if row["split"] != part.split or not hidden:
             continue
-        over = f"{row['a']} {row['b']}" if row["stratum"].startswith(("attribute=", "condition=")) else row["stratum"]
+        over = "parts" if row["stratum"].startswith(("attribute=", "condition=")) else row["stratum"]
         outcome = _as_printed(part, row)
         if outcome is not None:
             families.setdefault((row["metric"], row["protocol"], over), []).append(outcome)
@@ -57,7 +57,7 @@ def _as_printed(part: Section, row: dict[str, str]) -> Outcome | None:
     trained = [len(lines[name]) for name in (row["a"], row["b"]) if lines[name][0]["seed"] is not None]
     target = means.get(REAL) if part.declared(row["metric"], row["protocol"], "direction") == "target" else None
     margin = margin_of(part.declared(row["metric"], row["protocol"], "margin"), scale / 2 if target is None else target)
-    outcome.more["as printed"] = True
+    outcome.more |= {"as printed": True, "larger": max(abs(means[row["a"]]), abs(means[row["b"]]))}
     outcome.more |= {"seeds": min(trained, default=0), "scale": scale if math.isnan(error) else error, "margin": margin}
     return outcome
 

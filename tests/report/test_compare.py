@@ -104,7 +104,7 @@ def test_the_same_recipe_and_seed_from_two_places(runs, tmp_path):
     assert float(row["statistic"]) == pytest.approx(
         stats.ttest_rel(runs["vae", 0], drawn(77, N, 3)).statistic, rel=1e-5
     )
-    assert row["better"] == "vae/seed-0"
+    assert row["better"] == "vae/seed-0 (this checkpoint)"
 
 
 @pytest.mark.parametrize("pair", [("vae", "vae"), ("vae", "vae/seed-1"), ("vae/seed-0", "vae")])
@@ -202,4 +202,9 @@ def test_values_that_hold_no_spread_are_printed():
     for name, value in [("a", 0.0), ("b", 1.0)]:
         write_run(name, 0, {"mse": np.full(N, value)})
     row = next(row for row in table(between("a", "b")) if row["test"] == "paired-t")
-    assert (row["statistic"], row["p"], row["p Holm"], row["better"]) == ("-inf", "<1e-300", "<1e-300", "a")
+    assert (row["statistic"], row["p"], row["p Holm"], row["better"]) == (
+        "-inf",
+        "<1e-300",
+        "<1e-300",
+        "a (this checkpoint)",
+    )

@@ -159,9 +159,13 @@ def test_several_seeds_are_tested_against_fixed_images(fixed):
     assert row.seeds == 3
 
 
-def test_one_seed_has_no_test_over_seeds():
+def test_one_seed_is_tested_over_seeds_only_against_several():
     rows = rows_of({("a", 0): drawn(0, N), ("real", None): drawn(1, N), **seeds_of("b", [0, 1])})
-    assert {row.test for row in rows if "a" in (row.a, row.b)} == {"paired-t", "wilcoxon"}
+    assert {row.test for row in rows if {row.a, row.b} == {"a", "real"}} == {"paired-t", "wilcoxon"}
+    assert {row.test for row in rows if {row.a, row.b} == {"a", "b"}} == {"paired-t", "wilcoxon", "nested-t"}
+    assert {row.note for row in rows if (row.test, {row.a, row.b}) == ("nested-t", {"a", "b"})} == {
+        "a has one training seed: the training variance of b (2 seeds) is taken for both"
+    }
     assert {row.seeds for row in rows if {row.a, row.b} == {"a", "real"}} == {1}
 
 
@@ -270,12 +274,21 @@ def test_splits_and_fingerprints_never_meet():
 
 
 def test_metrics_of_one_value_a_run_are_tested_over_seeds():
-    values = {"a": [3.0, 3.2, 3.1], "b": [4.0, 4.3, 4.1], "once": [9.0]}
+    values = {"a": [3.0, 3.2, 3.1], "b": [4.0, 4.3, 4.1]}
     lines = [result(name, seed, "fid", value) for name, found in values.items() for seed, value in enumerate(found)]
     (row,) = all_pairs(measured({}, more=lines))
     expected = stats.ttest_ind(values["a"], values["b"], equal_var=False)
     assert (row.a, row.b, row.test, row.seeds, row.verdict) == ("a", "b", "nested-t", 3, "a")
     assert (row.statistic, row.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-9)
+
+
+def test_one_value_of_one_run_is_tested_by_the_others_training_variance():
+    values = {"a": [3.0, 3.2, 3.1], "once": [9.0]}
+    lines = [result(name, seed, "fid", value) for name, found in values.items() for seed, value in enumerate(found)]
+    (row,) = all_pairs(measured({}, more=lines))
+    error = np.std(values["a"], ddof=1) * np.sqrt(1 / 3 + 1)
+    assert (row.test, row.seeds, row.df, row.verdict) == ("nested-t", 1, 2, "a")
+    assert row.statistic == pytest.approx((np.mean(values["a"]) - 9) / error, rel=1e-9)
 
 
 def test_a_target_metric_without_real_images_is_unresolved():

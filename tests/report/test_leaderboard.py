@@ -9,6 +9,7 @@ import pytest
 from handmade import FINGERPRINT, drawn, ids_of, measured, provenance, result
 from scipy import stats
 
+from vaebench.core.results import Facts
 from vaebench.report.analysis.comparisons import all_pairs
 from vaebench.report.analysis.formatting import to_csv
 from vaebench.report.analysis.leaderboard import Row, leaderboard
@@ -17,7 +18,8 @@ from vaebench.statistics import nested_mean
 N = 60
 COLUMNS = (
     "dataset, split, stratum, recipe, metric, protocol, unit, direction, value, std_error, ci_low, ci_high, seeds, n, "
-    "rank_low, rank_high, data_fingerprint, extractor_sha256, vaebench_version, device, note, margin, df"
+    "rank_low, rank_high, data_fingerprint, extractor_sha256, vaebench_version, device, note, margin, df, "
+    "by_seed, lowest, highest"
 )
 
 
@@ -35,7 +37,7 @@ def ranks(rows, names, **cell):
     return {name: (row_of(rows, name, **cell).rank_low, row_of(rows, name, **cell).rank_high) for name in names}
 
 
-def tight(recipe, mean, seeds=1):
+def tight(recipe, mean, seeds=3):
     return {(recipe, k): drawn(0, N) + mean + drawn(50 + k, N, 0, 0.01) for k in range(seeds)}
 
 
@@ -55,7 +57,7 @@ def test_one_seed_has_an_interval_over_images():
 
 
 def test_several_seeds_have_an_interval_over_seeds_and_images():
-    runs = {("a", k): drawn(k, N, 0.1 * k) for k in range(4)}
+    runs = {("a", k): drawn(k, N, 3 + 0.1 * k) for k in range(4)}
     row = row_of(ranked(runs), "a")
     expected = nested_mean(list(runs.values()))
     numbers = (row.value, row.std_error, row.ci_low, row.ci_high, row.df)
@@ -85,21 +87,47 @@ def test_what_cannot_be_taken_stays_a_row_with_its_reason():
     assert (row.value, row.std_error, row.ci_low, row.rank_low, row.note) == (None,) * 4 + ("needs reconstructions",)
     (cells,) = [line for line in csv.DictReader(io.StringIO(to_csv(Row, rows))) if line["recipe"] == "gan"]
     assert (cells["value"], cells["ci_low"], cells["note"]) == ("", "", "needs reconstructions")
-    assert ranks(rows, ["a"]) == {"a": (1, 1)}  # nobody to be ranked against
+    assert ranks(rows, ["a"]) == {"a": (None, None)}  # nobody to be ranked against
 
 
 def test_seeds_without_a_value_do_not_count():
     runs = {("a", k): drawn(k, N) for k in range(2)}
     row = row_of(ranked(runs, more=[result("a", 2, "mse", None, n=0, note="not finite")]), "a")
-    assert (row.seeds, row.note) == (2, "not finite")
+    said = " and ".join(f"{drawn(k, N).mean():.4g}" for k in range(2))
+    few = f"two training seeds ({said}) are too few for an interval: train one more"
+    assert (row.seeds, row.note) == (2, f"not finite; {few}")
+    assert (row.ci_low, row.ci_high) == (None, None)
 
 
 @pytest.mark.parametrize(("metric", "order"), [("mse", "abc"), ("ssim", "cba")])
-@pytest.mark.parametrize("seeds", [1, 4])
+@pytest.mark.parametrize("seeds", [2, 4])
 def test_ranks_of_what_clearly_differs(metric, order, seeds):
     runs = {**tight("a", 0, seeds), **tight("b", 1, seeds), **tight("c", 2, seeds)}
     rows = ranked(runs, metric=metric)
     assert ranks(rows, order, metric=metric) == {name: (i, i) for i, name in enumerate(order, start=1)}
+
+
+def test_single_checkpoints_rank_no_recipe():
+    runs = {**tight("a", 0, 1), **tight("b", 1, 1), **tight("c", 2, 1)}
+    known = measured(runs)
+    tested = all_pairs(known)
+    assert {row.verdict for row in tested if row.test == "paired-t"} == {"a"}
+    note = "one training seed each: this checkpoint against that one, not recipe against recipe"
+    assert {row.note for row in tested} == {note}
+    assert ranks(leaderboard(known, tested), "abc") == dict.fromkeys("abc", (None, None))
+
+
+def test_one_seed_takes_the_training_variance_of_several():
+    """Three seeds scatter far more than images: another recipe's single seed within their scatter wins nothing."""
+    base = drawn(0, N)
+    runs = {("a", k): base + shift + drawn(50 + k, N, 0, 0.01) for k, shift in enumerate([-1.0, 0.0, 1.0])}
+    runs |= {("b", 0): base - 0.9 + drawn(60, N, 0, 0.01)}
+    rows = ranked(runs)
+    assert ranks(rows, "ab") == {"a": (1, 2), "b": (1, 2)}
+    note = "b has one training seed: the training variance of a (3 seeds) is taken for both"
+    assert all(note in row_of(rows, name).note for name in "ab")
+    far = ranked({**runs, ("b", 0): base - 30 + drawn(60, N, 0, 0.01)})
+    assert ranks(far, "ab") == {"b": (1, 1), "a": (2, 2)}
 
 
 def test_ranks_that_the_data_leave_open_are_ranges():
@@ -142,7 +170,7 @@ def test_untested_values_have_no_rank():
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_exact_values_rank_by_themselves(seeds):
     more = [
-        result(name, k, "parameters", value, std_error=0.0)
+        result(name, k, "parameters", value, std_error=0.0, facts=Facts())  # of a plugin that ranks a count
         for name, value in [("a", 7.0), ("b", 5.0), ("c", 7.0)]
         for k in range(seeds)
     ]
@@ -160,7 +188,8 @@ def test_values_of_unknown_error_have_no_rank():
 def test_ranks_of_strata_are_their_own():
     labels = [i % 2 for i in range(N)]
     better_on_ones = drawn(0, N) + np.where(np.array(labels) == 1, -1, 1) + drawn(1, N, 0, 0.01)
-    rows = ranked({("a", 0): better_on_ones, ("b", 0): drawn(0, N)}, labels=labels)
+    runs = {("a", k): better_on_ones + drawn(20 + k, N, 0, 0.01) for k in range(3)}
+    rows = ranked(runs | tight("b", 0), labels=labels)
     assert ranks(rows, "ab", stratum="label=1") == {"a": (1, 1), "b": (2, 2)}
     assert ranks(rows, "ab", stratum="label=0") == {"a": (2, 2), "b": (1, 1)}
     assert row_of(rows, "a", stratum="label=1").n == N // 2
@@ -170,14 +199,14 @@ def test_other_data_are_another_table():
     elsewhere = result("b", 0, "parameters", 1.0, provenance=provenance(data_fingerprint="0" * 64))
     rows = ranked({}, more=[result("a", 0, "parameters", 2.0), elsewhere])
     assert {(row.recipe, row.data_fingerprint, row.rank_low) for row in rows} == {
-        ("a", FINGERPRINT, 1),
-        ("b", "0" * 64, 1),
+        ("a", FINGERPRINT, None),
+        ("b", "0" * 64, None),
     }
 
 
 def test_rows_are_ordered_and_each_cell_stands_once():
     labels = [i % 2 for i in range(N)]
-    rows = ranked({("real", None): drawn(0, N), **tight("b", 0, 2), **tight("a", 0)}, labels=labels)
+    rows = ranked({("real", None): drawn(0, N), **tight("b", 0, 2), **tight("a", 0, 1)}, labels=labels)
     keys = [(row.metric, row.protocol, row.stratum, row.recipe) for row in rows]
     assert len(set(keys)) == len(keys) == 12
     assert [row.recipe for row in rows[:3]] == ["real", "a", "b"]
@@ -188,4 +217,4 @@ def test_interface_names_these_columns():
     interface = Path(__file__).parents[3] / "shared" / "INTERFACE.md"
     if not interface.exists():
         pytest.skip("INTERFACE.md lies outside the repository")
-    assert f"`{COLUMNS.removesuffix(', note, margin, df')}`" in interface.read_text()
+    assert f"`{COLUMNS.removesuffix(', note, margin, df, by_seed, lowest, highest')}`" in interface.read_text()

@@ -64,7 +64,8 @@ def test_mirror_images_about_the_target_are_equally_near():
 
 
 def test_equivalent_recipes_share_their_ranks():
-    runs = {("a", 0): BASE, ("b", 0): BASE + 0.1 + NOISE, ("c", 0): BASE + 5 + NOISE}
+    shifts = {"a": 0.0, "b": 0.1, "c": 5.0}
+    runs = {(name, k): BASE + shift + drawn(k, N, 0, 0.01) for name, shift in shifts.items() for k in range(3)}
     known = with_margin(measured(runs), "5%")
     ranks = {row.recipe: (row.rank_low, row.rank_high) for row in leaderboard(known, all_pairs(known))}
     assert ranks == {"a": (1, 2), "b": (1, 2), "c": (3, 3)}
@@ -112,11 +113,32 @@ def test_attributes_are_tested_by_mcnemar_with_holm_over_the_attributes():
     assert (won, lost) == (True, "a")
 
 
-def test_pairs_do_not_share_a_family_over_attributes():
+def test_pairs_and_attributes_are_one_family():
     columns = {name: [right(k + i, 0.9 - 0.1 * k) for i in range(3)] for k, name in enumerate("abc")}
-    three = all_pairs(attributes({(name, 0): found for name, found in columns.items()}))
-    two = all_pairs(attributes({(name, 0): columns[name] for name in "ab"}))
-    assert [row for row in three if (row.a, row.b) == ("a", "b")] == two
+    rows = all_pairs(attributes({(name, 0): found for name, found in columns.items()}))
+    for test in ("paired-t", "mcnemar"):  # the one that decides, and another kind
+        found = [row for row in rows if row.test == test]
+        assert len(found) == 9
+        raw = [row.p_value for row in found]
+        assert [row.p_holm for row in found] == pytest.approx(multipletests(raw, method="holm")[1].tolist(), rel=1e-12)
+
+
+def test_tests_that_decide_are_one_family_of_whatever_kind():
+    """A third recipe on images of its own is tested by another kind: it must not make the others' family smaller."""
+    runs = {(name, 0): BASE + drawn(k, N, 0.3 * k) for k, name in enumerate("ab")} | {("c", 0): drawn(7, N, 10)}
+    rows = all_pairs(measured(runs, ids={"c": ids_of(N, "c")}))
+    decide = [row for row in rows if row.test in ("paired-t", "welch-t-images")]
+    assert [row.test for row in decide].count("welch-t-images") == 2
+    raw = [row.p_value for row in decide]
+    assert [row.p_holm for row in decide] == pytest.approx(multipletests(raw, method="holm")[1].tolist(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(0.02, "floor"), (0.039, "floor"), (0.041, "equivalent")])
+def test_values_as_small_as_the_margin_are_at_the_floor(size, verdict):
+    small = drawn(3, N, 0, 1e-4)
+    values = small - small.mean() + size
+    row = pair({("a", 0): values, ("b", 0): values - 1e-5 + NOISE * 1e-4}, "0.02")
+    assert row["paired-t"].verdict == verdict
 
 
 def test_attributes_have_intervals_over_their_images():

@@ -89,7 +89,7 @@ def test_columns_of_comparisons_are_the_public_ones(report):
     header = (report / "comparisons.csv").read_text().splitlines()[0]
     assert header == (
         "dataset,split,stratum,metric,protocol,a,b,test,n,seeds,mean_difference,ci_low,ci_high,"
-        "effect_size,statistic,df,p_value,p_holm,verdict,p_equivalent,margin,detectable"
+        "effect_size,statistic,df,p_value,p_holm,verdict,p_equivalent,margin,detectable,note"
     )
 
 

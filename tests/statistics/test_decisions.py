@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_paired
 
-from vaebench.statistics import detectable, equivalence_p, friedman, mcnemar, paired_t, welch_t, wilcoxon
+from vaebench.statistics import detectable, equivalence_p, mcnemar, paired_t, welch_t, wilcoxon
 
 
 def numbers(seed, n, shift=0.0, scale=1.0):
@@ -53,29 +52,6 @@ def test_the_detectable_difference_depends_on_the_spread_alone():
     assert detectable(paired_t(a + 9, b)) == pytest.approx(detectable(paired_t(a, b)), rel=1e-9)
     assert detectable(paired_t(b, a)) == pytest.approx(detectable(paired_t(a, b)), rel=1e-12)
     assert detectable(paired_t(a, a)) == 0
-
-
-@pytest.mark.parametrize("decimals", [9, 0])
-def test_friedman_equals_scipy(decimals):
-    scores = np.random.default_rng(7).normal(0, 2, (9, 4)).round(decimals)
-    found, expected = friedman(scores), stats.friedmanchisquare(*scores.T)
-    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-10)
-    assert found.average_ranks.sum() == pytest.approx(10)
-
-
-def test_critical_difference_is_the_tables():
-    """Demšar 2006, table 5 (a): q 2.343 for 3, 2.569 for 4, 3.164 for 10 models."""
-    for models, q in ((3, 2.343), (4, 2.569), (10, 3.164)):
-        found = friedman(np.random.default_rng(8).normal(size=(14, models)))
-        assert found.critical_difference == pytest.approx(q * math.sqrt(models * (models + 1) / 84), rel=5e-4)
-
-
-def test_friedman_ranks_the_best_first_and_refuses_a_single_block():
-    found = friedman([[3.0, 1.0, 2.0]] * 5)
-    assert found.average_ranks.tolist() == [1, 3, 2]
-    assert friedman(np.ones((3, 3))).p_value == 1
-    with pytest.raises(ValueError, match="2 or more blocks"):
-        friedman([[1.0, 2.0]])
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7])

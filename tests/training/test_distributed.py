@@ -133,6 +133,7 @@ def test_a_batch_that_cannot_be_shared_out_is_bad_input():
         TrainingBatches(data, seed=0, batch_size=16, compute=worker.COMPUTE, group=Group(0, 3))
 
 
+@pytest.mark.calibration  # half a minute of torchrun's waiting
 def test_a_killed_worker_ends_the_job_and_a_restart_goes_on(places):
     """One worker is killed after a checkpoint: the other one ends, and the restarted job reaches the last step."""
     command = [*TORCHRUN, "--max-restarts", "1", "-m", "vaebench", "train", "vae-digits", "--steps", "200", "--resume"]

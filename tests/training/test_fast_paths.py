@@ -111,6 +111,7 @@ def _loss_and_gradient(phase, optimizer, batch: Batch, step, precision):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none here")
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler, about itself
+@pytest.mark.calibration  # half a minute, of an option that is off by default
 def test_compiled_modules_stay_with_the_plain_path(digits, plain, tmp_path):
     """A game of two phases; a quarter of a minute, so one family stands for all."""
     fast = losses("dcgan", digits, replace(PLAIN, compile=True), tmp_path / "fast")

@@ -46,6 +46,8 @@ class Facts:
         averaged: whether it counts in the mean ranks over metrics.
         headline: its place among the overview's figures, from 1; 0 leaves it out.
         stands_in_for: a metric in whose place it is shown in the overview, where that one was not measured.
+        lowest, highest: least and greatest value that it can have, in its unit; None where there is no bound. Intervals
+            stay within them, and the gate refuses tables with values beyond.
         study: section of the report that lays its conditions side by side: ``attributes``, ``interpolation``,
             ``manipulation``, ``blending``, ``shift``, or one of a plugin's own; empty for none.
         column: its heading in that section; without one, the word for its protocol in the overview.
@@ -59,6 +61,8 @@ class Facts:
     averaged: bool = True
     headline: Count = 0
     stands_in_for: Text = ""
+    lowest: float | None = None
+    highest: float | None = None
     study: Text = ""
     column: Text = ""
     distribution: Text = ""

@@ -142,6 +142,8 @@ def _facets(part: str, attributes: bool, multi_view: bool) -> list[Metric]:
                 needs=Need.LATENT | Need.ATTRIBUTES,
                 unit="share",
                 direction="higher",
+                lowest=-1.0 if part == "lift" else 0.0,
+                highest=1.0,
                 protocol=protocol + (f"/views={len(views)}" if len(views) > 1 else ""),
                 margin="0.01",
                 of_baselines=len(views) == 1,

@@ -1,4 +1,7 @@
-"""Report what a model costs: its trained parameters, and the time, steps, speed and memory of its training."""
+"""Report what a model costs: its trained parameters, and the time, steps, speed and memory of its training.
+
+Costs describe: a cheaper model is no better one, so none of them is ranked.
+"""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -55,8 +58,10 @@ def parameters() -> list[Metric]:
                 needs=Need.TRAINING,
                 unit="parameters",
                 direction="lower",
+                lowest=0.0,
                 protocol="trained",
                 question=questions.COST,
+                ranked=False,
                 place=1,
             ),
             exact=True,
@@ -74,8 +79,10 @@ def training_steps() -> list[Metric]:
                 needs=Need.TRAINING,
                 unit="steps",
                 direction="lower",
+                lowest=0.0,
                 protocol="trained",
                 question=questions.COST,
+                ranked=False,
                 place=3,
             ),
             exact=True,
@@ -93,8 +100,10 @@ def training_seconds() -> list[Metric]:
                 needs=Need.TRAINING,
                 unit="s",
                 direction="lower",
+                lowest=0.0,
                 protocol="training",
                 question=questions.COST,
+                ranked=False,
                 place=2,
             ),
         )
@@ -111,8 +120,10 @@ def throughput() -> list[Metric]:
                 needs=Need.TRAINING,
                 unit="images/s",
                 direction="higher",
+                lowest=0.0,
                 protocol="training",
                 question=questions.COST,
+                ranked=False,
                 place=4,
             ),
         )
@@ -129,8 +140,10 @@ def peak_memory() -> list[Metric]:
                 needs=Need.TRAINING,
                 unit="MiB",
                 direction="lower",
+                lowest=0.0,
                 protocol="training",
                 question=questions.COST,
+                ranked=False,
                 place=5,
             ),
         )

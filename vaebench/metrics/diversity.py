@@ -16,7 +16,8 @@ from vaebench.metrics.functional import diversity as diversity_module
 from vaebench.metrics.functional import neighbours
 from vaebench.metrics.functional.collected import KINDS, OfAllFeatures, checked
 
-COLLAPSED = 0.5  # of the real images' diversity: below it, samples are said to have collapsed
+COLLAPSED = 0.5  # of the real images' diversity beyond its least: below it, samples are said to have collapsed
+LEAST = {"vendi": 1.0, "pairwise": 0.0}  # what images that are all alike have
 
 
 def _space(features: str, classifier: str, inception: int) -> FeatureSpace:
@@ -46,6 +47,7 @@ class Diversity(OfAllFeatures):
             needs=KINDS["samples"][1],
             unit=unit,
             direction="target",
+            lowest=0.0,
             protocol=f"{kind}/{_stem(space)}/samples",
             margin="5%",
             of_real=True,
@@ -63,7 +65,9 @@ class Diversity(OfAllFeatures):
         found = self._function(made)
         value = found.value
         real = reference.statistic(self._statistic, partial(_alone, function=self._function))["value"].item()
-        note = f"collapse: {value:.4g} of the real images' {real:.4g}" if value < COLLAPSED * real else ""
+        least = LEAST[self._statistic]
+        collapsed = value - least < COLLAPSED * (real - least)
+        note = f"collapse: {value:.4g} beside the real images' {real:.4g}" if collapsed else ""
         return replace(Score.influenced(value, found.derivatives), note=note)
 
 
@@ -75,8 +79,8 @@ def diversity(features: str = "", classifier: str = "", inception: int = 2048) -
     """Vendi score (effective number of different images) and mean distance between two, of samples.
 
     ``features`` is ``NETWORK/LAYER`` or ``pixels``; by default the classifier's that comes with the data, else
-    Inception's. Noise has much diversity too: nearness to the real images' value counts. Below half of it the
-    score is flagged as a collapse.
+    Inception's. Noise has much diversity too: nearness to the real images' value counts. Below half of what the real
+    images have beyond images that are all alike, the score is flagged as a collapse.
     """
     space = _space(features, classifier, inception)
     return [
@@ -88,8 +92,8 @@ def diversity(features: str = "", classifier: str = "", inception: int = 2048) -
 class Memorisation(OfAllFeatures):
     """Final: share of samples nearer to a training image than that image's own nearest training neighbour.
 
-    Alaa et al. 2022, "How faithful is your synthetic data?", authenticity. The same share of held-out real images is
-    the value to be near to: new images of the same kind have it, copies have more.
+    Alaa et al. 2022, "How faithful is your synthetic data?", authenticity. The share of held-out real images stands
+    beside it: new images of the same kind have it, copies have more, and less is no fault.
     """
 
     def __init__(self, space: FeatureSpace) -> None:
@@ -97,9 +101,12 @@ class Memorisation(OfAllFeatures):
             name="memorisation",
             needs=KINDS["samples"][1],
             unit="share",
-            direction="target",
+            direction="lower",
+            lowest=0.0,
+            highest=1.0,
             protocol=f"{_stem(space)}/train/samples",
             margin="0.02",
+            averaged=False,  # samples that resemble nothing are no copies either
             of_real=True,
             space=space,
             question=questions.VARIETY,

@@ -140,6 +140,7 @@ def _spec(name: str, space: FeatureSpace, kind: str, protocol: str, place: int) 
         needs=KINDS[kind][1],
         unit="squared distance",
         direction="lower",
+        lowest=0.0,
         protocol=protocol,
         margin="5%",
         space=space,

@@ -23,6 +23,7 @@ SPEC = MetricSpec(
     needs=Need.CODE | Need.ATTRIBUTES,
     unit="classes a path",
     direction="lower",
+    lowest=0.0,
     protocol="",  # known once the classifier is
     question=questions.EVENNESS,
     place=2,
@@ -92,7 +93,8 @@ class Surprises(Metric):
         score = Score.mean_of(values, ids=pair_ids(list(data.ids), pairs))
         right = context.reference(self._space, context.split).features.argmax(dim=1) == data.labels
         share = 100 * float(right.double().mean())
-        return replace(score, note=f"the classifier reads {share:.1f} % of the images right")
+        protocol = f"{self._space.network}/{self._frames}-frames/pairs={len(pairs)}"
+        return replace(score, note=f"the classifier reads {share:.1f} % of the images right", protocol=protocol)
 
 
 def shown_classes(context: Context, space: FeatureSpace, path: Tensor) -> Tensor:

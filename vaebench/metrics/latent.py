@@ -52,6 +52,7 @@ def nll() -> list[Metric]:
                 needs=Need.REAL | Need.DRAW,
                 unit="nats",
                 direction="lower",
+                lowest=0.0,
                 protocol="bernoulli/1-draw",
                 margin="1%",
                 stratified=True,
@@ -75,11 +76,13 @@ def kl() -> list[Metric]:
                 needs=Need.LATENT,
                 unit="nats",
                 direction="lower",
+                lowest=0.0,
                 protocol="posterior",
                 margin="5%",
                 stratified=True,
                 question=questions.PRIOR,
                 place=3,
+                ranked=False,  # less of it is worth nothing by itself: a posterior that ignores the image has none
             ),
         )
     ]
@@ -122,6 +125,7 @@ class ActiveUnits(Metric):
             needs=Need.LATENT,
             unit="dimensions",
             direction="higher",
+            lowest=0.0,
             protocol=f"variance>{float(threshold)}",
             margin="0.5",
             question=questions.PRIOR,
@@ -269,6 +273,7 @@ def interpolation_smoothness() -> list[Metric]:
                 needs=Need.PATH,
                 unit="largest step / mean step",
                 direction="lower",
+                lowest=1.0,
                 protocol="pixels/11-frames/prior",
                 margin="5%",
                 question=questions.EVENNESS,

@@ -127,6 +127,7 @@ def lpips() -> list[Metric]:
             needs=Need.REAL | Need.RECONSTRUCTION,
             unit="distance",
             direction="lower",
+            lowest=0.0,
             protocol="recon/alex-v0.1",
             margin="0.01",
             stratified=True,

@@ -18,6 +18,7 @@ from vaebench.report.analysis.measured import (
     datasets_measured,
     provenance_lines,
 )
+from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.runs.find import find_runs
 from vaebench.runs.record import RunFolder
 
@@ -79,7 +80,9 @@ def _table(rows: Sequence[Row], a: str, number: Callable[[float], str]) -> list[
     for row in rows:
         sign = 1 if row.a == a else -1
         low, high = sorted((sign * row.ci_low, sign * row.ci_high))
-        winner = {"a": row.a, "b": row.b}.get(row.verdict, row.verdict)
+        winner = {"a": row.a, "b": row.b, "floor": "both at the floor"}.get(row.verdict, row.verdict)
+        if row.note in CHECKPOINTS and row.verdict in ("a", "b"):
+            winner += " (this checkpoint)"
         if row.detectable > 0:
             winner += f" (could have shown {number(row.detectable)})"
         body.append(

@@ -6,6 +6,7 @@ from vaebench.report.analysis import attributes, comparisons, latent_space, lead
 from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
 from vaebench.report.analysis.leaderboard import protocol_ends
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.analysis.published import Claim
 from vaebench.report.remarks import Remarks
 from vaebench.report.section import Section, mixed_seeds, training_warnings
@@ -36,9 +37,8 @@ def _mean_ranks(part: Section) -> list[str]:
     if places.names:
         ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(places.names, places.average_ranks, strict=True))
         said.append(
-            f"Mean ranks over the {len(places.metrics)} metrics that all models have: {ranks}; ranks less than "
-            f"{places.critical_difference:.2f} apart are not told apart (Nemenyi; Friedman's p "
-            f"{p_text(places.p_value)}).\n"
+            f"Mean ranks over one metric a question ({', '.join(places.metrics)}): {ranks}. They describe this table "
+            "and test nothing.\n"
         )
     unsure = [
         f"{metric} ({protocol}): {', '.join(f'{name} {100 * share:.0f} %' for name, share in sorted(shares.items()))}"
@@ -136,9 +136,9 @@ def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:
     ]
     return (
         "Value ± half of its 95 % interval (rank). The interval is over training seeds and images where a recipe has "
-        "several seeds, else over images, and then speaks of that checkpoint only. Ranks count tests won after Holm's "
-        "correction at 0.05, over seeds where there are several; a range means that the data leave it open, or that "
-        "the difference is within the margin; no rank, that nothing was tested.\n"
+        "several seeds, else over images, and then speaks of that checkpoint only; two seeds are too few for one. "
+        "Ranks count tests won after Holm's correction at 0.05, over seeds; a range: the data leave it open, or "
+        "that the difference is within the margin; no rank, that nothing was tested, or single checkpoints only.\n"
         + "".join(f"\n- {note}" for note in dict.fromkeys(notes))
         + "\n"
     )
@@ -193,19 +193,22 @@ def _comparison_table(tested: Sequence[comparisons.Row], measured: Measured) -> 
 _TESTS = (
     "Tests over seeds and images (`nested-t`) speak of the recipes; tests over images alone (`paired-t`, "
     "`clustered-t`, `welch-t-images`) of these checkpoints, values averaged over seeds. Effect: Cohen's dz (paired-t) "
-    "or Hedges' g. p-values are Holm's over the pairs of one metric, stratum and test (of attributes: over the "
-    "attributes of one pair), not across metrics. Equivalent: the difference is surely within the margin that the "
-    "metric declares (two one-sided tests, Holm's too), though it may be significant; unresolved rows say what "
-    "difference the data would have shown 4 times in 5. Where nearness to the originals counts, the better one must "
-    "differ from the other and from its mirror image about them. Every test, those of ranks and McNemar's included, "
-    "and every stratum: comparisons.csv.\n"
+    "or Hedges' g. p-values are Holm's over the deciding tests of all pairs of one metric, protocol and stratum (of "
+    "attributes: pairs times attributes), not across metrics. Of recipes with one seed each a verdict is about these "
+    "checkpoints and gives no rank; where one side has several seeds, its training variance counts for both. "
+    "Equivalent: the difference is surely within the margin that the metric declares (two one-sided tests, Holm's "
+    "too), though it may be significant. Both at the floor: so it is, but the margin is half of the larger value or "
+    "more, so that any two values as small would be. Unresolved rows say what difference the data would have shown 4 "
+    "times in 5. Where nearness to the originals counts, the better one must differ from the other and from its "
+    "mirror image about them. Every test, those of ranks and McNemar's included, and every stratum: comparisons.csv.\n"
 )
 
 
 def _verdict(row: comparisons.Row) -> str:
     if row.verdict == "unresolved" and row.detectable > 0:
         return f"unresolved (could have shown {short(row.detectable)})"
-    return {"a": _title(row.a), "b": _title(row.b)}.get(row.verdict, row.verdict)
+    said = {"a": _title(row.a), "b": _title(row.b), "floor": "both at the floor"}.get(row.verdict, row.verdict)
+    return f"{said} (this checkpoint)" if row.note in CHECKPOINTS and row.verdict in ("a", "b") else said
 
 
 def _claims_table(held: Sequence[Claim]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from vaebench.core.files import inside, write_text
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, without_markup
-from vaebench.report.analysis.mean_ranks import MeanRanks, mean_ranks
+from vaebench.report.analysis.mean_ranks import mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
 from vaebench.report.analysis.published import claims, default_folder
 from vaebench.report.evidence import FOLDER, write_evidence
@@ -18,7 +18,6 @@ from vaebench.report.figures.forest import forest_svg
 from vaebench.report.figures.galleries import draw_all, save_figure
 from vaebench.report.figures.shift import shift_figure
 from vaebench.report.figures.study_figures import take_up
-from vaebench.report.figures.svg import critical_difference_svg
 from vaebench.report.html import html_report
 from vaebench.report.markdown import main_table, page
 from vaebench.report.remarks import Remarks, read_remarks
@@ -80,10 +79,9 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
     measured = measured.with_galleries()
     tested = comparisons.all_pairs(measured)
     ranked = leaderboard.leaderboard(measured, tested)
-    places = mean_ranks(measured, ranked)
     figures = Path("figures") / ("" if first else _name(measured))
     drawn = draw_all(measured, folder / figures) | draw_curves(measured, folder / figures)
-    drawn |= _drawings(ranked, places, folder / figures)
+    drawn |= _drawings(ranked, folder / figures)
     studied = latent_space.rows(ranked)
     shifted = shift_figure(studied)
     if shifted is not None:
@@ -100,12 +98,12 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
         captions={(figures / name).as_posix(): text for name, text in drawn.items()},
         remarks=remarks,
         folder=folder,
-        mean_ranks=places,
+        mean_ranks=mean_ranks(measured, ranked),
         studied=studied,
     )
 
 
-def _drawings(ranked: Sequence[leaderboard.Row], places: MeanRanks, folder: Path) -> Mapping[str, str]:
+def _drawings(ranked: Sequence[leaderboard.Row], folder: Path) -> Mapping[str, str]:
     """Draw what is drawn as text; file name -> caption."""
     captions = {}
     drawing = forest_svg(ranked)
@@ -114,21 +112,6 @@ def _drawings(ranked: Sequence[leaderboard.Row], places: MeanRanks, folder: Path
         captions["forest.svg"] = (
             "Values with 95 % intervals, a panel a metric; filled: first, open: first with others, diamond and line: "
             "the originals."
-        )
-    if places.names:
-        drawing = critical_difference_svg(
-            places.names,
-            places.average_ranks,
-            places.critical_difference,
-            places.p_value,
-            places.metrics,
-            own_colours=True,
-        )
-        write_text(folder / "critical_difference.svg", drawing)
-        captions["critical_difference.svg"] = (
-            f"Mean ranks over the {len(places.metrics)} metrics that all models have; a bar joins models that "
-            "Nemenyi's test does not tell apart. Metrics overlap in what they measure, so this describes the "
-            "table above and tests no claim beyond it."
         )
     return captions
 

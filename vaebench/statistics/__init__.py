@@ -10,18 +10,16 @@ from vaebench.statistics.decisions import detectable, equivalence_p, holm
 from vaebench.statistics.means import mean_interval, paired_t, welch_t
 from vaebench.statistics.nested import Estimate, combination, comparison_of, nested_mean, nested_t, training_deviation
 from vaebench.statistics.proportions import mcnemar
-from vaebench.statistics.ranks import Places, friedman, mann_whitney, wilcoxon
+from vaebench.statistics.ranks import mann_whitney, wilcoxon
 
 __all__ = [
     "Comparison",
     "Estimate",
-    "Places",
     "Vector",
     "combination",
     "comparison_of",
     "detectable",
     "equivalence_p",
-    "friedman",
     "holm",
     "mann_whitney",
     "mcnemar",

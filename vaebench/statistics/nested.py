@@ -49,14 +49,27 @@ class Estimate:
 
 
 def combination(
-    samples: Sequence[ArrayLike], weights: Sequence[float], *, shared: bool, clusters: ArrayLike | None = None
+    samples: Sequence[ArrayLike],
+    weights: Sequence[float],
+    *,
+    shared: bool,
+    clusters: ArrayLike | None = None,
+    fixed: Sequence[bool] | None = None,
 ) -> Estimate:
     """Estimate a weighted sum of the means of samples (seeds, images), finite, each with one seed or several.
 
-    ``shared``: column i of every sample is of the same image. ``clusters`` (images,) are numbers of what images have in
-    common (the person): the images' part is then of independent clusters (Liang and Zeger 1986), which needs
-    ``shared`` where there are several samples. A sample with one seed has no training part: the sum speaks of that
-    checkpoint. Raises ``ValueError`` where shapes do not fit.
+    Args:
+        samples: values (seeds, images) each.
+        weights: of the samples' means in the sum.
+        shared: column i of every sample is of the same image.
+        clusters: (images,) numbers of what images have in common (the person): the images' part is then of independent
+            clusters (Liang and Zeger 1986), which needs ``shared`` if there are several samples.
+        fixed: for each sample, whether no training varies it (real images). A sample with one seed that is not fixed
+            takes the training variance of those with several, pooled by degrees of freedom; if none has several, the
+            sum is about that checkpoint. By default every sample with one seed is fixed.
+
+    Raises:
+        ValueError: shapes do not fit.
     """
     matrices = [_matrix(sample) for sample in samples]
     if shared and len({matrix.shape[1] for matrix in matrices}) > 1:
@@ -64,19 +77,31 @@ def combination(
     groups = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
     pairs = list(zip(matrices, weights, strict=True))
     value = math.fsum(weight * _mean(matrix) for matrix, weight in pairs)
-    training = [
-        (weight**2 * moments(matrix.mean(axis=1))[1] ** 2 / len(matrix), len(matrix) - 1.0)
-        for matrix, weight in pairs
-        if len(matrix) > 1
+    several = [(matrix, weight) for matrix, weight in pairs if len(matrix) > 1]
+    single = [
+        weight
+        for (matrix, weight), known in zip(pairs, fixed or [True] * len(pairs), strict=True)
+        if len(matrix) == 1 and not known
     ]
-    rest = math.fsum(weight**2 * _rest(matrix, groups) for matrix, weight in pairs)
+    freedom, borrowed = sum(len(matrix) - 1 for matrix, _ in several), math.fsum(weight**2 for weight in single)
+    # what the variance of one seed's mean counts for: of its own sample's mean, and of those that borrow it
+    counts = [weight**2 / len(matrix) + borrowed * (len(matrix) - 1) / freedom for matrix, weight in several]
+    training = [
+        (count * moments(matrix.mean(axis=1))[1] ** 2, len(matrix) - 1.0)
+        for (matrix, _), count in zip(several, counts, strict=True)
+    ]
+    rest = math.fsum(
+        count * len(matrix) * _rest(matrix, groups) for (matrix, _), count in zip(several, counts, strict=True)
+    )
     images = _images(pairs, shared, groups)
     whole = math.fsum(variance for variance, _ in images)
     kept = max(0.0, whole - rest) / whole if whole > 0 else 0.0
+    # two seeds that speak for a third: Satterthwaite's formula would trust a training variance that is small by chance
+    most = 1.0 if borrowed and freedom == 1 else math.inf
     parts = [*training, *((variance * kept, df) for variance, df in images)]
     # what images and draws leave in the seeds' means is not the training's
     trained = max(0.0, math.fsum(variance for variance, _ in training) - rest) if training else math.nan
-    return _estimate(value, parts, trained)
+    return _estimate(value, parts, trained, most)
 
 
 def _matrix(values: ArrayLike) -> Matrix:
@@ -125,12 +150,12 @@ def _rest(matrix: Matrix, groups: NDArray[np.intp] | None) -> float:
     return float(math.fsum(each) / (seeds * (seeds - 1)))
 
 
-def _estimate(value: float, parts: Sequence[tuple[float, float]], training: float) -> Estimate:
+def _estimate(value: float, parts: Sequence[tuple[float, float]], training: float, most: float = math.inf) -> Estimate:
     variance = math.fsum(part for part, _ in parts)
     error = math.sqrt(variance)
     df, half = math.nan, 0.0 if parts and not math.isnan(error) else math.nan
     if error > 0:
-        df = 1 / math.fsum((part / variance) ** 2 / freedom for part, freedom in parts)
+        df = min(most, 1 / math.fsum((part / variance) ** 2 / freedom for part, freedom in parts))
         half = quantile(df) * error
     return Estimate(
         value=value,
@@ -143,8 +168,21 @@ def _estimate(value: float, parts: Sequence[tuple[float, float]], training: floa
 
 
 def nested_mean(values: ArrayLike, clusters: ArrayLike | None = None) -> Estimate:
-    """Estimate the mean of (seeds, images), its error and interval over both; with one seed over images alone."""
-    return combination([values], [1.0], shared=True, clusters=clusters)
+    """Estimate the mean of (seeds, images), its error and interval over both; with one seed over images alone.
+
+    The error is never less than what images and draws alone leave in the seeds' means: by chance, few seeds may agree
+    better than that.
+    """
+    found = combination([values], [1.0], shared=True, clusters=clusters)
+    matrix = _matrix(values)
+    groups = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    least = _rest(matrix, groups)
+    seeds, images = matrix.shape
+    if not 0 < moments(matrix.mean(axis=1))[1] ** 2 / seeds < least:
+        return found
+    whole, freedom = _images([(matrix, 1.0)], True, groups)[0]
+    parts = [(least, (seeds - 1.0) * (images - 1.0)), (max(0.0, whole - least), freedom)]
+    return _estimate(found.value, parts, 0.0)
 
 
 def training_deviation(values: ArrayLike) -> float:
@@ -160,15 +198,23 @@ def training_deviation(values: ArrayLike) -> float:
     return math.sqrt(max(0.0, between - len(matrix) * _rest(matrix, None)))
 
 
-def nested_t(a: ArrayLike, b: ArrayLike, *, shared: bool, clusters: ArrayLike | None = None) -> Comparison:
+def nested_t(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    shared: bool,
+    clusters: ArrayLike | None = None,
+    fixed: tuple[bool, bool] = (True, True),
+) -> Comparison:
     """Test whether the means of (seeds, images) differ, over training seeds and images: Welch's way with all their
     parts.
 
-    A side with one row is fixed (the real images): no training varies it. Effect size is Hedges' g over seeds, by their
-    pooled deviation. ``shared`` and ``clusters`` as in :func:`combination`.
+    A side with one row is ``fixed`` (the real images: no training varies it), or takes the training variance of the
+    other side. Effect size is Hedges' g over seeds, by their pooled deviation. ``shared``, ``clusters`` and ``fixed``
+    as in :func:`combination`.
     """
     first, second = _matrix(a), _matrix(b)
-    found = combination([first, second], [1.0, -1.0], shared=shared, clusters=clusters)
+    found = combination([first, second], [1.0, -1.0], shared=shared, clusters=clusters, fixed=fixed)
     sides = [matrix.mean(axis=1) for matrix in (first, second) if len(matrix) > 1]
     freedom = sum(len(side) - 1 for side in sides)
     pooled = math.sqrt(math.fsum((len(side) - 1) * moments(side)[1] ** 2 for side in sides) / max(1, freedom))

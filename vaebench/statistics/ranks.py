@@ -1,13 +1,12 @@
-"""Rank tests of two samples, and Friedman's and Nemenyi's of models over several metrics."""
+"""Test two samples by ranks."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from vaebench.statistics.base import Comparison, Vector, moments, pairs, vector
+from vaebench.statistics.base import Comparison, moments, pairs, vector
 
 
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> Comparison:
@@ -58,44 +57,4 @@ def mann_whitney(a: ArrayLike, b: ArrayLike) -> Comparison:
         statistic=float(tested.statistic) - largest / 2,  # U less its expectation, so that it changes sign with a and b
         df=math.nan,
         p_value=float(tested.pvalue),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """What Friedman's test and Nemenyi's say of models' mean ranks: ``average_ranks`` (k,), 1 the best.
-
-    Two models whose mean ranks are less than ``critical_difference`` apart are not told apart at 0.05.
-    """
-
-    average_ranks: Vector
-    statistic: float
-    p_value: float
-    critical_difference: float
-
-
-def friedman(scores: ArrayLike) -> Places:
-    """Friedman's test of k models over b blocks: (b, k), b and k of at least 2, higher is better; equals scipy's.
-
-    Critical difference as in Demšar 2006, "Statistical comparisons of classifiers over multiple data sets", section
-    3.2.2: q sqrt(k (k + 1) / (6 b)), q the studentised range's quantile over sqrt(2). Blocks count as independent.
-    For two models, for which scipy has no Friedman test, the statistic is the same formula's.
-    """
-    table = np.asarray(scores, dtype=np.float64)
-    if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
-        raise ValueError(f"scores must be finite, 2 or more blocks by 2 or more models, not {table.shape}")
-    blocks, models = table.shape
-    ranks = stats.rankdata(-table, axis=1)
-    average = ranks.mean(axis=0)
-    # with ties: Conover 1999, "Practical nonparametric statistics", section 5.8
-    spread = np.square(ranks - (models + 1) / 2).sum()
-    statistic = (
-        0.0 if spread == 0 else float((models - 1) * blocks**2 * np.square(average - (models + 1) / 2).sum() / spread)
-    )
-    quantile = float(stats.studentized_range.isf(0.05, models, math.inf)) / math.sqrt(2)
-    return Places(
-        average_ranks=average,
-        statistic=statistic,
-        p_value=float(stats.chi2.sf(statistic, models - 1)),
-        critical_difference=quantile * math.sqrt(models * (models + 1) / (6 * blocks)),
     )

@@ -23,6 +23,8 @@ from vaebench.runs.per_image import Series
 from vaebench.statistics import Comparison
 
 ALPHA = 0.05
+DECIDES = "decides"  # the family of the tests that decide
+MEANINGFUL = 0.5  # of the larger value: a margin as wide as that, or wider, would call any two small values equivalent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Row:
     p_equivalent: float  # Holm's, of two one-sided tests against the margin; NaN where there is none
     margin: float  # in the metric's unit
     detectable: float  # the smallest difference that this test would have shown 4 times in 5; NaN unless unresolved
+    note: str = ""  # what a test of few seeds speaks of
 
 
 def deciding(rows: Iterable[Row]) -> Row | None:
@@ -70,8 +73,9 @@ def decisive(rows: Iterable[Row]) -> list[Row]:
 def all_pairs(measured: Measured) -> list[Row]:
     """Test every pair, metric, protocol and stratum of one dataset.
 
-    p-values are Holm's, within each metric, protocol, stratum and test; of attributes' accuracies within each metric,
-    protocol, pair and test, over the attributes. Pairs whose image ids differ are
+    p-values are Holm's: those of the deciding tests over all pairs of one metric, protocol and stratum, of whatever
+    kind; those of the other tests within their kind. Of parts (attributes, conditions) a family is all
+    pairs times all parts. Pairs whose image ids differ are
     not paired: they are left out where ids name real images, and tested as independent where they name samples.
     Metrics with one value a run are tested over training seeds alone.
     """
@@ -137,8 +141,7 @@ def _family(
             near = declared.direction == "target" and real is not None and a.extractor == real.extractor
             tested.extend(tests_of(a, b, real if near and one != REAL else None))
     means = _means([*plain.values(), *detailed.values()])
-    margins = [declared.margin_between(pair, means) for pair in tested]
-    return _rows(tested, series, [stratum] * len(tested), declared.direction, margins)
+    return _rows(tested, series, [stratum] * len(tested), declared, [means] * len(tested))
 
 
 def _means(groups: Iterable[Sample]) -> dict[str, float]:
@@ -146,21 +149,20 @@ def _means(groups: Iterable[Sample]) -> dict[str, float]:
 
 
 def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row]:
-    """Test each pair on one metric, an attribute at a time, with Holm's correction over the attributes."""
-    rows: list[Row] = []
+    """Test each pair on one metric, an attribute at a time, with Holm's correction over pairs and attributes."""
+    tested: list[Tested] = []
+    strata: list[str] = []
+    means: list[Mapping[str, float]] = []
     groups = {series: {group.name: group for group in samples_of(measured, series)} for series in parts}
     names = list(dict.fromkeys(name for known in groups.values() for name in known))
     for a, b in itertools.combinations(names, 2):
         both = [series for series in parts if _comparable(groups[series], a, b)]
-        each = {series: _tests_of_part(measured, series, groups[series], a, b) for series in both}
-        tested = [test for tests in each.values() for test in tests]
-        strata = [series.stratum for series, tests in each.items() for _ in tests]
-        if tested:
-            declared = _Declared.of(measured, both[0])
-            means = {series: _means(groups[series].values()) for series in both}
-            margins = [declared.margin_between(test, means[series]) for series in both for test in each[series]]
-            rows.extend(_rows(tested, both[0], strata, declared.direction, margins))
-    return rows
+        for series in both:
+            found = _tests_of_part(measured, series, groups[series], a, b)
+            tested += found
+            strata += [series.stratum] * len(found)
+            means += [_means(groups[series].values())] * len(found)
+    return _rows(tested, parts[0], strata, _Declared.of(measured, parts[0]), means) if tested else []
 
 
 def _comparable(known: Mapping[str, Sample], a: str, b: str) -> bool:
@@ -200,18 +202,21 @@ def _rows(
     tested: Sequence[Tested],
     series: Series,
     strata: Sequence[str],
-    direction: Direction,
-    margins: Sequence[float],
+    declared: _Declared,
+    means: Sequence[Mapping[str, float]],
 ) -> list[Row]:
-    """Make one row a test, with Holm's correction over those of the same test."""
-    kinds = [pair.difference.test for pair in tested]
-    p_holm = _holm(kinds, [pair.difference.p_value for pair in tested])
-    p_mirror = _holm(kinds, [pair.mirror.p_value if pair.mirror else math.nan for pair in tested])
-    p_equal = _holm(kinds, [_equal(pair, margin) for pair, margin in zip(tested, margins, strict=True)])
+    """Make one row a test, with Holm's correction over the tests that decide, and over the others of each kind."""
+    families = _families(tested, strata)
+    margins = [declared.margin_between(pair, known) for pair, known in zip(tested, means, strict=True)]
+    p_holm = _holm(families, [pair.difference.p_value for pair in tested])
+    p_mirror = _holm(families, [pair.mirror.p_value if pair.mirror else math.nan for pair in tested])
+    p_equal = _holm(families, [_equal(pair, margin) for pair, margin in zip(tested, margins, strict=True)])
     rows = []
     for position, pair in enumerate(tested):
-        verdict = _verdict(pair, p_holm[position], p_mirror[position], p_equal[position], direction)
-        cells = {name: getattr(pair.difference, name) for name in Comparison.__slots__}
+        verdict = _verdict(pair, p_holm[position], p_mirror[position], p_equal[position], declared.direction)
+        if verdict == "equivalent" and _vacuous(margins[position], pair, means[position]):
+            verdict = "floor"
+        size = families.count(families[position])
         rows.append(
             Row(
                 dataset=series.dataset,
@@ -226,11 +231,29 @@ def _rows(
                 verdict=verdict,
                 p_equivalent=p_equal[position],
                 margin=margins[position],
-                detectable=math.nan if verdict != "unresolved" else _detectable(pair, kinds.count(kinds[position])),
-                **cells,
+                detectable=math.nan if verdict != "unresolved" else _detectable(pair, size),
+                note=pair.note,
+                **{name: getattr(pair.difference, name) for name in Comparison.__slots__},
             )
         )
     return rows
+
+
+def _families(tested: Sequence[Tested], strata: Sequence[str]) -> list[str]:
+    """Name each test's family: the tests that decide are one, whatever their kind; the others are one a kind."""
+    kinds: dict[tuple[str, str, str], set[str]] = {}
+    for pair, stratum in zip(tested, strata, strict=True):
+        kinds.setdefault((pair.a, pair.b, stratum), set()).add(pair.difference.test)
+    decisive = {key: next((name for name in DECISIVE if name in found), "") for key, found in kinds.items()}
+    return [
+        DECIDES if decisive[pair.a, pair.b, stratum] == pair.difference.test else pair.difference.test
+        for pair, stratum in zip(tested, strata, strict=True)
+    ]
+
+
+def _vacuous(margin: float, pair: Tested, means: Mapping[str, float]) -> bool:
+    """Tell whether a margin is so wide beside the values that any two such values are equivalent."""
+    return margin >= MEANINGFUL * max(abs(means.get(pair.a, 0.0)), abs(means.get(pair.b, 0.0)))
 
 
 def _detectable(pair: Tested, tests: int) -> float:
@@ -241,7 +264,7 @@ def _detectable(pair: Tested, tests: int) -> float:
 
 
 def _holm(kinds: Sequence[str], p_values: Sequence[float]) -> list[float]:
-    """Correct p-values by Holm within each kind of test; NaN, where there was no test, stays and counts for none."""
+    """Correct p-values by Holm within each family; NaN, where there was no test, stays and counts for none."""
     adjusted = list(p_values)
     for kind in set(kinds):
         places = [place for place, p in enumerate(p_values) if kinds[place] == kind and not math.isnan(p)]
@@ -262,7 +285,8 @@ def _equal(pair: Tested, margin: float) -> float:
 
 
 def _verdict(pair: Tested, p_holm: float, p_mirror: float, p_equal: float, direction: Direction) -> str:
-    """Return ``equivalent`` if the difference is surely within the margin, else ``a`` or ``b``, whichever is
+    """Return ``equivalent`` if the difference is surely within the margin (``floor`` in :func:`_rows` if any two values
+    as small would be), else ``a`` or ``b``, whichever is
     significantly better, else ``unresolved``. A difference that is real, but surely too small to matter, is no reason
     to choose.
 

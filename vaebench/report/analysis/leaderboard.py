@@ -1,4 +1,4 @@
-"""Rank recipes on each metric: one row per recipe, metric, protocol and stratum."""
+"""Rank recipes on each metric by intervals of ranks: one row per recipe, metric, protocol and stratum."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from vaebench.metrics import facts_of
 from vaebench.report.analysis import comparisons
 from vaebench.report.analysis.formatting import HIDDEN, or_none
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.analysis.samples import Sample, samples_of
 from vaebench.runs.per_image import Series
 from vaebench.statistics import Estimate
@@ -48,6 +49,9 @@ class Row:
     note: str
     margin: str  # what difference matters, as the metric declares it: absolute, or a share such as 5%
     df: float | None  # degrees of freedom of the interval; None where it is exact or unknown
+    by_seed: str = ""  # the value of each training seed, such as ``0=0.0312 1=0.0298``
+    lowest: float | None = None  # the least value that the metric can have
+    highest: float | None = None  # the greatest
     facts: Facts = field(default_factory=Facts, metadata=HIDDEN)  # how the metric is shown
 
 
@@ -61,14 +65,26 @@ def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[R
         rows.append(_row(seeds, _on_stratum(seeds[0], matrices, measured)))
     rivals: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        if _ranks(row):
+        if _can_be_ranked(row):
             rivals.setdefault(_place(row), []).append(row)
-    decided = {(*_subject(test), frozenset((test.a, test.b))): test for test in comparisons.decisive(tested)}
-    return [_ranked(row, rivals[_place(row)], decided) if _ranks(row) else row for row in rows]
+    decisive = comparisons.decisive(tested)
+    decided = {(*_subject(test), frozenset((test.a, test.b))): test for test in decisive}
+    borrowed: dict[tuple[str, ...], list[str]] = {}
+    for test in decisive:
+        if test.note and test.note not in CHECKPOINTS:
+            for name in (test.a, test.b):
+                borrowed.setdefault((*_subject(test), name), []).append(test.note)
+    rows = [_noted(row, borrowed.get((*_subject(row), row.recipe), ())) for row in rows]
+    return [_ranked(row, rivals[_place(row)], decided) if _can_be_ranked(row) else row for row in rows]
+
+
+def _noted(row: Row, notes: Sequence[str]) -> Row:
+    """Add what tests of unequal numbers of seeds say of the row."""
+    return replace(row, note="; ".join([*([row.note] if row.note else []), *notes])) if notes else row
 
 
 def protocol_ends(metric: str, protocol: str) -> tuple[str, str, str]:
-    """Return a protocol without the parts that only a measurement knows, such as its n."""
+    """Return metric and first and last part of a protocol, leaving out what only a measurement knows, such as n."""
     parts = protocol.split("/")
     return metric, parts[0], parts[-1]
 
@@ -106,11 +122,15 @@ def _row(lines: Sequence[Result], group: Sample | None) -> Row:
     usable = [line.value for line in lines if line.value is not None]
     found = _estimate(lines, usable, group)
     seeds = sum(line.seed is not None and (line.value is not None or not usable) for line in lines)
-    notes = sorted({line.note for line in lines if line.note})
+    notes, facts = sorted({line.note for line in lines if line.note}), facts_of(head)
     if len({line.n for line in lines if line.value is not None}) > 1:
         notes.append("seeds were measured on different numbers of images: only those alike are tested together")
     if found.std_error > 0 and seeds == 1:
         notes.append("one training seed: the interval is over images, of this checkpoint only")
+    if found.std_error > 0 and seeds == 2:
+        found = replace(found, ci_low=math.nan, ci_high=math.nan)
+        both = " and ".join(f"{value:.4g}" for value in usable)
+        notes.append(f"two training seeds ({both}) are too few for an interval: train one more")
     return Row(
         dataset=head.dataset,
         split=head.split,
@@ -122,8 +142,8 @@ def _row(lines: Sequence[Result], group: Sample | None) -> Row:
         direction=head.direction,
         value=or_none(found.value),
         std_error=or_none(found.std_error),
-        ci_low=or_none(found.ci_low),
-        ci_high=or_none(found.ci_high),
+        ci_low=_within(found.ci_low, facts),
+        ci_high=_within(found.ci_high, facts),
         seeds=seeds,
         n=max(line.n for line in lines),
         rank_low=None,
@@ -135,8 +155,19 @@ def _row(lines: Sequence[Result], group: Sample | None) -> Row:
         note="; ".join(notes),
         margin=head.margin,
         df=or_none(found.df),
-        facts=facts_of(head),
+        by_seed=" ".join(f"{line.seed}={line.value:.10g}" for line in lines if None not in (line.seed, line.value)),
+        lowest=facts.lowest,
+        highest=facts.highest,
+        facts=facts,
     )
+
+
+def _within(end: float, facts: Facts) -> float | None:
+    """Return an interval's end within the bounds that the metric declares; None for NaN."""
+    if math.isnan(end):
+        return None
+    least = end if facts.lowest is None else max(end, facts.lowest)
+    return least if facts.highest is None else min(least, facts.highest)
 
 
 def _estimate(lines: Sequence[Result], usable: Sequence[float], group: Sample | None) -> Estimate:
@@ -175,21 +206,25 @@ def _moved(estimate: Estimate, value: float) -> Estimate:
 def _ranked(row: Row, rivals: Sequence[Row], decided: Decided) -> Row:
     """Add the best and worst rank that the tests leave open among trained and external recipes.
 
-    An exact value (a count of parameters) ranks by itself. Where no test speaks, no rank is given.
+    An exact value (a count of parameters) ranks by itself. A row gets no rank if a comparison with a rival is missing,
+    if it has no rival, or if every comparison is between single checkpoints.
     """
-    better = worse = 0
-    for rival in rivals:
-        if rival.recipe == row.recipe:
-            continue
-        outcome = _outcome(row, rival, decided)
-        if outcome is None:
-            return row
-        better += outcome > 0
-        worse += outcome < 0
-    return replace(row, rank_low=1 + worse, rank_high=len(rivals) - better)
+    others = [rival for rival in rivals if rival.recipe != row.recipe]
+    tests = [decided.get((*_subject(row), frozenset((row.recipe, rival.recipe)))) for rival in others]
+    if all(test is not None and test.note in CHECKPOINTS for test in tests):
+        return row
+    outcomes = [_outcome(row, rival, test) for rival, test in zip(others, tests, strict=True)]
+    known = [outcome for outcome in outcomes if outcome is not None]
+    if len(known) < len(outcomes):
+        return row
+    return replace(
+        row,
+        rank_low=1 + sum(outcome < 0 for outcome in known),
+        rank_high=len(rivals) - sum(outcome > 0 for outcome in known),
+    )
 
 
-def _ranks(row: Row) -> bool:
+def _can_be_ranked(row: Row) -> bool:
     return row.facts.ranked and row.value is not None and row.recipe != REAL and not row.recipe.startswith(BASELINE)
 
 
@@ -202,11 +237,13 @@ def _place(row: Row) -> tuple[str, ...]:
     return (*_subject(row), row.data_fingerprint, row.extractor_sha256)
 
 
-def _outcome(row: Row, rival: Row, decided: Decided) -> int | None:
-    """Return 1 if ``row`` is significantly better than ``rival``, -1 if worse, 0 if unresolved, None if untested."""
-    decisive = decided.get((*_subject(row), frozenset((row.recipe, rival.recipe))))
+def _outcome(row: Row, rival: Row, decisive: comparisons.Row | None) -> int | None:
+    """Return 1 if ``row`` is significantly better than ``rival``, -1 if worse, 0 if unresolved, None if untested.
+
+    A comparison of two single checkpoints does not show which recipe is better: it counts as unresolved.
+    """
     if decisive is not None:
-        if decisive.verdict in ("unresolved", "equivalent"):
+        if decisive.verdict not in ("a", "b") or decisive.note in CHECKPOINTS:
             return 0
         winner = decisive.a if decisive.verdict == "a" else decisive.b
         return 1 if winner == row.recipe else -1

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import rankdata
 
-from vaebench import statistics
-from vaebench.core.results import Result
+from vaebench.core.results import Facts, Result
 from vaebench.report.analysis import leaderboard
 from vaebench.report.analysis.measured import REAL, Measured
 
@@ -18,45 +18,54 @@ DRAWS = 100_000  # of seeds: more than that are not counted out
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanRanks:
-    """Mean ranks over the metrics that all models have, best first, and shares of seed draws in which each is best.
+    """Mean ranks over one metric a question, best first, and shares of seed draws in which each model is best.
 
-    ``p_value`` is Friedman's; models whose mean ranks differ by less than ``critical_difference`` (Nemenyi) are not
-    told apart. Metrics overlap in what they measure, so both describe this table and test no claim beyond it.
-    Without two models and two metrics in common ``names`` is empty.
+    Mean ranks describe the table: they come without a p-value, since metrics overlap in what they measure, and tests
+    that take them for independent call equal models different in half of all tables. Without two models and two
+    questions in common ``names`` is empty.
     """
 
     names: tuple[str, ...] = ()
     average_ranks: tuple[float, ...] = ()
-    critical_difference: float = 0.0
-    p_value: float = 1.0
     metrics: tuple[str, ...] = ()
     stability: Mapping[Cell, Mapping[str, float]] = field(default_factory=dict)
 
 
 def mean_ranks(measured: Measured, ranked: Sequence[leaderboard.Row]) -> MeanRanks:
-    """Compute the mean ranks of one part; metrics without a margin (costs) and those that only describe are left
-    out.
+    """Compute the mean ranks of one part.
+
+    Of the metrics that answer one question the first headline counts, or else the first in reading order. Metrics
+    without a margin (costs) and those that only describe are left out.
     """
     models = [name for name in measured.models() if name != REAL]
     cells: dict[Cell, dict[str, float]] = {}
+    facts: dict[Cell, Facts] = {}
     for row in ranked:
         score = _score(row, ranked)
         if score is not None and row.recipe in models and row.facts.ranked and row.facts.averaged:
             cells.setdefault((row.metric, row.protocol), {})[row.recipe] = score
+            facts[row.metric, row.protocol] = row.facts
     stability = {cell: share for cell in cells if (share := _best(measured, cell, ranked))}
-    common = {cell: scores for cell, scores in cells.items() if len(scores) == len(models)}
-    if len(models) < 2 or len(common) < 2:
+    chosen = _one_a_question([cell for cell, scores in cells.items() if len(scores) == len(models)], facts)
+    if len(models) < 2 or len(chosen) < 2:
         return MeanRanks(stability=stability)
-    places = statistics.friedman([[scores[name] for name in models] for scores in common.values()])
-    order = sorted(range(len(models)), key=lambda position: (places.average_ranks[position], models[position]))
+    scores = np.array([[cells[cell][name] for name in models] for cell in chosen])
+    average = rankdata(-scores, axis=1).mean(axis=0)
+    order = sorted(range(len(models)), key=lambda position: (average[position], models[position]))
     return MeanRanks(
         names=tuple(models[position] for position in order),
-        average_ranks=tuple(float(places.average_ranks[position]) for position in order),
-        critical_difference=places.critical_difference,
-        p_value=places.p_value,
-        metrics=tuple(f"{metric} ({protocol})" for metric, protocol in common),
+        average_ranks=tuple(float(average[position]) for position in order),
+        metrics=tuple(f"{metric} ({protocol})" for metric, protocol in chosen),
         stability=stability,
     )
+
+
+def _one_a_question(cells: Sequence[Cell], facts: Mapping[Cell, Facts]) -> list[Cell]:
+    """Choose the cell that stands for each question: the first headline, or else the first in reading order."""
+    chosen: dict[str, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: (facts[cell].headline or 99, facts[cell].place, *cell)):
+        chosen.setdefault(facts[cell].question, cell)
+    return list(chosen.values())
 
 
 def _score(row: leaderboard.Row, ranked: Sequence[leaderboard.Row]) -> float | None:

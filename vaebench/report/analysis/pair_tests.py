@@ -11,17 +11,26 @@ from vaebench.statistics import Comparison
 
 # the first of them that a pair has decides: training seeds speak of the recipe, images of these checkpoints
 DECISIVE = ("nested-t", "clustered-t", "paired-t", "welch-t-images")
+OVER_SEEDS = ("nested-t",)
+CHECKPOINTS = (
+    "one training seed each: this checkpoint against that one, not recipe against recipe",
+    "one training seed: the verdict is about this checkpoint, not its recipe",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """A test of ``a - b``, and for target metrics the same test of ``a + b - 2 * real``."""
+    """A test of ``a - b``, and for target metrics the same test of ``a + b - 2 * real``.
+
+    ``seeds`` are those of the side with fewer; ``note`` says what a reader must know of the test.
+    """
 
     a: str
     b: str
     seeds: int
     difference: Comparison
     mirror: Comparison | None
+    note: str = ""
 
 
 def tests_of(a: Sample, b: Sample, real: Sample | None) -> Iterator[Tested]:
@@ -30,11 +39,30 @@ def tests_of(a: Sample, b: Sample, real: Sample | None) -> Iterator[Tested]:
 
     ``real`` is the target, where nearness to it counts and neither side is it.
     """
-    seeds = min((len(group.values) for group in (a, b) if not group.fixed), default=0)
+    seeds = min(_seeds(a, b), default=0)
     for tests in (_image_tests, _rank_tests, _nested):
         for test in tests(a, b):
             mirror = None if real is None else _mirror(test, a, b, real)
-            yield Tested(a.name, b.name, seeds, test, mirror)
+            yield Tested(a.name, b.name, seeds, test, mirror, _note(test, a, b))
+
+
+def _seeds(a: Sample, b: Sample) -> list[int]:
+    """List the numbers of training seeds of the sides that have any."""
+    return [len(group.values) for group in (a, b) if not group.fixed]
+
+
+def _note(test: Comparison, a: Sample, b: Sample) -> str:
+    """Say what a test of few seeds speaks of."""
+    seeds = _seeds(a, b)
+    if test.test in OVER_SEEDS and len(seeds) == 2 and min(seeds) == 1:
+        one, several = sorted((a, b), key=lambda group: len(group.values))
+        return (
+            f"{one.name} has one training seed: the training variance of {several.name} "
+            f"({len(several.values)} seeds) is taken for both"
+        )
+    if seeds and max(seeds) == 1:
+        return CHECKPOINTS[len(seeds) == 1]
+    return ""
 
 
 def same_images(a: Sample, b: Sample) -> bool:
@@ -78,20 +106,21 @@ def _binary(*sides: statistics.Vector) -> bool:
 
 
 def _nested(a: Sample, b: Sample) -> Iterator[Comparison]:
-    """Test over seeds and images; skipped if the image sets overlap only partly, or if values that are one a run do not
-    vary.
+    """Test over seeds and images if a side has several seeds; one with a single seed takes the other's training
+    variance.
 
-    A single value of images made elsewhere, without its error, is nothing to test against.
+    Skipped if the image sets overlap only partly, or if values that are one a run do not vary. A single value of images
+    made elsewhere, without its error, is nothing to test against.
     """
     shared = same_images(a, b)
     if (not a.ids and a.fixed) or (not b.ids and b.fixed):
         return
     if (a.ids or b.ids) and not (shared or independent(a, b)):
         return
-    least = min((len(group.values) for group in (a, b) if not group.fixed), default=0)
     spread = any(np.ptp(group.values.mean(axis=1)) > 0 for group in (a, b))
-    if least >= 2 and spread:
-        yield statistics.nested_t(a.values, b.values, shared=shared, clusters=a.clusters if shared else None)
+    if max(_seeds(a, b), default=0) >= 2 and (spread or a.ids):
+        clusters = a.clusters if shared else None
+        yield statistics.nested_t(a.values, b.values, shared=shared, clusters=clusters, fixed=(a.fixed, b.fixed))
 
 
 def _mirror(test: Comparison, a: Sample, b: Sample, real: Sample) -> Comparison | None:
@@ -108,5 +137,7 @@ def _mirror(test: Comparison, a: Sample, b: Sample, real: Sample) -> Comparison 
     sides = [group.values for group in (a, b, real)]
     if test.test in ("clustered-t", "welch-t-images"):
         sides = [side.mean(axis=0, keepdims=True) for side in sides]
-    found = statistics.combination(sides, (1, 1, -2), shared=shared, clusters=a.clusters if shared else None)
+    fixed = (a.fixed, b.fixed, True) if test.test in OVER_SEEDS else None
+    clusters = a.clusters if shared else None
+    found = statistics.combination(sides, (1, 1, -2), shared=shared, clusters=clusters, fixed=fixed)
     return statistics.comparison_of(test.test, found, n=test.n)

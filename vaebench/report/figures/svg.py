@@ -5,10 +5,8 @@ Shapes carry classes and no colours. A page colours them by its own style sheet;
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
-
-from vaebench.report.analysis.formatting import p_text, short
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 COLOURS = (
@@ -90,85 +88,3 @@ def tick_text(value: float, step: float) -> str:
         return f"{value:.1e}" if value else "0"
     decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 3
     return f"{value:,.{decimals}f}"
-
-
-def cliques(ranks: Sequence[float], critical_difference: float) -> list[tuple[int, int]]:
-    """Longest runs (first, last) of ascending ``ranks`` that span less than the critical difference."""
-    found: list[tuple[int, int]] = []
-    for first, rank in enumerate(ranks):
-        last = max(place for place in range(first, len(ranks)) if ranks[place] - rank < critical_difference)
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
-
-
-def critical_difference_svg(
-    names: Sequence[str],
-    average_ranks: Sequence[float],
-    critical_difference: float,
-    p_value: float,
-    blocks: Sequence[str],
-    own_colours: bool = False,
-) -> str:
-    """Demsar's (2006) diagram: average ranks on an axis, names hanging from it, bars that join what is not different.
-
-    ``blocks`` are the metrics that were ranked over, ``p_value`` is Friedman's. Empty for fewer than two names.
-    """
-    if len(names) < 2:
-        return ""
-    order = sorted(range(len(names)), key=lambda place: (average_ranks[place], names[place]))
-    ranks, ordered = [average_ranks[place] for place in order], [names[place] for place in order]
-    left, right, axis = 140.0, 340.0, 54.0
-    highest = max(float(len(names)), 1 + critical_difference)
-
-    def at(rank: float) -> float:
-        return left + (rank - 1) / (highest - 1) * (right - left)
-
-    joined = cliques(ranks, critical_difference)
-    below = axis + 14 + 8 * len(joined)
-    body = [line(at(1), 16, at(1 + critical_difference), 16, "bar", 2)]
-    body += [line(at(end), 12, at(end), 20, "bar", 2) for end in (1, 1 + critical_difference)]
-    body += [text(at(1 + critical_difference) + 8, 20, f"CD {critical_difference:.2f}", "faint")]
-    body += [line(left, axis, right, axis, "axis", 1.5)]
-    for whole in range(1, math.floor(highest) + 1):
-        body += [line(at(whole), axis - 5, at(whole), axis, "axis", 1.5)]
-        body += [text(at(whole), axis - 10, str(whole), "faint", "middle")]
-    for level, (first, last) in enumerate(joined):
-        height = axis + 10 + 8 * level
-        body.append(line(at(ranks[first]) - 4, height, at(ranks[last]) + 4, height, "bar", 4))
-    body += _hanging(ordered, ranks, at, (left, right), (axis, below))
-    bottom = below + 30 * ((len(ordered) + 1) // 2) + 42
-    says = f"Friedman p {_p(p_value)}, {len(blocks)} metrics; rank 1 is best"
-    body.append(text((left + right) / 2, bottom - 8, says, "faint", "middle"))
-    listed = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(ordered, ranks, strict=True))
-    title = f"Average ranks: {listed}; critical difference {short(critical_difference)}"
-    return picture(480, bottom, body, title, own_colours)
-
-
-def _hanging(
-    names: Sequence[str],
-    ranks: Sequence[float],
-    at: Callable[[float], float],
-    edges: tuple[float, float],
-    levels: tuple[float, float],
-) -> list[str]:
-    """Names, best first, on lines that hang from the axis, the better half on the left; ``levels``: axis, last bar."""
-    half, found = (len(names) + 1) // 2, []
-    for place, (name, rank) in enumerate(zip(names, ranks, strict=True)):
-        on_left = place < half
-        depth = levels[1] + 30 * ((place if on_left else len(names) - 1 - place) + 1)
-        edge, x, anchor = (edges[0] - 12, edges[0] - 16, "end") if on_left else (edges[1] + 12, edges[1] + 16, "start")
-        found += [
-            line(at(rank), levels[0], at(rank), depth, "interval"),
-            line(at(rank), depth, edge, depth, "interval"),
-        ]
-        found += [
-            fitted(x, depth - 2, name, 18, "ink", anchor),
-            text(x, depth + 11, f"{rank:.2f}", "faint small", anchor),
-        ]
-    return found
-
-
-def _p(value: float) -> str:
-    said = p_text(value) if value < 1e-300 else f"{value:.2g}"
-    return said if said.startswith("<") else f"= {said}"

@@ -9,16 +9,15 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from vaebench.report.analysis import comparisons, leaderboard, variance
+from vaebench.report.analysis import leaderboard, variance
 from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
-from vaebench.report.figures.svg import critical_difference_svg
 from vaebench.report.html import tables
 from vaebench.report.html.images import shown_figures
 from vaebench.report.html.leaderboard import LeaderboardTable, leaderboard_table
 from vaebench.report.html.metric_panels import panels
 from vaebench.report.html.provenance import Shown
-from vaebench.report.html.wording import p_said, title_of, typed
+from vaebench.report.html.wording import title_of, typed
 from vaebench.report.section import Section, mixed_seeds, training_warnings
 
 
@@ -118,30 +117,24 @@ def _caution(ranked: Sequence[leaderboard.Row]) -> str:
         return ""
     whose = "Every model" if len(single) == len(most) else ", ".join(single)
     has = "has" if len(single) in (1, len(most)) else "have"
-    return f"{whose} {has} one training seed: what is tested is that checkpoint, not the recipe."
+    first = f"{whose} {has} one training seed"
+    if len(single) == len(most):
+        return f"{first}: a verdict says this checkpoint against that one, and ranks no recipe. More seeds would."
+    return (
+        f"{first}: against models with several seeds, the training variance of those is taken for both; between "
+        "single checkpoints a verdict says this checkpoint against that one, and ranks no recipe."
+    )
 
 
 def _mean_ranks(mean_ranks: MeanRanks) -> dict[str, Any] | None:
-    """The critical-difference diagram and who is best in how many draws of seeds; None without ranks."""
+    """List mean ranks over one metric a question, best first; None without ranks."""
     if len(mean_ranks.names) < 2:
         return None
-    drawing = critical_difference_svg(
-        [title_of(name) for name in mean_ranks.names],
-        mean_ranks.average_ranks,
-        mean_ranks.critical_difference,
-        mean_ranks.p_value,
-        mean_ranks.metrics,
-    )
+    ranks = zip(mean_ranks.names, mean_ranks.average_ranks, strict=True)
     return {
-        "svg": Markup(drawing),  # its texts are escaped where it is drawn
+        "ranks": [(title_of(name), f"{rank:.2f}") for name, rank in ranks],
         "metrics": list(mean_ranks.metrics),
-        "p": _equals(p_said(mean_ranks.p_value)),
-        "significant": mean_ranks.p_value < comparisons.ALPHA,
     }
-
-
-def _equals(said: str) -> str:
-    return said if said.startswith("<") else f"= {said}"
 
 
 def _commands(measured: Measured) -> str:

@@ -15,7 +15,7 @@ from vaebench.report.html.wording import run_name
 from vaebench.report.remarks import Remarks
 from vaebench.runs.galleries import Pixels, grid
 
-_DRAWN_IN_PAGE = ("forest.svg", "critical_difference.svg")
+_DRAWN_IN_PAGE = ("forest.svg",)
 _MIME = {".png": "image/png", ".svg": "image/svg+xml"}
 
 

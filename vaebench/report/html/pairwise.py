@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vaebench.report.analysis.comparisons import Row, deciding
 from vaebench.report.analysis.formatting import short
+from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.html.provenance import Fact, Shown
 from vaebench.report.html.wording import p_said, title_of
 
@@ -15,7 +16,8 @@ EFFECTS = {  # the others: Hedges' g
     "mcnemar": "Cohen's g",
     "mann-whitney": "Cliff's delta",
 }
-SYMBOLS = {"better": "▲", "worse": "▼", "equivalent": "=", "unresolved": "?"}
+SYMBOLS = {"better": "▲", "worse": "▼", "equivalent": "=", "floor": "⌊", "unresolved": "?"}
+WORDS = {"floor": "both at the floor"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +86,16 @@ def _cell(one: str, rows: Sequence[Row], key: str) -> PairCell:
         word = "better" if {"a": row.a, "b": row.b}[row.verdict] == one else "worse"
     else:
         word = row.verdict
+    checkpoint = "; this checkpoint against that one" if row.note in CHECKPOINTS else ""
     low, high = sorted((sign * row.ci_low, sign * row.ci_high))
     difference = f"{_signed(sign * row.mean_difference)} [{short(low)}, {short(high)}]"
     effect = "" if math.isnan(row.effect_size) else f"{effect_name(row.test)} {_plus(sign * row.effect_size)}"
     return PairCell(
-        word=word,
+        word=WORDS.get(word, word),
         symbol=SYMBOLS.get(word, "·"),
         detail=_least(row) if word == "unresolved" and not math.isnan(row.detectable) else effect,
         key=key,
-        title=f"mean difference {difference}; {effect}; Holm p {p_said(row.p_holm)} ({row.test})",
+        title=f"mean difference {difference}; {effect}; Holm p {p_said(row.p_holm)} ({row.test}){checkpoint}",
     )
 
 
@@ -122,7 +125,7 @@ def _entry(rows: Sequence[Row], shown: Shown) -> str:
 
 
 def _facts(row: Row) -> list[Fact]:
-    verdicts = {"a": f"{title_of(row.a)} is better", "b": f"{title_of(row.b)} is better"}
+    verdicts = {"a": f"{title_of(row.a)} is better", "b": f"{title_of(row.b)} is better", **WORDS}
     facts = [
         ("verdict", verdicts.get(row.verdict, row.verdict)),
         (
@@ -135,6 +138,7 @@ def _facts(row: Row) -> list[Fact]:
         ("n, seeds", f"{row.n:,}, {row.seeds}"),
         ("margin", _unless_nan("{:.6g}: what is less does not matter", row.margin)),
         ("p of equivalence", _unless_nan("{:.2g} (Holm's, of two one-sided tests)", row.p_equivalent)),
+        ("note", row.note),
         ("could have shown", _unless_nan("a difference of {:.4g} or more, 4 times in 5", row.detectable)),
     ]
     return [fact for fact in facts if fact[1]]
