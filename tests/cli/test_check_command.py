@@ -164,7 +164,7 @@ def test_json(check, home):
     assert (told["schema"], told["exit_code"], told["outcome"]) == (1, 1, "fails")
     assert told["summary"] == answer.out.splitlines()[-1]
     assert told["counts"] == {
-        **{"regression": 1, "missing": 2, "undecided": 1, "ok": 1, "improved": 0, "allowed": 0},
+        **{"regression": 1, "missing": 2, "undecided": 1, "ok": 1, "improved": 0, "identical": 0, "allowed": 0},
         **{"new": 1, "without_margin": 0},
     }
     worst = told["rows"][0]

@@ -10,7 +10,8 @@ from scipy import special, stats
 from vaebench.core.errors import UserError
 from vaebench.core.margin import read_margin
 from vaebench.report.gate.gate import check
-from vaebench.report.gate.interval import Side, decide, half_width, needed, spread, t_quantile
+from vaebench.report.gate.interval import Side, decide, half_width, needed, spread
+from vaebench.report.gate.student import t_quantile
 from vaebench.report.gate.table import read_table
 
 ROW = {
@@ -31,6 +32,9 @@ ROW = {
     "note": "",
     "margin": "0.01",
     "df": 4,
+    "by_seed": "",
+    "lowest": "",
+    "highest": "",
 }
 REAL = {"recipe": "real", "margin": "", "seeds": 0, "std_error": "", "df": ""}
 
@@ -106,9 +110,10 @@ def test_a_target_is_the_distance_to_the_real_images(judged, baseline, candidate
     assert row.degradation == pytest.approx(degradation)
 
 
-def test_each_side_of_a_target_is_held_against_its_own_real_images(judged):
-    row = judged({"value": 0.9, "real": 1.0}, {"value": 0.9, "real": 1.2}, both=TARGET)
-    assert row.degradation == pytest.approx(0.2)
+def test_real_images_of_one_fingerprint_have_one_value(judged):
+    with pytest.raises(UserError, match="real images of one fingerprint have one value"):
+        judged({"value": 0.9, "real": 1.0}, {"value": 0.9, "real": 1.2}, both=TARGET)
+    assert judged({"value": 0.9, "real": 1.0}, {"value": 0.9, "real": 1.0 + 1e-8}, both=TARGET).verdict != "regression"
 
 
 @pytest.mark.parametrize(
@@ -252,14 +257,55 @@ def test_one_exact_side_adds_nothing(judged):
         ({"seeds": 1, "n": 1, "df": ""}, {}, "has no degrees of freedom"),
     ],
 )
-@pytest.mark.parametrize("value", [0.8, 0.1])
-def test_without_an_interval_nothing_is_decided(judged, baseline, candidate, reason, value):
+@pytest.mark.parametrize(("value", "verdict"), [(0.7995, "undecided"), (0.9, "undecided"), (0.1, "regression")])
+def test_without_an_interval_only_the_margin_decides(judged, baseline, candidate, reason, value, verdict):
     row = judged(baseline, candidate | {"value": value})
-    assert row.verdict == "undecided"
+    assert row.verdict == verdict
     assert reason in row.reason
+    assert ("beyond the margin" in row.reason) == (verdict == "regression")
     assert "more seeds" in row.reason
     assert row.ci_low is None
     assert row.degradation == pytest.approx(0.8 - value)
+
+
+def test_equal_values_without_scatter_are_identical(judged):
+    alike = {"value": 8, "std_error": "", "seeds": 3, "df": "", "by_seed": "0=8 1=8 2=8"}
+    assert judged(alike, alike).verdict == "identical"
+    assert judged({"value": 8, "std_error": ""}, {"value": 8, "std_error": ""}).verdict == "identical"
+    assert judged({"value": 8, "std_error": ""}, {"value": 8.001, "std_error": ""}, both=LOWER).verdict == "undecided"
+
+
+def of_seeds(*values, **more):
+    """A row of training seeds 0, 1 and so on."""
+    values = np.array(values)
+    told = " ".join(f"{seed}={value:.10g}" for seed, value in enumerate(values))
+    known = {"value": values.mean(), "std_error": stats.sem(values), "seeds": len(values), "df": len(values) - 1}
+    return {**known, "by_seed": told, **more}
+
+
+def test_the_same_seeds_are_compared_one_by_one(judged):
+    old, new = [0.70, 0.80, 0.90], [0.701, 0.803, 0.902]
+    row = judged(of_seeds(*old), of_seeds(*new))
+    expected = stats.ttest_rel(old, new).confidence_interval(0.95)
+    assert (row.ci_low, row.ci_high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    assert row.verdict == "ok"  # by Welch's interval, 0.23 wide each way, nothing could be said
+    assert judged(of_seeds(*old), of_seeds(*old)).verdict == "identical"
+    assert judged(of_seeds(*old), of_seeds(0.6, 0.7, 0.8)).verdict == "regression"
+
+
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_open_positive_values_are_compared_by_their_logarithms(judged, direction):
+    """Paired t of logarithms by scipy, turned back into the metric's unit."""
+    old, new = np.array([20.0, 30.0, 45.0]), np.array([23.0, 36.0, 50.0])
+    both = {"direction": direction, "lowest": 0, "margin": "10%"}
+    row = judged(of_seeds(*old, **both), of_seeds(*new, **both))
+    expected = stats.ttest_rel(np.log(new), np.log(old)).confidence_interval(0.95)
+    middle = np.log(new.mean() / old.mean())
+    half = (expected.high - expected.low) / 2
+    ends = [old.mean() * np.expm1(middle + sign * half) for sign in (-1, 1)]
+    ours = [row.ci_low, row.ci_high] if direction == "lower" else [-row.ci_high, -row.ci_low]
+    assert ours == pytest.approx(ends, rel=1e-9)
+    assert row.margin == pytest.approx(0.1 * old.mean())
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,9 @@ def test_what_of_the_uncertainty_comes_from_seeds(page, tmp_path):
 def test_mean_ranks_are_left_out_or_listed(tmp_path):
     assert "Average rank" not in Reader(html_report([part_of(toy(), tmp_path)])).text()
     places = ranks(("vae", "gan", "blend"), (1.2, 2.1, 2.7), stability={("mse", "recon"): {"vae": 0.875, "gan": 0.125}})
-    text = " ".join(Reader(html_report([part_of(toy(), tmp_path, mean_ranks=places)])).text().split()).replace(" ,", ",")
+    text = " ".join(Reader(html_report([part_of(toy(), tmp_path, mean_ranks=places)])).text().split()).replace(
+        " ,", ","
+    )
     assert "Average rank of each model over one metric a question: vae 1.20, gan 2.10, blend 2.70" in text
     assert "tests nothing" in text
     assert "best in seed draws" in text and "88%" in text

@@ -90,4 +90,6 @@ def test_a_run_that_a_faulty_version_resumed_is_named_when_it_is_measured(cli, t
     ):
         record_of("vae-digits").write_text(json.dumps(record | {"compute": record["compute"] | changes}))
         answer = cli(measure)
-        assert (answer.code, "was resumed by a version of vaebench that" in answer.out) == (0, said), answer
+        assert (answer.code, "an older, faulty version of vaebench resumed this training" in answer.out) == (0, said), (
+            answer
+        )

@@ -262,9 +262,11 @@ def check(
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="write a job summary")] = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write JUnit XML")] = None,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="everything, for machines")] = None,
+    allow_undecided: Annotated[bool, typer.Option(help="exit with 0, not 3, where rows stay undecided")] = False,
 ) -> None:
     """Is a table worse than an accepted one by more than a margin? Exit code 1: yes; 3: it cannot be decided."""
     from vaebench.report.gate import rendering
+    from vaebench.report.gate.gate import CANNOT_DECIDE
     from vaebench.report.gate.gate import check as judge
     from vaebench.report.gate.table import read_table
 
@@ -272,7 +274,20 @@ def check(
     lines = rendering.deliver(gate, markdown=markdown, junit=junit, as_json=as_json)
     with contextlib.suppress(SystemExit):  # rich's answer to a reader that has seen enough: it changes no verdict
         say("\n".join(lines))
-    raise typer.Exit(gate.exit_code)
+    raise typer.Exit(0 if allow_undecided and gate.exit_code == CANNOT_DECIDE else gate.exit_code)
+
+
+@app.command(epilog="Example: vaebench accept reports/digits/leaderboard.csv --as accepted.csv")
+def accept(
+    new: Annotated[Path, typer.Argument(metavar="NEW.csv", help="a leaderboard.csv")],
+    accepted: Annotated[Path, typer.Option("--as", metavar="FILE", help="the baseline to write")],
+) -> None:
+    """Make a table the accepted one: margins from its seeds' scatter, and the smallest worsening each row catches."""
+    from vaebench.report.gate.accept import accept as write_accepted
+
+    for line in write_accepted(new, accepted):
+        say(line)
+    say(f"accepted as {accepted}: vaebench check NEW.csv --baseline {accepted}")
 
 
 @app.command(epilog="Example: vaebench explain vae-mnist/seed-0 blur")

@@ -7,6 +7,12 @@ of d (Student's t with Welch and Satterthwaite's degrees of freedom; the two sid
 - ``regression``: the whole interval lies above the margin. The candidate is worse by more than matters.
 - ``ok``: the whole interval lies at or below the margin; ``improved``: it even lies below minus the margin.
 - ``undecided``: the margin lies within the interval, or there is no interval. More seeds or images decide.
+- ``identical``: nothing changed: every training seed of both has the same value, or the one value is the same.
+
+Values that are bounded below by 0 and by nothing above (errors, distances) are compared by their logarithms, so that
+the scatter of seeds counts in percent. Where both sides have the same training seeds they are compared seed by seed,
+which takes what the seeds have in common out of the scatter. Without an interval, a degradation beyond the margin is a
+regression: nothing says that it is chance.
 
 So noise alone is called a regression in at most 2.5 % of rows whose true degradation is the margin (more rarely where
 it is less), and a table without evidence never passes: absence of a significant difference is no proof of equality.
@@ -24,13 +30,16 @@ from dataclasses import dataclass, replace
 
 from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin
-from vaebench.report.gate.interval import Verdict, decide, half_width, needed, side, spread
+from vaebench.report.gate.interval import Scale, Verdict, decide, half_width, needed, paired_sides, side, spread
 from vaebench.report.gate.table import REAL, Line, Table, allowed_names, is_allowed, user_margins
 
-VERDICTS: tuple[Verdict, ...] = ("regression", "missing", "undecided", "ok", "improved", "allowed")  # worst first
+VERDICTS: tuple[Verdict, ...] = (  # worst first
+    *("regression", "missing", "undecided", "ok", "improved", "identical", "allowed"),
+)
 PASS, FAIL, CANNOT_DECIDE = 0, 1, 3  # exit codes: CONTRIBUTING.md, "Contracts"
 
 NEITHER = "no interval: neither side has a standard error with degrees of freedom; measure more seeds"
+_REALITY = 1e-5  # of a real row's value: what another machine's arithmetic may differ by
 _DIGITS = 1e-9  # tables hold ten digits: what lies nearer to a margin than this share of the values lies on it
 
 
@@ -83,6 +92,7 @@ class Gate:
 
 def check(candidate: Table, accepted: Table, margins: Iterable[str] = (), allow_missing: Iterable[str] = ()) -> Gate:
     """Judge every row of the accepted table that has a value and a margin."""
+    _require_same_reality(candidate, accepted)
     given, allowed = user_margins(margins, accepted), allowed_names(allow_missing, accepted)
     mine, theirs = ({line.dataset for line in table.lines} for table in (candidate, accepted))
     if not mine & theirs:
@@ -126,18 +136,49 @@ def _judge(line: Line, limit: Margin, candidate: Table, accepted: Table, allowed
     if partner is None or partner.value is None:
         return replace(row, verdict="allowed" if excused else "missing", reason=missing)
     worse = degradation(line, partner, real, None if real is None else _real(partner, candidate))
-    row = replace(row, degradation=worse)
+    return _decided(replace(row, degradation=worse), worse, line, partner, real)
+
+
+def _decided(row: Judged, worse: float, line: Line, partner: Line, real: float | None) -> Judged:
+    """Judge a row by its degradation and the interval of it."""
+    assert line.value is not None and partner.value is not None
     first, second = side(line, "baseline"), side(partner, "candidate")
+    same_seeds = bool(line.by_seed) and line.by_seed.keys() == partner.by_seed.keys()
+    if worse == 0 and (line.by_seed == partner.by_seed if same_seeds else isinstance(first, str)):
+        return replace(row, verdict="identical")
+    digits = _DIGITS * max(abs(line.value), abs(partner.value))
     if isinstance(first, str) or isinstance(second, str):
         unknown = [given for given in (first, second) if isinstance(given, str)]
-        return replace(row, reason=unknown[0] if len(unknown) == 1 else NEITHER)
+        reason = unknown[0] if len(unknown) == 1 else NEITHER
+        if worse > row.margin + digits:
+            return replace(row, verdict="regression", reason=f"beyond the margin, and {reason}")
+        return replace(row, reason=reason)
+    scale = Scale.of(line, partner)
+    paired = paired_sides(line, partner, scale, real) if same_seeds else None
+    if paired is not None:
+        first, second = paired
+    else:
+        first, second = scale.side(first, line.value), scale.side(second, partner.value)
     error, df = spread(first, second)
-    half = half_width(first, second)
-    low, high = worse - half, worse + half
-    digits = _DIGITS * max(abs(line.value), abs(partner.value))
-    verdict = decide(low, high, margin, digits)
-    reason = needed(first, second, abs(margin - worse) - digits) if verdict == "undecided" else ""
+    half, middle = half_width(first, second), scale.difference(line, partner, worse)
+    low, high = scale.back(middle - half, line.value), scale.back(middle + half, line.value)
+    verdict = decide(low, high, row.margin, digits)
+    gap = abs(scale.forth(row.margin, line.value) - middle) - digits
+    reason = needed(first, second, gap) if verdict == "undecided" else ""
     return replace(row, std_error=error, df=df, ci_low=low, ci_high=high, verdict=verdict, reason=reason)
+
+
+def _require_same_reality(candidate: Table, accepted: Table) -> None:
+    """Refuse tables whose real images, of one fingerprint, have different values."""
+    for line in accepted.lines:
+        other = candidate.like(line) if line.recipe == REAL else None
+        if other is None or line.value is None or other.value is None:
+            continue
+        if abs(line.value - other.value) > _REALITY * max(abs(line.value), abs(other.value)):
+            raise UserError(
+                f"{other.where}: {line.title} is {other.value:g} (column value), but {line.value:g} in {line.where}: "
+                "real images of one fingerprint have one value; make the table again, or accept a new baseline"
+            )
 
 
 def degradation(baseline: Line, candidate: Line, real_baseline: float | None, real_candidate: float | None) -> float:

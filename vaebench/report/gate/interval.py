@@ -1,17 +1,14 @@
-"""Compute the interval of a difference between two table values, and decide by it: pure functions.
-
-The quantile of Student's t is computed here, as loading scipy takes longer than a whole check.
-"""
+"""Compute the interval of a difference between two table values, and decide by it: pure functions."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from vaebench.report.gate.student import t_quantile
 from vaebench.report.gate.table import Line
 
-Verdict = Literal["regression", "missing", "undecided", "ok", "improved", "allowed"]
+Verdict = Literal["regression", "missing", "undecided", "ok", "improved", "identical", "allowed"]
 
-_ALPHA, _NORMAL = 0.05, 1.959963984540054  # a two-sided 95 % interval, and the normal distribution's quantile
 _MOST = {"seeds": 10_000, "images": 1_000_000_000}  # more than that is no advice
 
 
@@ -63,47 +60,63 @@ def spread(first: Side, second: Side) -> tuple[float, float | None]:
     return error, 1 / sum(share**2 / side.df for share, side in zip(shares, (first, second), strict=True))
 
 
-def t_quantile(df: float) -> float:
-    """Return Student's t that 2.5 % lie above, to ten digits, for 1 or more degrees of freedom.
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Scale on which two values are compared: their logarithms, or as they are.
 
-    Newton's iteration on the tail's probability, which is convex beyond the normal quantile: it comes from below and
-    never oversteps. For many degrees of freedom the expansion of Abramowitz and Stegun, 26.7.5.
+    A degradation on the scale is positive where the candidate is worse; :meth:`back` turns one into the metric's unit.
     """
-    t = _NORMAL
-    if df > 200:
-        terms = (
-            (t**3 + t) / 4,
-            (5 * t**5 + 16 * t**3 + 3 * t) / 96,
-            (3 * t**7 + 19 * t**5 + 17 * t**3 - 15 * t) / 384,
-            (79 * t**9 + 776 * t**7 + 1482 * t**5 - 1920 * t**3 - 945 * t) / 92160,
-        )
-        return t + sum(term / df**power for power, term in enumerate(terms, 1))
-    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(math.pi * df)
-    for _ in range(100):
-        density = scale * (1 + t * t / df) ** (-(df + 1) / 2)
-        step = (_tails(t, df, scale) - _ALPHA) / (2 * density)
-        t += step
-        if abs(step) < 1e-12 * t:
-            break
-    return t
+
+    logarithmic: bool
+    sign: int  # of a degradation: 1 where lower is better, -1 where higher is
+
+    @classmethod
+    def of(cls, line: Line, partner: Line) -> "Scale":
+        """Choose logarithms for values above a least value of 0 that no greatest value bounds."""
+        values = (line.value, partner.value, *line.by_seed.values(), *partner.by_seed.values())
+        positive = all(value is not None and value > 0 for value in values)
+        open_above = line.lowest == 0 and line.highest is None
+        return cls(positive and open_above and line.direction != "target", -1 if line.direction == "higher" else 1)
+
+    def side(self, side: Side, value: float) -> Side:
+        """Return a side's uncertainty on the scale."""
+        return replace(side, std_error=side.std_error / value) if self.logarithmic else side
+
+    def difference(self, line: Line, partner: Line, worse: float) -> float:
+        """Return the degradation on the scale."""
+        if not self.logarithmic:
+            return worse
+        assert line.value is not None and partner.value is not None
+        return self.sign * math.log(partner.value / line.value)
+
+    def forth(self, degradation: float, value: float) -> float:
+        """Turn a degradation in the metric's unit, from ``value``, into one on the scale."""
+        if not self.logarithmic:
+            return degradation
+        share = 1 + self.sign * degradation / value
+        return self.sign * math.log(share) if share > 0 else math.inf
+
+    def back(self, degradation: float, value: float) -> float:
+        """Turn a degradation on the scale into the metric's unit."""
+        return self.sign * value * math.expm1(min(self.sign * degradation, 700.0)) if self.logarithmic else degradation
 
 
-def _tails(t: float, df: float, scale: float) -> float:
-    """Return both tails beyond ``t``: the regularised incomplete beta function I_x(df / 2, 1 / 2) at x = df / (df +
-    t²).
+def paired_sides(line: Line, partner: Line, scale: Scale, real: float | None) -> tuple[Side, Side] | None:
+    """Return the uncertainty of the mean difference seed by seed, as a candidate's beside an exact baseline's.
 
-    Its continued fraction (DLMF 8.17.22), taken from the hundredth coefficient back; ``scale`` is the density at 0.
+    None with a single seed. ``real`` is the real images' value that nearness counts to.
     """
-    a, b, x = df / 2, 0.5, df / (df + t * t)
-    fraction = 1.0
-    for m in range(50, -1, -1):
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        fraction = 1 + odd / fraction
-        if m:
-            even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-            fraction = 1 + even / fraction
-    # 1 / (a B(a, b)) = 2 scale / sqrt(df)
-    return math.pow(x, a) * math.sqrt(1 - x) * 2 * scale / math.sqrt(df) / fraction
+    if len(line.by_seed) < 2:
+        return None
+
+    def on_scale(value: float) -> float:
+        near = value if real is None else abs(value - real)
+        return math.log(near) if scale.logarithmic else near
+
+    differences = [on_scale(partner.by_seed[seed]) - on_scale(value) for seed, value in line.by_seed.items()]
+    count, mean = len(differences), sum(differences) / len(differences)
+    error = math.sqrt(sum((each - mean) ** 2 for each in differences) / (count - 1) / count)
+    return Side("baseline", 0.0, 1.0, 1, "seeds"), Side("candidate", error, count - 1.0, count, "seeds")
 
 
 def half_width(first: Side, second: Side) -> float:

@@ -14,7 +14,8 @@ from vaebench.report.gate.table import Line
 SCHEMA = 1
 OUTCOMES = {PASS: "passes", FAIL: "fails", CANNOT_DECIDE: "cannot decide"}
 _HEADER = ("recipe", "metric", "baseline", "candidate", "degradation [95 % interval]", "margin", "verdict")
-_FINE = ("ok", "improved")
+_BETTER = {"higher": "higher is better", "lower": "lower is better", "target": "nearer to the originals is better"}
+_FINE = ("ok", "improved", "identical")
 # as entities: neither HTML, nor a table's cell, nor Markdown's own signs
 _ESCAPED = str.maketrans({sign: f"&#{ord(sign)};" for sign in "&<>|`*[]\\~"})
 
@@ -88,11 +89,34 @@ def to_summary(gate: Gate) -> str:
     parts = [f"## vaebench check: {OUTCOMES[gate.exit_code]}\n", f"{_markdown(summary(gate))}\n"]
     parts += [f"Candidate {_markdown(gate.candidate)}, baseline {_markdown(gate.baseline)}.\n"]
     parts += [f"{remark}\n" for remark in _remarks(gate)]
-    parts += [_pipes(rest)] if rest else []
+    parts += [_pipes(rest), *_details(gate)] if rest else []
     for title, rows in (("ok", fine), ("new", [_new_cells(line) for line in gate.new])):
         if rows:
             parts.append(f"<details><summary>{len(rows)} {title}</summary>\n\n{_pipes(rows)}\n</details>\n")
     return "\n".join(parts)
+
+
+def _details(gate: Gate) -> list[str]:
+    """List for each row that needs a look its direction, how far beyond the margin it is, and what to do next."""
+    lines = []
+    for row in gate.rows:
+        if row.verdict in ("regression", "missing", "undecided"):
+            line = row.baseline
+            share = (
+                ""
+                if row.degradation is None or not row.margin
+                else f"; {row.degradation / row.margin:.2g} margins worse"
+            )
+            catches = f"; catches {line.catches} or more" if line.catches else ""
+            name = _markdown(f"{line.recipe} {line.metric} ({line.protocol})")
+            lines.append(f"- {name}: {_BETTER[line.direction]}{share}{_markdown(catches)}")
+    seeds = sorted({seed for row in gate.rows for seed in row.baseline.by_seed}, key=int)
+    same = f"with the baseline's training seeds ({','.join(seeds)})" if seeds else "with more training seeds"
+    step = (
+        f"Next: look at the samples of what regressed; train undecided recipes again {same}; if the change is meant, "
+        "vaebench accept the new table in a change of its own."
+    )
+    return ["\n".join(lines) + "\n", f"{step}\n"]
 
 
 def _markdown(text: str) -> str:

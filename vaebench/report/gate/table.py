@@ -2,8 +2,9 @@
 
 import csv
 import io
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,27 @@ from vaebench.core import input_files
 from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin, read_margin
 from vaebench.core.registry import did_you_mean
+from vaebench.report.gate.student import t_quantile
 
 REAL = "real"  # the recipe of the real images' rows
 _NO_RECIPE = "baseline/"  # features that no model learnt
 _NAMES = ("dataset", "split", "stratum", "recipe", "metric", "protocol", "unit", "direction")
 _HASHES = ("data_fingerprint", "extractor_sha256")
 _NUMBERS = ("value", "std_error", "seeds", "n")
-_LATER = ("margin", "df", "note")  # older tables, and tables made elsewhere, go without
+_LATER = ("margin", "df", "note", "by_seed", "lowest", "highest", "catches")  # older tables, others' too, go without
+_KNOWN = {
+    *_NAMES,
+    *_HASHES,
+    *_NUMBERS,
+    *_LATER,
+    "ci_low",
+    "ci_high",
+    "rank_low",
+    "rank_high",
+    "vaebench_version",
+    "device",
+}
+_ROUNDING = 1e-6  # of a value: what tables' ten digits, and another machine's arithmetic, may differ by
 _DIRECTIONS = ("higher", "lower", "target")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COUNT = re.compile(r"\d{1,15}", re.ASCII)
@@ -49,6 +64,10 @@ class Line:
     extractor_sha256: str
     margin: Margin | None
     note: str
+    by_seed: Mapping[str, float]
+    lowest: float | None
+    highest: float | None
+    catches: str  # the smallest worsening that the gate catches, as 'vaebench accept' found it
 
     @property
     def key(self) -> Key:
@@ -100,6 +119,10 @@ def read_table(path: Path) -> Table:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise UserError(f"{path} has the column {twice[0]!r} twice: make the table again with 'vaebench report'")
+    for name in header:
+        if name not in _KNOWN:
+            hint = did_you_mean(name, _KNOWN - set(header))
+            raise UserError(f"{path} has the column {name!r}, which no leaderboard.csv has: take it out ({hint})")
     lines: list[Line] = []
     for number, cells in body:
         where = f"{path}, line {number}"
@@ -149,7 +172,7 @@ def _line(where: str, cells: Mapping[str, str]) -> Line:
     if cells["direction"] not in _DIRECTIONS:
         hint = did_you_mean(cells["direction"], _DIRECTIONS)
         raise UserError(f"{where}: direction {cells['direction']!r} is none: {hint}")
-    return Line(
+    line = Line(
         where=where,
         value=_number(cells, "value", where),
         std_error=error,
@@ -158,8 +181,75 @@ def _line(where: str, cells: Mapping[str, str]) -> Line:
         n=_count(cells, "n", where),
         margin=read_margin(cells["margin"], where),
         note=cells["note"],
+        by_seed=_seeds(cells["by_seed"], where),
+        lowest=_number(cells, "lowest", where),
+        highest=_number(cells, "highest", where),
+        catches=cells["catches"],
         **{name: cells[name] for name in (*_NAMES, *_HASHES)},
     )
+    _require_possible(line)
+    _require_consistent(line, cells)
+    return line
+
+
+def _seeds(text: str, where: str) -> dict[str, float]:
+    """Parse ``0=0.0312 1=0.0298``: the value of each training seed."""
+    found = {}
+    for word in text.split():
+        seed, equals, value = word.partition("=")
+        if not (equals and _COUNT.fullmatch(seed) and _NUMBER.fullmatch(value)) or seed in found:
+            raise UserError(f"{where}: by_seed {text!r} is not SEED=VALUE for each seed: make the table again")
+        found[seed] = float(value)
+    return found
+
+
+def _require_possible(line: Line) -> None:
+    """Refuse values that the metric cannot have."""
+    for value in () if line.value is None else (line.value, *line.by_seed.values()):
+        least, most = (math.inf * sign if end is None else end for sign, end in ((-1, line.lowest), (1, line.highest)))
+        if not least <= value <= most:
+            bounds = (
+                f"it lies between {least:g} and {most:g}"
+                if math.isfinite(least + most)
+                else (f"it is {least:g} or more" if math.isfinite(least) else f"it is {most:g} or less")
+            )
+            raise UserError(
+                f"{line.where}: {line.title} cannot be {value:g} (column value): {bounds}; make the table again"
+            )
+
+
+def _require_consistent(line: Line, cells: Mapping[str, str]) -> None:
+    """Refuse columns that contradict one another."""
+    low, high = (_number(cells, name, line.where) if name in cells else None for name in ("ci_low", "ci_high"))
+
+    def contradicts(what: str) -> UserError:
+        return UserError(f"{line.where}: {line.title}: {what}: make the table again with 'vaebench report'")
+
+    if line.value is None:
+        return
+    near = _ROUNDING * max(abs(line.value), line.std_error or 0.0)
+    if line.by_seed and abs(sum(line.by_seed.values()) / len(line.by_seed) - line.value) > near:
+        raise contradicts(f"value {line.value:g} is not the mean of by_seed")
+    if line.by_seed and len(line.by_seed) != line.seeds:
+        raise contradicts(f"seeds {line.seeds} contradicts the {len(line.by_seed)} values of by_seed")
+    if (low is not None and low > line.value + near) or (high is not None and high < line.value - near):
+        raise contradicts(f"value {line.value:g} lies outside of ci_low and ci_high")
+    if line.std_error is None and (low is not None or high is not None):
+        raise contradicts("ci_low and ci_high stand without a std_error")
+    _require_width(line, low, high, contradicts)
+
+
+def _require_width(line: Line, low: float | None, high: float | None, contradicts: Callable[[str], UserError]) -> None:
+    """Refuse an interval that is not value ± Student's t times the standard error, but for the metric's bounds."""
+    if None in (line.value, line.std_error, line.df, low, high):
+        return
+    assert line.value is not None and line.std_error is not None and line.df is not None
+    half = t_quantile(line.df) * line.std_error
+    for name, end, wanted in (("ci_low", low, line.value - half), ("ci_high", high, line.value + half)):
+        bounded = max(wanted, line.lowest) if line.lowest is not None else wanted
+        bounded = min(bounded, line.highest) if line.highest is not None else bounded
+        if end is not None and abs(end - bounded) > 1e-4 * half + _ROUNDING * abs(line.value):
+            raise contradicts(f"{name} {end:g} contradicts value, std_error and df, which give {bounded:g}")
 
 
 def _number(cells: Mapping[str, str], name: str, where: str) -> float | None:
@@ -199,6 +289,7 @@ def _by_key(lines: Iterable[Line]) -> dict[Key, tuple[Line, ...]]:
 def user_margins(settings: Iterable[str], accepted: Table) -> dict[str, Margin | None]:
     """Parse ``--margin metric=value``, each for a metric of the accepted table."""
     known = sorted({line.metric for line in accepted.lines if line.of_a_model})
+    valued = {line.metric for line in accepted.lines if line.of_a_model and line.value is not None}
     given: dict[str, Margin | None] = {}
     for setting in settings:
         metric, equals, text = setting.partition("=")
@@ -211,6 +302,8 @@ def user_margins(settings: Iterable[str], accepted: Table) -> dict[str, Margin |
             raise UserError(f"{where} sets the margin of {metric} again: give it once")
         if metric not in known:
             raise UserError(f"{where}: {accepted.path} has no metric {metric!r}: {did_you_mean(metric, known)}")
+        if metric not in valued:
+            raise UserError(f"{where} gates nothing: no row of {metric} in {accepted.path} has a value; leave it away")
         given[metric] = read_margin(text, where)
     return given
 
