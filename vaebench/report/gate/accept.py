@@ -41,7 +41,7 @@ class Accepted:
         """Return the smallest caught worsening as a table shows it; empty if it is unknown."""
         if self.caught is None:
             return ""
-        return f"x{self.caught:.3g}" if self.as_factor else f"{self.caught:.3g}"
+        return f"{'x' if self.as_factor else ''}{_rounded_up(self.caught, 3):.3g}"
 
     @property
     def useful(self) -> bool:
@@ -113,9 +113,14 @@ def _size(line: Line) -> float:
 def _text(margin: float, reference: float, line: Line) -> str:
     """Format a margin: a share in whole percent, rounded up, or of bounded values two digits in their unit."""
     if line.highest is not None or not reference:
-        digits = -math.floor(math.log10(margin)) + 1
-        return f"{math.ceil(margin * 10**digits) / 10**digits:.{max(digits, 0)}f}"
+        return f"{_rounded_up(margin, 2):.2g}"
     return f"{math.ceil(100 * margin / reference)}%"
+
+
+def _rounded_up(value: float, digits: int) -> float:
+    """Round a positive number up to so many significant digits."""
+    unit = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
+    return math.ceil(value / unit - 1e-9) * unit
 
 
 def _shift(df: float) -> float:
