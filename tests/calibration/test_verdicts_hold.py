@@ -10,7 +10,7 @@ from noted import TRIALS, note
 from vaebench.report.analysis.comparisons import all_pairs, decisive
 from vaebench.report.analysis.leaderboard import leaderboard
 from vaebench.report.analysis.pair_tests import CHECKPOINTS
-from vaebench.statistics import nested_t
+from vaebench.statistics import VarianceParts, nested_t, planned_power
 
 pytestmark = pytest.mark.calibration
 IMAGES, TABLES = 60, TRIALS // 5
@@ -101,3 +101,31 @@ def test_equivalence_below_the_margin_is_called_the_floor(mean, words):
     lead = "Two equal recipes, three seeds each, margin 0.02: how often they are called so."
     note("Equivalence and the floor", lead, ["values", "equivalent", "both at the floor"], words, *shares)
     assert shares == (["0.0 %", "100.0 %"] if mean == 0.02 else ["100.0 %", "0.0 %"])
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_planned_power_is_what_simulation_finds(seeds, parts):
+    draws = np.random.default_rng(15)
+    training, _, rest = PARTS[parts]
+    known = VarianceParts(training=(training**2,) * 2, images=0.0, rest=(rest**2,) * 2)
+    error = (2 * (training**2 + rest**2 / 100) / seeds) ** 0.5
+    difference = 3.2 * error
+    found = []
+    for _ in range(TRIALS // 2):
+        runs = recipes(draws, (seeds, seeds), PARTS[parts], 100, 0.0)
+        a, b = (np.stack([values for (of, _), values in runs.items() if of == name]) for name in "ab")
+        found.append(nested_t(a + difference, b, shared=True).p_value < 0.05)
+    planned = planned_power(known, seeds, 100, difference)
+    lead = (
+        "`vaebench plan`: predicted power beside the share of simulated tests that showed the difference (100 images)."
+    )
+    note(
+        "Planned power",
+        lead,
+        ["seeds each", "predicted", "found"],
+        f"{seeds}, {parts}",
+        percent(planned),
+        percent(np.mean(found)),
+    )
+    assert abs(planned - np.mean(found)) <= 0.05

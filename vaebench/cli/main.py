@@ -248,6 +248,21 @@ def compare(
         say(line)
 
 
+@app.command(epilog="Example: vaebench plan dfcvae-mnist vae-mnist --metric blur --margin 5%")
+def plan(
+    a: Annotated[str, typer.Argument(metavar="A", help="a recipe")],
+    b: Annotated[str, typer.Argument(metavar="B", help="another recipe")],
+    metric: Annotated[str, typer.Option(metavar="METRIC", help="the metric to decide by")],
+    margin: Annotated[str, typer.Option(metavar="VALUE", help="difference to show: 0.01, 5%; default: measured")] = "",
+    power: Annotated[float, typer.Option(metavar="P", help="how often a true difference is to be shown")] = 0.8,
+) -> None:
+    """How many training seeds would decide between two recipes, and what they would cost here."""
+    from vaebench.report.plan import plan as planned
+
+    for line in planned(a, b, metric, margin=margin, power=power):
+        say(line)
+
+
 @app.command(epilog="Example: vaebench check new.csv --baseline accepted.csv --margin ssim=0.01 --margin fid=5%")
 def check(
     candidate: Annotated[Path, typer.Argument(metavar="CANDIDATE.csv", help="a leaderboard.csv")],

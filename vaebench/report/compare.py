@@ -44,7 +44,8 @@ def between(a: str, b: str, *, brief: bool = False) -> list[str]:
         measured = whole if {a, b} <= set(whole.recipes()) else _only(dataset, sides)
         rows = compare(measured, a, b)
         shown = [row for row in decisive(rows) if row.stratum == "all"] if brief else rows
-        lines += [f"{dataset}: a = {a}, b = {b}", *_table(shown, a, short if brief else _as_in_tables), ""]
+        advice = _advice(shown, a, b) if {a, b} <= set(whole.recipes()) else []
+        lines += [f"{dataset}: a = {a}, b = {b}", *_table(shown, a, short if brief else _as_in_tables), *advice, ""]
     return lines[:-1]
 
 
@@ -103,6 +104,14 @@ def _table(rows: Sequence[Row], a: str, number: Callable[[float], str]) -> list[
         )
     header = ["metric", "protocol", "stratum", "test", "n", "a - b", "95 %", "effect", "statistic", "p", "p Holm"]
     return to_text([*header, "better"], body)
+
+
+def _advice(rows: Sequence[Row], a: str, b: str) -> list[str]:
+    """Name the command that plans what would decide, for the first metric that is open."""
+    open_rows = [row for row in decisive(rows) if row.verdict == "unresolved" or row.note in CHECKPOINTS]
+    if not open_rows:
+        return []
+    return [f"what would decide: vaebench plan {a} {b} --metric {open_rows[0].metric}"]
 
 
 def origins(run: str, metric: str) -> list[str]:

@@ -9,12 +9,14 @@ from vaebench.statistics.base import Comparison, Vector
 from vaebench.statistics.decisions import detectable, equivalence_p, holm
 from vaebench.statistics.means import mean_interval, paired_t, welch_t
 from vaebench.statistics.nested import Estimate, combination, comparison_of, nested_mean, nested_t, training_deviation
+from vaebench.statistics.planning import VarianceParts, planned_power, seeds_needed, variance_parts
 from vaebench.statistics.proportions import mcnemar
 from vaebench.statistics.ranks import mann_whitney, wilcoxon
 
 __all__ = [
     "Comparison",
     "Estimate",
+    "VarianceParts",
     "Vector",
     "combination",
     "comparison_of",
@@ -27,7 +29,10 @@ __all__ = [
     "nested_mean",
     "nested_t",
     "paired_t",
+    "planned_power",
+    "seeds_needed",
     "training_deviation",
+    "variance_parts",
     "welch_t",
     "wilcoxon",
 ]

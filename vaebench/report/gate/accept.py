@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy import optimize, stats
+from scipy import optimize
 
 from vaebench.core import input_files
 from vaebench.core.errors import UserError
@@ -15,7 +15,9 @@ from vaebench.core.files import write_text
 from vaebench.core.margin import Margin
 from vaebench.report.analysis.formatting import to_text
 from vaebench.report.gate.interval import Scale, side, spread
+from vaebench.report.gate.student import t_quantile
 from vaebench.report.gate.table import REAL, Line, Table, read_table
+from vaebench.statistics.planning import t_power
 
 STRATUM = "all"  # the gate reads no other
 DEVIATIONS = 6  # between training seeds that a margin spans at least, so that reseeded twins pass
@@ -125,8 +127,7 @@ def _rounded_up(value: float, digits: int) -> float:
 
 def _shift(df: float) -> float:
     """Return how many standard errors beyond the margin a degradation is called a regression 95 times in 100."""
-    critical = float(stats.t.isf(0.025, df))
-    return float(optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - POWER, 0.1, 40 * critical))
+    return float(optimize.brentq(lambda shift: t_power(shift, df) - POWER, 0.1, 40 * t_quantile(df)))
 
 
 def _write(new: Path, table: Table, rows: Mapping[str, Accepted], accepted: Path) -> None:

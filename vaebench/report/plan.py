@@ -1,0 +1,120 @@
+"""Say how many training seeds and images would decide between two recipes, and what they would cost here."""
+
+from collections.abc import Sequence
+
+from vaebench import statistics
+from vaebench.core.errors import UserError
+from vaebench.core.margin import read_margin
+from vaebench.core.registry import did_you_mean
+from vaebench.report.analysis.comparisons import ALPHA, Row, all_pairs, decisive
+from vaebench.report.analysis.formatting import short, to_text
+from vaebench.report.analysis.measured import Measured, all_folders, collect, datasets_measured
+from vaebench.report.analysis.pair_tests import CHECKPOINTS, same_images
+from vaebench.report.analysis.samples import Sample, samples_of, whole_values
+from vaebench.runs.per_image import Series
+
+MOST = 200  # seeds: more than that is no advice
+TOO_FEW = "both have one training seed, which says nothing of how much seeds differ: train a second seed of one of them"
+
+
+def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -> list[str]:
+    """Plan the seeds and images that would decide between two recipes.
+
+    Args:
+        a, b: recipes that were measured on a dataset in common.
+        metric: name of the metric.
+        margin: the difference to be shown, ``0.01`` or ``5%`` of the two values' mean; empty for the one measured.
+        power: probability with which a true difference of that size is to be shown.
+
+    Returns:
+        Lines for a terminal: a row a protocol, and the commands to type.
+
+    Raises:
+        UserError: the recipes or the metric were not measured, or a number is out of its range.
+    """
+    if not 0 < power < 1:
+        raise UserError(f"--power {power:g} is no probability: give a number between 0 and 1, such as 0.8")
+    wanted = read_margin(margin, "--margin")
+    body: list[list[str]] = []
+    commands: list[str] = []
+    known: set[str] = set()
+    for dataset in datasets_measured(all_folders()):
+        measured = collect(dataset, all_folders())
+        if not {a, b} <= set(measured.recipes()):
+            continue
+        rows = all_pairs(measured)
+        known |= {row.metric for row in rows if {row.a, row.b} == {a, b}}
+        for row in decisive(rows):
+            if row.metric == metric and row.stratum == "all" and {row.a, row.b} == {a, b}:
+                pair = _pair(measured, row, a, b)
+                size = wanted.of(_middle(pair)) if wanted else abs(row.mean_difference)
+                family = sum(_family(other) == _family(row) for other in decisive(rows))
+                body.append([dataset, row.protocol, *_planned(pair, row, size, power, ALPHA / family)])
+                commands += _commands(measured, pair, body[-1][-1])
+    if not body:
+        hint = did_you_mean(metric, known) if known else "evaluate both on one split"
+        raise UserError(f"{a} and {b} were not both measured by '{metric}': {hint}")
+    header = ["dataset", "protocol", "verdict", "difference to show", "power now", "seeds each for it"]
+    goal = f"Power: how often a true difference of that size is shown; aim {100 * power:.0f} %."
+    few = [f"{a} and {b}: {TOO_FEW}"] if any(line[-1] == "unknown" for line in body) else []
+    return [*to_text(header, body), "", goal, *few, *dict.fromkeys(commands)]
+
+
+def _family(row: Row) -> tuple[str, ...]:
+    return row.split, row.metric, row.protocol, row.stratum
+
+
+def _pair(measured: Measured, row: Row, a: str, b: str) -> tuple[Sample, Sample]:
+    fingerprint = next(
+        line.provenance.data_fingerprint
+        for line in measured.results
+        if (line.recipe, line.metric, line.protocol, line.split) == (a, row.metric, row.protocol, row.split)
+    )
+    series = Series(row.dataset, row.split, fingerprint, row.metric, row.protocol)
+    detailed = {sample.name: sample for sample in samples_of(measured, series)}
+    found = (
+        detailed if {a, b} <= detailed.keys() else {sample.name: sample for sample in whole_values(measured, series)}
+    )
+    return found[a], found[b]
+
+
+def _middle(pair: tuple[Sample, Sample]) -> float:
+    return sum(abs(float(sample.values.mean())) for sample in pair) / 2
+
+
+def _planned(pair: tuple[Sample, Sample], row: Row, size: float, power: float, alpha: float) -> list[str]:
+    """Return verdict, difference, power now and seeds needed, as text."""
+    verdict = {"a": row.a, "b": row.b, "floor": "both at the floor"}.get(row.verdict, row.verdict)
+    if row.note in CHECKPOINTS:
+        return [f"{verdict} (this checkpoint)", short(size), "unknown", "unknown"]
+    parts = statistics.variance_parts(
+        [sample.values for sample in pair], shared=same_images(*pair), fixed=[sample.fixed for sample in pair]
+    )
+    images = min(sample.values.shape[1] for sample in pair)
+    now = min(len(sample.values) for sample in pair if not sample.fixed)
+    power_now = statistics.planned_power(parts, now, images, size, alpha) if now > 1 else None
+    needed = statistics.seeds_needed(parts, images, size, power, alpha, MOST)
+    more = statistics.seeds_needed(parts, 100 * images, size, power, alpha, MOST)
+    seeds = f"more than {MOST}" if needed is None else str(needed)
+    if needed is None and more is not None:
+        seeds += f"; {more} with 100 times as many images"
+    said = "unknown" if power_now is None else f"{100 * power_now:.0f} %"
+    return [verdict, short(size), said, seeds]
+
+
+def _commands(measured: Measured, pair: Sequence[Sample], seeds: str) -> list[str]:
+    """Return the command that trains the missing seeds, with what it costs by the runs' own records."""
+    if not seeds.isdigit():
+        return []
+    lines = []
+    for sample in pair:
+        have = {seed for recipe, seed in measured.records if recipe == sample.name and seed is not None}
+        seconds = [
+            record.training_facts().seconds for (recipe, _), record in measured.records.items() if recipe == sample.name
+        ]
+        missing = [seed for seed in range(int(seeds)) if seed not in have]
+        if missing and seconds:
+            minutes = len(missing) * sum(seconds) / len(seconds) / 60
+            listed = ",".join(map(str, missing))
+            lines.append(f"vaebench train {sample.name} --seeds {listed}  # about {minutes:.0f} min, as its runs took")
+    return lines
