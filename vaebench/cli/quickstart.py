@@ -80,4 +80,8 @@ def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[s
     named = dict(zip(FAMILIES, names, strict=True))
     for study in chosen.studies:
         say(f"Look into latent space: vaebench {study.format(**named)}")
+    say(
+        "One training seed each: verdicts are about these checkpoints. Ranks of the recipes need three seeds: "
+        f"vaebench train {' '.join(names)} --seeds 0,1,2 --resume; vaebench evaluate --all"
+    )
     say(f"Next: vaebench compare {names[3]} {names[1]}; vaebench explain {names[0]} blur; vaebench list")
