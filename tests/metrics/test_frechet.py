@@ -203,6 +203,18 @@ def test_the_metric_does_not_depend_on_batch_size(batch):
     assert (score.n, score.protocol) == (120, "made-up6/resized/n=120/samples")
 
 
+def test_the_error_of_reconstructions_is_that_of_originals_and_reconstructions_drawn_together():
+    """The jackknife over pairs: each image left out with its reconstruction (Efron 1982)."""
+    real = rows(150, 5, 1)
+    made = 0.8 * real + 0.2 * rows(150, 5, 2)
+    score = score_of(FrechetDistance("fid", SPACE, "recon"), made, real)
+    keep = [[other for other in range(150) if other != left] for left in range(150)]
+    without = np.array([distance_of(made[rest], real[rest]) for rest in keep])
+    jackknife = math.sqrt(149 / 150 * np.square(without - without.mean()).sum())
+    assert score.std_error == pytest.approx(jackknife, rel=0.05)
+    assert score_of(FrechetDistance("fid", SPACE, "samples"), made, real).std_error > 1.3 * score.std_error
+
+
 def test_the_metric_reads_the_real_moments_from_where_they_are_kept():
     metric, reference = FrechetDistance("fid", SPACE, "recon"), Real(rows(20, 6, 1))
     for _ in range(9):

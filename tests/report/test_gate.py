@@ -35,6 +35,7 @@ ROW = {
     "by_seed": "",
     "lowest": "",
     "highest": "",
+    "declared": "",
 }
 REAL = {"recipe": "real", "margin": "", "seeds": 0, "std_error": "", "df": ""}
 
@@ -184,6 +185,17 @@ def test_the_interval_is_welchs(judged, first, second):
 @pytest.mark.parametrize("df", [1, 1.001, 1.5, 2, 2.7, 3, 4, 7.3, 10, 30, 99.5, 150, 200, 200.1, 1e3, 1e6, 1e12])
 def test_the_quantile_of_t(df):
     assert t_quantile(df) == pytest.approx(stats.t.isf(0.025, df), rel=1e-10)
+    for tail in (0.005, 0.025 / 49):
+        assert t_quantile(df, tail) == pytest.approx(stats.t.isf(tail, df), rel=1e-8)
+
+
+def test_the_same_seeds_all_worse_alike_are_a_regression_within_a_wide_margin(judged):
+    wide = {"direction": "lower", "lowest": 0, "margin": "900%", "declared": "5%"}
+    old = [0.02, 0.05, 0.09]
+    assert judged(of_seeds(*old, **wide), of_seeds(*(3 * np.array(old)), **wide)).verdict == "regression"
+    assert judged(of_seeds(*old, **wide), of_seeds(*(1.04 * np.array(old)), **wide)).verdict == "ok"
+    scattered = of_seeds(0.05, 0.09, 0.02, **wide)  # other weights of the same seeds: no better, no worse
+    assert judged(of_seeds(*old, **wide), scattered).verdict in ("ok", "undecided")
 
 
 def test_the_interval_of_raw_values(judged):

@@ -151,7 +151,11 @@ def _spec(name: str, space: FeatureSpace, kind: str, protocol: str, place: int) 
 
 
 class FrechetDistance(OfAllFeatures):
-    """Final: squared Fréchet distance of Gaussians fitted to features; the features give the value's error."""
+    """Final: squared Fréchet distance of Gaussians fitted to features; the features give the value's error.
+
+    Of reconstructions the error counts that originals and reconstructions are drawn together; of samples it is given
+    these real images, which all models are held against.
+    """
 
     def __init__(
         self,
@@ -180,6 +184,10 @@ class FrechetDistance(OfAllFeatures):
         gaussians = (made.mean, made.covariance, real["mean"], real["covariance"])
         value, protocol = frechet_distance(*gaussians), f"{self._stem}/n={made.n}/{self._kind}"
         derivatives = frechet_derivatives(features, *gaussians)
+        if derivatives is not None and self._kind == "recon" and made.n == real["n"]:
+            # another draw of images would change originals and reconstructions together
+            of_real = frechet_derivatives(reference.features, *gaussians[2:], *gaussians[:2])
+            derivatives = None if of_real is None else derivatives + of_real
         if derivatives is None:
             return Score(value=value, n=made.n, protocol=protocol)
         return Score.influenced(value, derivatives, protocol)

@@ -138,7 +138,8 @@ def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:
         "Value ± half of its 95 % interval (rank). The interval is over training seeds and images where a recipe has "
         "several seeds, else over images, and then speaks of that checkpoint only; two seeds are too few for one. "
         "Ranks count tests won after Holm's correction at 0.05, over seeds; a range: the data leave it open, or "
-        "that the difference is within the margin; no rank, that nothing was tested, or single checkpoints only.\n"
+        "that the difference is within the margin; no rank, that nothing was tested, or single checkpoints only. "
+        "Intervals of samples' distances to the real images are given these real images.\n"
         + "".join(f"\n- {note}" for note in dict.fromkeys(notes))
         + "\n"
     )

@@ -133,14 +133,15 @@ def _shift(df: float) -> float:
 def _write(new: Path, table: Table, rows: Mapping[str, Accepted], accepted: Path) -> None:
     text = input_files.read_bytes(new, most=input_files.SMALL, remedy="give a leaderboard.csv").decode("utf-8-sig")
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    names = [*dict.fromkeys([*(reader.fieldnames or []), "margin", "catches"])]
+    names = [*dict.fromkeys([*(reader.fieldnames or []), "margin", "declared", "catches"])]
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     for line, cells in zip(table.lines, reader, strict=True):
         if cells["stratum"] == STRATUM:
             row = rows.get(line.where)
-            writer.writerow(cells if row is None else {**cells, "margin": row.margin, "catches": row.words})
+            told = {"margin": row.margin, "declared": cells["margin"], "catches": row.words} if row else {}
+            writer.writerow({**cells, **told})
     write_text(accepted, out.getvalue())
 
 

@@ -10,9 +10,11 @@ of d (Student's t with Welch and Satterthwaite's degrees of freedom; the two sid
 - ``identical``: nothing changed: every training seed of both has the same value, or the one value is the same.
 
 Values that are bounded below by 0 and by nothing above (errors, distances) are compared by their logarithms, so that
-the scatter of seeds counts in percent. Where both sides have the same training seeds they are compared seed by seed,
-which takes what the seeds have in common out of the scatter. Without an interval, a degradation beyond the margin is a
-regression: nothing says that it is chance.
+the scatter of seeds counts in percent. Where both sides have the same training seeds and it takes scatter away, they
+are compared seed by seed. Then a degradation that is surely beyond what the metric declares to matter is a regression,
+however wide a margin the scatter of other seeds asks for: "surely" is at 2.5 % over all rows together (Bonferroni),
+since on another machine the same seeds may train to other weights. Without an interval, a degradation beyond the margin
+is a regression: nothing says that it is chance.
 
 So noise alone is called a regression in at most 2.5 % of rows whose true degradation is the margin (more rarely where
 it is less), and a table without evidence never passes: absence of a significant difference is no proof of equality.
@@ -30,7 +32,9 @@ from dataclasses import dataclass, replace
 
 from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin
+from vaebench.report.analysis.formatting import short
 from vaebench.report.gate.interval import Scale, Verdict, decide, half_width, needed, paired_sides, side, spread
+from vaebench.report.gate.student import TAIL
 from vaebench.report.gate.table import REAL, Line, Table, allowed_names, is_allowed, user_margins
 
 VERDICTS: tuple[Verdict, ...] = (  # worst first
@@ -107,7 +111,7 @@ def check(candidate: Table, accepted: Table, margins: Iterable[str] = (), allow_
             f"{accepted.path} leaves nothing to gate: no row has both a value and a margin; give margins such as "
             "--margin ssim=0.01 --margin fid=5%"
         )
-    rows = [_judge(line, limit, candidate, accepted, allowed) for line, limit in gated]
+    rows = [_judge(line, limit, candidate, accepted, allowed, len(gated)) for line, limit in gated]
     known, chosen = {line.key for line in valued}, {line.key for line, _ in gated}
     new = [line for line in candidate.lines if line.of_a_model and line.value is not None and line.key not in known]
     return Gate(
@@ -126,7 +130,7 @@ def _severity(row: Judged) -> tuple[int, float, tuple[str, ...]]:
     return VERDICTS.index(row.verdict), -share, (*row.baseline.key, *row.baseline.source)
 
 
-def _judge(line: Line, limit: Margin, candidate: Table, accepted: Table, allowed: frozenset[str]) -> Judged:
+def _judge(line: Line, limit: Margin, candidate: Table, accepted: Table, allowed: frozenset[str], rows: int) -> Judged:
     excused = is_allowed(line, allowed)
     partner, missing = _partner(line, candidate, accepted, excused=excused)
     real = _real(line, accepted) if line.direction == "target" else None
@@ -136,11 +140,14 @@ def _judge(line: Line, limit: Margin, candidate: Table, accepted: Table, allowed
     if partner is None or partner.value is None:
         return replace(row, verdict="allowed" if excused else "missing", reason=missing)
     worse = degradation(line, partner, real, None if real is None else _real(partner, candidate))
-    return _decided(replace(row, degradation=worse), worse, line, partner, real)
+    declared = (limit if limit != line.margin else line.declared or limit).of(line.value if real is None else real)
+    return _decided(replace(row, degradation=worse), worse, real, min(margin, declared), TAIL / rows)
 
 
-def _decided(row: Judged, worse: float, line: Line, partner: Line, real: float | None) -> Judged:
+def _decided(row: Judged, worse: float, real: float | None, declared: float, tail: float) -> Judged:
     """Judge a row by its degradation and the interval of it."""
+    line, partner = row.baseline, row.candidate
+    assert partner is not None
     assert line.value is not None and partner.value is not None
     first, second = side(line, "baseline"), side(partner, "candidate")
     same_seeds = bool(line.by_seed) and line.by_seed.keys() == partner.by_seed.keys()
@@ -154,18 +161,25 @@ def _decided(row: Judged, worse: float, line: Line, partner: Line, real: float |
             return replace(row, verdict="regression", reason=f"beyond the margin, and {reason}")
         return replace(row, reason=reason)
     scale = Scale.of(line, partner)
+    first, second = scale.side(first, line.value), scale.side(second, partner.value)
+    middle = scale.difference(line, partner, worse)
     paired = paired_sides(line, partner, scale, real) if same_seeds else None
-    if paired is not None:
+    if paired is not None and half_width(*paired) < half_width(first, second):
         first, second = paired
-    else:
-        first, second = scale.side(first, line.value), scale.side(second, partner.value)
+        sure = middle - half_width(first, second, tail)
+        if sure > scale.forth(declared, line.value) + digits:
+            reason = f"surely worse, seed by seed, by more than {short(declared)}"
+            row = replace(row, verdict="regression", reason=reason)
     error, df = spread(first, second)
-    half, middle = half_width(first, second), scale.difference(line, partner, worse)
+    half = half_width(first, second)
     low, high = scale.back(middle - half, line.value), scale.back(middle + half, line.value)
+    row = replace(row, std_error=error, df=df, ci_low=low, ci_high=high)
+    if row.verdict == "regression":
+        return row
     verdict = decide(low, high, row.margin, digits)
     gap = abs(scale.forth(row.margin, line.value) - middle) - digits
     reason = needed(first, second, gap) if verdict == "undecided" else ""
-    return replace(row, std_error=error, df=df, ci_low=low, ci_high=high, verdict=verdict, reason=reason)
+    return replace(row, verdict=verdict, reason=reason)
 
 
 def _require_same_reality(candidate: Table, accepted: Table) -> None:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from vaebench.report.gate.student import t_quantile
+from vaebench.report.gate.student import TAIL, t_quantile
 from vaebench.report.gate.table import Line
 
 Verdict = Literal["regression", "missing", "undecided", "ok", "improved", "identical", "allowed"]
@@ -119,10 +119,10 @@ def paired_sides(line: Line, partner: Line, scale: Scale, real: float | None) ->
     return Side("baseline", 0.0, 1.0, 1, "seeds"), Side("candidate", error, count - 1.0, count, "seeds")
 
 
-def half_width(first: Side, second: Side) -> float:
-    """Return half of the two-sided 95 % interval of the difference; 0 for exact values."""
+def half_width(first: Side, second: Side, tail: float = TAIL) -> float:
+    """Return half of the two-sided interval of the difference, ``tail`` beyond either end; 0 for exact values."""
     error, df = spread(first, second)
-    return error * t_quantile(df) if df is not None else 0.0
+    return error * t_quantile(df, tail) if df is not None else 0.0
 
 
 def decide(low: float, high: float, margin: float, digits: float = 0.0) -> Verdict:

@@ -1,17 +1,18 @@
 """Compute the quantile of Student's t: loading scipy takes longer than a whole check."""
 
 import math
+from statistics import NormalDist
 
-_ALPHA, _NORMAL = 0.05, 1.959963984540054  # a two-sided 95 % interval, and the normal distribution's quantile
+TAIL = 0.025  # of a two-sided 95 % interval
 
 
-def t_quantile(df: float) -> float:
-    """Return Student's t that 2.5 % lie above, to ten digits, for 1 or more degrees of freedom.
+def t_quantile(df: float, tail: float = TAIL) -> float:
+    """Return Student's t that ``tail`` lies above, to ten digits, for 1 or more degrees of freedom.
 
     Newton's iteration on the tail's probability, which is convex beyond the normal quantile: it comes from below and
     never oversteps. For many degrees of freedom the expansion of Abramowitz and Stegun, 26.7.5.
     """
-    t = _NORMAL
+    t = NormalDist().inv_cdf(1 - tail)
     if df > 200:
         terms = (
             (t**3 + t) / 4,
@@ -23,7 +24,7 @@ def t_quantile(df: float) -> float:
     scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(math.pi * df)
     for _ in range(100):
         density = scale * (1 + t * t / df) ** (-(df + 1) / 2)
-        step = (_tails(t, df, scale) - _ALPHA) / (2 * density)
+        step = (_tails(t, df, scale) - 2 * tail) / (2 * density)
         t += step
         if abs(step) < 1e-12 * t:
             break
