@@ -296,6 +296,16 @@ def _bootstrap_holds(table, draws):
     return low < 0 < high
 
 
+@pytest.mark.parametrize("images", [8, 20, 100])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_intervals_of_shares(share, images):
+    draws = np.random.default_rng(21)
+    found = [nested_mean((draws.random(images) < share).astype(float)[None]) for _ in range(TRIALS)]
+    held = np.mean([each.ci_low <= share <= each.ci_high for each in found])
+    note(*COVERS, f"share of {share} over {images} images of one checkpoint", percent(held))
+    assert held >= 0.92
+
+
 def test_intervals_over_people():
     draws, people = np.random.default_rng(6), np.repeat(np.arange(60), 3)
     tables = [(draws.normal(0, 1, 60)[people] + draws.normal(0, 1, 180))[None] for _ in range(TRIALS)]

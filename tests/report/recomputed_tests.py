@@ -71,6 +71,10 @@ def error_and_df(
     columns = [w * x.of_images for x, w in zip(samples, weights, strict=True)]
     people = samples[0].people if shared else None
     images = [_of_mean(column, people) for column in ([sum(columns)] if shared else columns)]
+    if people is None and all(_shares(x.of_images) for x in samples):
+        made_up = weights if len(weights) > 1 else [0, 0, weights[0], weights[0]]
+        sets = [(sum(columns), made_up)] if shared else [(x, (0, w)) for x, w in zip(columns, weights, strict=True)]
+        images = [(np.var([*x, *pseudo], ddof=1) / len(x), len(x) - 1) for x, pseudo in sets if len(x) > 1]
     images = [part for part in images if part[1] > 0]
     rest = sum(k * len(x.values) * _rest(x, people) for k, (x, _) in zip(each, several, strict=True))
     training = max(0.0, training - rest) if parts else NAN
@@ -108,6 +112,10 @@ def _of_mean(values, people):
     totals = np.array([part.sum() for part in _by_person(values - values.mean(), people)])
     count = len(totals)
     return (totals**2).sum() / len(values) ** 2 * count / (count - 1), count - 1
+
+
+def _shares(values):
+    return bool(np.isin(values, (0, 1)).all())
 
 
 def _by_person(values, people):
@@ -150,6 +158,11 @@ def _nested(a: Sample, b: Sample, *, shared: bool) -> Outcome:
 
 def _paired_t(x, y):
     d, n = x - y, len(x)
+    if _shares(x) and _shares(y):  # with a pair won and one lost made up (Agresti and Min 2005)
+        spread = np.std([*d, 1, -1], ddof=1)
+        t, half = d.mean() / spread * math.sqrt(n), half_width(spread / math.sqrt(n), n - 1)
+        p = 2 * stats.t.sf(abs(t), n - 1)
+        return _outcome("paired-t", n, d.mean(), d.mean() - half, d.mean() + half, d.mean() / spread, t, n - 1, p)
     if np.ptp(d) == 0:
         t = _ratio(d[0], 0)
         return _outcome("paired-t", n, d[0], d[0], d[0], t, t, n - 1, float(d[0] == 0))
@@ -180,8 +193,16 @@ def _wilcoxon(x, y):
 
 def _welch(x, y):
     n, m = len(x), len(y)
-    pooled = math.sqrt(((n - 1) * x.var(ddof=1) + (m - 1) * y.var(ddof=1)) / (n + m - 2))
     difference = x.mean() - y.mean()
+    if _shares(x) and _shares(y):  # with a success and a failure made up on each side (Agresti and Caffo 2000)
+        a, b = (np.var([*side, 0, 1], ddof=1) for side in (x, y))
+        found = stats.ttest_ind_from_stats(x.mean(), math.sqrt(a), n, y.mean(), math.sqrt(b), m, equal_var=False)
+        df = (a / n + b / m) ** 2 / ((a / n) ** 2 / (n - 1) + (b / m) ** 2 / (m - 1))
+        half = half_width(math.sqrt(a / n + b / m), df)
+        effect = _hedges(difference / math.sqrt(((n - 1) * a + (m - 1) * b) / (n + m - 2)), n + m - 2)
+        ends = difference - half, difference + half
+        return _outcome("welch-t-images", n + m, difference, *ends, effect, found.statistic, df, found.pvalue)
+    pooled = math.sqrt(((n - 1) * x.var(ddof=1) + (m - 1) * y.var(ddof=1)) / (n + m - 2))
     effect = _hedges(_ratio(difference, pooled), n + m - 2)
     if np.ptp(x) == 0 == np.ptp(y):
         equal = float(difference == 0)

@@ -203,7 +203,7 @@ def test_explain_of_what_was_not_measured(cli, runs, metric, said):
 
 
 def test_values_that_hold_no_spread_are_printed():
-    for name, value in [("a", 0.0), ("b", 1.0)]:
+    for name, value in [("a", 0.5), ("b", 1.5)]:
         write_run(name, 0, {"mse": np.full(N, value)})
     row = next(row for row in table(between("a", "b")) if row["test"] == "paired-t")
     assert (row["statistic"], row["p"], row["p Holm"], row["better"]) == (

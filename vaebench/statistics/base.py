@@ -77,6 +77,21 @@ def moments(values: Vector) -> tuple[float, float]:
     return float(values[0] + mean), deviation
 
 
+def is_binary(*samples: Vector) -> bool:
+    """Tell whether all values of all samples are 0 or 1."""
+    return all(bool(np.isin(sample, (0.0, 1.0)).all()) for sample in samples)
+
+
+def share_deviation(values: Vector, pseudo: tuple[float, ...]) -> float:
+    """Return the standard deviation of values that are 0 or 1, or differences of such, with some made up.
+
+    8 of 8 right is no certainty: before the spread is taken two successes and two failures are added to a single share
+    (Agresti and Coull 1998), one of each to both of two (Agresti and Caffo 2000), a pair won and one lost to pairs
+    (Agresti and Min 2005). The mean is left as it is.
+    """
+    return moments(np.concatenate([values, pseudo]))[1]
+
+
 def over(numerator: float, denominator: float) -> float:
     """Divide with the limits that tests need: 0 / 0 is 0, x / 0 is infinite with x's sign."""
     if numerator == 0:

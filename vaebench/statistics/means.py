@@ -4,17 +4,31 @@ import math
 
 from numpy.typing import ArrayLike
 
-from vaebench.statistics.base import Comparison, hedges, moments, over, pairs, quantile, two_sided, vector
+from vaebench.statistics.base import (
+    Comparison,
+    hedges,
+    is_binary,
+    moments,
+    over,
+    pairs,
+    quantile,
+    share_deviation,
+    two_sided,
+    vector,
+)
 
 
 def paired_t(a: ArrayLike, b: ArrayLike) -> Comparison:
     """Test by Student's paired t over images; effect size is Cohen's d_z, mean over deviation of ``a - b``.
 
-    ``a``, ``b``: (n,), n of at least 2, row i of both belonging to image i. Equals ``scipy.stats.ttest_rel``.
+    ``a``, ``b``: (n,), n of at least 2, row i of both belonging to image i. Equals ``scipy.stats.ttest_rel``, but for
+    values that are 0 or 1, whose spread is :func:`vaebench.statistics.base.share_deviation`.
     """
     first, second = pairs(a, b)
     n = len(first)
     mean, deviation = moments(first - second)
+    if is_binary(first, second):
+        deviation = share_deviation(first - second, (1.0, -1.0))
     error = deviation / math.sqrt(n)
     statistic = over(mean, error)
     half = quantile(n - 1) * error
@@ -34,10 +48,13 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> Comparison:
 def welch_t(a: ArrayLike, b: ArrayLike) -> Comparison:
     """Test two independent samples by Welch's t: (n,) and (m,), each of at least 2.
 
-    Equals ``scipy.stats.ttest_ind(equal_var=False)``; effect size is Hedges' g, by the pooled deviation.
+    Equals ``scipy.stats.ttest_ind(equal_var=False)``, but for values that are 0 or 1, as :func:`paired_t` has them;
+    effect size is Hedges' g, by the pooled deviation.
     """
     first, second = vector(a, "a", 2), vector(b, "b", 2)
     (mean_a, s_a), (mean_b, s_b) = moments(first), moments(second)
+    if is_binary(first, second):
+        s_a, s_b = (share_deviation(values, (0.0, 1.0)) for values in (first, second))
     n_a, n_b = len(first), len(second)
     difference = mean_a - mean_b
     error_a, error_b = s_a / math.sqrt(n_a), s_b / math.sqrt(n_b)

@@ -24,7 +24,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vaebench.statistics.base import Comparison, Vector, hedges, moments, over, quantile, two_sided
+from vaebench.statistics.base import (
+    Comparison,
+    Vector,
+    hedges,
+    is_binary,
+    moments,
+    over,
+    quantile,
+    share_deviation,
+    two_sided,
+)
 
 Matrix = NDArray[np.float64]
 
@@ -123,6 +133,15 @@ def _images(
 ) -> list[tuple[float, float]]:
     """Return the images' variances, with their degrees of freedom: one for shared images, else one a sample."""
     columns = [weight * (matrix - matrix[0, 0]).mean(axis=0) for matrix, weight in pairs]
+    if groups is None and is_binary(*(matrix.mean(axis=0) for matrix, _ in pairs)):
+        columns = [weight * matrix.mean(axis=0) for matrix, weight in pairs]
+        if shared:  # of a pair, one that is won and one that is lost
+            weights = [weight for _, weight in pairs]
+            alone = (0.0, 0.0, weights[0], weights[0])
+            made_up = [(np.sum(columns, axis=0), alone if len(weights) == 1 else tuple(weights))]
+        else:
+            made_up = [(column, (0.0, weight)) for column, (_, weight) in zip(columns, pairs, strict=True)]
+        return [(share_deviation(x, pseudo) ** 2 / len(x), len(x) - 1.0) for x, pseudo in made_up if len(x) > 1]
     if shared:
         columns = [np.sum(columns, axis=0)]
     return [_variance_of_mean(column, groups) for column in columns if len(column) > 1]
