@@ -15,6 +15,7 @@ from vaebench.metrics.fidelity import RESIZE, inception_space
 from vaebench.metrics.functional import diversity as diversity_module
 from vaebench.metrics.functional import neighbours
 from vaebench.metrics.functional.collected import KINDS, OfAllFeatures, checked
+from vaebench.metrics.functional.copies import copies_counted_once
 
 COLLAPSED = 0.5  # of the real images' diversity beyond its least: below it, samples are said to have collapsed
 LEAST = {"vendi": 1.0, "pairwise": 0.0}  # what images that are all alike have
@@ -62,13 +63,17 @@ class Diversity(OfAllFeatures):
         made = self._collected.rows()
         reference = context.reference(self._space, context.split)
         checked(made, reference, 2)
-        found = self._function(made)
-        value = found.value
+        value = self._function(made).value
         real = reference.statistic(self._statistic, partial(_alone, function=self._function))["value"].item()
         least = LEAST[self._statistic]
         collapsed = value - least < COLLAPSED * (real - least)
         note = f"collapse: {value:.4g} beside the real images' {real:.4g}" if collapsed else ""
-        return replace(Score.influenced(value, found.derivatives), note=note)
+        score = copies_counted_once(made, self._alone)
+        return replace(score, note="; ".join(filter(None, [note, score.note])))
+
+    def _alone(self, features: Tensor) -> Score:
+        found = self._function(features)
+        return Score.influenced(found.value, found.derivatives)
 
 
 def _alone(features: Tensor, function: Callable[[Tensor], diversity_module.Spread]) -> Mapping[str, Tensor]:
@@ -121,8 +126,12 @@ class Memorisation(OfAllFeatures):
         reference = context.reference(self._space, "train")
         training = checked(made, reference, 2)
         radii = reference.statistic("radii-1", _own_distances)["radii"]
-        near = neighbours.closer_than_own_neighbour(made, training.to(made.device), radii.to(made.device))
-        return Score.mean_of(near.double().cpu())
+        training, radii = training.to(made.device), radii.to(made.device)
+
+        def copied(rows: Tensor) -> Score:
+            return Score.mean_of(neighbours.closer_than_own_neighbour(rows, training, radii).double().cpu())
+
+        return copies_counted_once(made, copied)
 
 
 def _own_distances(features: Tensor) -> Mapping[str, Tensor]:

@@ -14,6 +14,7 @@ from vaebench.core.metric import EvalBatch, Facet, Metric, MetricSpec, Refused, 
 from vaebench.metrics.frechet import FrechetDistance, FrechetInfinity
 from vaebench.metrics.functional import neighbours
 from vaebench.metrics.functional.collected import KINDS, Collected, checked
+from vaebench.metrics.functional.copies import copies, copies_counted_once
 from vaebench.metrics.kernel import KernelDistance
 
 Comparison = Callable[[Tensor, Tensor, int, Tensor], Mapping[str, Score]]
@@ -50,8 +51,14 @@ class Neighbourhoods(SharedMeasurement):
         real = checked(made, reference, k + 1).to(made.device)
         kept = reference.statistic(f"radii-{k}", partial(_radii, k=k))["radii"]
         protocol = f"{self._space}/{RESIZE}/k={k}/n={len(made)}/{self._kind}"
-        values = self._compare(real, made, k, kept.to(made.device))
+        kept = kept.to(made.device)
+        values = self._compare(real, made, k, kept)
+        if self._kind == "samples" and copies(made) is not None:
+            values = {name: copies_counted_once(made, partial(self._facet, name, real, kept)) for name in values}
         return {name: replace(score, protocol=protocol) for name, score in values.items()}
+
+    def _facet(self, name: str, real: Tensor, radii: Tensor, made: Tensor) -> Score:
+        return self._compare(real, made, min(self._k, len(made) - 1), radii)[name]
 
 
 def _radii(features: Tensor, k: int) -> Mapping[str, Tensor]:

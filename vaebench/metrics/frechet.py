@@ -13,6 +13,7 @@ from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import MetricSpec, Score
 from vaebench.metrics.functional.collected import KINDS, OfAllFeatures, checked
+from vaebench.metrics.functional.copies import copies_counted_once
 from vaebench.metrics.functional.distances import doubles
 
 BLOCK = 4096  # rows at a time in float64
@@ -190,7 +191,25 @@ class FrechetDistance(OfAllFeatures):
             derivatives = None if of_real is None else derivatives + of_real
         if derivatives is None:
             return Score(value=value, n=made.n, protocol=protocol)
-        return Score.influenced(value, derivatives, protocol)
+        score = Score.influenced(value, derivatives, protocol)
+        return (
+            copies_counted_once(features, lambda rows: self._of(rows, real, score))
+            if self._kind == "samples"
+            else score
+        )
+
+    def _of(self, rows: Tensor, real: Mapping[str, Tensor], whole: Score) -> Score:
+        """Take the score of some of the rows; of all of them it is known."""
+        if len(rows) == whole.n:
+            return whole
+        made = Moments.of(rows).cpu()
+        if made.n < 2:
+            return Score(value=None, n=made.n)
+        assert made.mean is not None
+        gaussians = (made.mean, made.covariance, real["mean"], real["covariance"])
+        derivatives = frechet_derivatives(rows, *gaussians)
+        value = frechet_distance(*gaussians)
+        return Score(value=value, n=made.n) if derivatives is None else Score.influenced(value, derivatives)
 
 
 def _moments_of(features: Tensor) -> Mapping[str, Tensor]:

@@ -11,6 +11,7 @@ from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.errors import UserError
 from vaebench.core.metric import MetricSpec, Score
 from vaebench.metrics.functional.collected import KINDS, OfAllFeatures, checked
+from vaebench.metrics.functional.copies import copies_counted_once
 from vaebench.metrics.functional.distances import plain_float32
 
 BLOCK = 256, 2048  # rows and columns of a block of kernel values on the CPU: 4 MiB in float64, which its caches hold
@@ -142,9 +143,15 @@ class KernelDistance(OfAllFeatures):
         reference = context.reference(self._space, context.split)
         real = checked(made, reference, 2)
         size = min(self._size, len(made), len(real))
-        values, derivatives = of_subsets(made, real.to(made.device), self._subsets, size)
         protocol = f"{self._stem}/poly3/{self._subsets}x{size}/n={len(made)}/{self._kind}"
-        return Score.influenced(float(np.mean(values)), derivatives * _stretch(derivatives, values, size), protocol)
+
+        def distance(rows: Tensor) -> Score:
+            largest = min(size, len(rows))
+            values, derivatives = of_subsets(rows, real.to(rows.device), self._subsets, largest)
+            stretched = derivatives * _stretch(derivatives, values, largest)
+            return Score.influenced(float(np.mean(values)), stretched, protocol)
+
+        return copies_counted_once(made, distance) if self._kind == "samples" else distance(made)
 
 
 def _stretch(derivatives: Tensor, values: list[float], size: int) -> float:
