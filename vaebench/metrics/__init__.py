@@ -8,7 +8,7 @@ from vaebench.core.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from vaebench.core.dataset import DatasetSource as DatasetSource
-    from vaebench.core.metric import Metric
+    from vaebench.core.metric import Metric, MetricSpec
     from vaebench.core.perceptual import Perceptual as Perceptual
     from vaebench.core.recipe import Recipe as Recipe
     from vaebench.core.results import Facts, Result
@@ -132,15 +132,24 @@ def facts_of(line: "Result") -> "Facts":
     return line.facts or _declared(line.metric, line.protocol)
 
 
-@cache
 def _declared(metric: str, protocol: str) -> "Facts":
-    """Return the facts of the metric's protocol that shares most words with ``protocol``, which may say more: its n."""
-    from vaebench.core.errors import UserError  # noqa: PLC0415
     from vaebench.core.results import Facts  # noqa: PLC0415
+
+    spec = declared_today(metric, protocol)
+    return spec.facts() if spec else Facts()
+
+
+@cache
+def declared_today(metric: str, protocol: str) -> "MetricSpec | None":
+    """Return what the metric's protocol declares that shares most words with ``protocol``, which may say more: its n.
+
+    Imports torch. None for a metric that is not installed here.
+    """
+    from vaebench.core.errors import UserError  # noqa: PLC0415
 
     try:
         specs = [made.spec for made in METRICS.get(metric)()]
     except UserError:
-        return Facts()
+        return None
     words = set(protocol.split("/"))
-    return max(specs, key=lambda spec: len(words & set(spec.protocol.split("/")))).facts()
+    return max(specs, key=lambda spec: len(words & set(spec.protocol.split("/"))))

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vaebench import __version__
+from vaebench.metrics import declared_today
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import Measured
@@ -28,6 +30,21 @@ class Section:
     mean_ranks: MeanRanks = field(default_factory=MeanRanks)
     spread: Sequence[variance.Row] = ()
     studied: Sequence[latent_space.Row] = ()
+
+
+def declared_otherwise(measured: Measured) -> list[str]:
+    """List metrics of other versions' measurements whose direction or margin this version declares otherwise.
+
+    Margins of refused or undeclared metrics do not count. Imports torch if there are such measurements.
+    """
+    found = set()
+    for line in measured.results:
+        if line.provenance.vaebench_version == __version__ or line.value is None:
+            continue
+        spec = declared_today(line.metric, line.protocol)
+        if spec and spec.margin and line.margin and (line.direction, line.margin) != (spec.direction, spec.margin):
+            found.add(line.metric)
+    return sorted(found)
 
 
 def mixed_seeds(measured: Measured) -> list[str]:

@@ -21,7 +21,7 @@ from vaebench.report.figures.study_figures import take_up
 from vaebench.report.html import html_report
 from vaebench.report.markdown import main_table, page
 from vaebench.report.remarks import Remarks, read_remarks
-from vaebench.report.section import Section
+from vaebench.report.section import Section, declared_otherwise
 from vaebench.runs.record import RunFolder
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,14 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     wanted = wanted or Report()
     known = {folder.path.resolve(): folder for folder in (*all_folders(), *wanted.extra)}
     measured, folder = collect(dataset, known.values()), inside(out, dataset)
+    otherwise = declared_otherwise(measured)
+    if otherwise:
+        log.warning(
+            "%s: an earlier version measured %s, with another margin or direction than this one declares: tables show "
+            "them as they were measured; 'vaebench evaluate --again' measures them anew",
+            dataset,
+            ", ".join(otherwise),
+        )
     remarks = read_remarks(folder)
     printed = wanted.published or default_folder()
     parts = [_part(part, folder, remarks, printed, first=not place) for place, part in enumerate(measured.parts())]
