@@ -117,7 +117,7 @@ def test_values_of_samples_and_reconstructions_are_those_of_their_features(netwo
         )
         a, b = Moments.of(expected), Moments.of(real)
         distance = frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
-        assert found["fid"].value == pytest.approx(distance, rel=1e-5)
+        assert found["fd"].value == pytest.approx(distance, rel=1e-5)
         assert found["kid"].value == pytest.approx(kernel_distance(expected, real, 5, 30), rel=1e-4)
         shares, dense = neighbours.precision_recall(real, expected, 3), neighbours.density_coverage(real, expected, 5)
         assert (found["precision"].value, found["recall"].value) == (shares.precision, shares.recall)
@@ -224,7 +224,7 @@ def test_other_weights_and_other_images_are_kept_apart(network, monkeypatch):
     monkeypatch.setattr(inception_module, "inception", lambda: other)
     after = scores_of(all_metrics())
     assert seen(other) == MADE + 2 * REAL
-    assert after["fid", "samples"].value == pytest.approx(4 * before["fid", "samples"].value, rel=1e-4)
+    assert after["fd", "samples"].value == pytest.approx(4 * before["fd", "samples"].value, rel=1e-4)
     assert len(list((cache_dir() / "features").iterdir())) == 2
     scores_of(all_metrics(), dataset(seed=9))
     assert len(list((cache_dir() / "features").iterdir())) == 3
@@ -241,7 +241,7 @@ def test_real_images_measured_against_themselves_are_perfect_and_cost_nothing_mo
     subject = sources.of_real(data, SplitContext(data, None, networks).context())
     found = {metric.spec.name: score.value for metric, score in evaluator.measure(all_metrics(), subject, networks)}
     assert seen(network) == REAL
-    assert 0 <= found["fid"] < 1e-3 and found["kid"] <= 0
+    assert 0 <= found["fd"] < 1e-3 and found["kid"] <= 0
     assert (found["precision"], found["recall"], found["coverage"]) == (1, 1, 1) and found["density"] > 1
 
 
@@ -254,7 +254,7 @@ def test_grey_images_are_shown_to_a_colour_network_as_equal_channels(network):
     assert {key: score.value for key, score in found.items()} == {key: score.value for key, score in expected.items()}
 
 
-def refused(scores, words, names=("fid", "kid", "precision", "recall", "density", "coverage"), kind="samples"):
+def refused(scores, words, names=("fd", "kid", "precision", "recall", "density", "coverage"), kind="samples"):
     """Those metrics of one kind have no value and say why in one line; all others have a value."""
     for (name, of), score in scores.items():
         if name in names and of == kind:
@@ -266,7 +266,7 @@ def refused(scores, words, names=("fid", "kid", "precision", "recall", "density"
 @pytest.mark.parametrize(
     ("n", "words", "names"),
     [
-        (1, "there are 1", ("fid", "kid", "precision", "recall", "density", "coverage")),
+        (1, "there are 1", ("fd", "kid", "precision", "recall", "density", "coverage")),
         (3, "needs 4 images or more, there are 3", ("precision", "recall")),
         (5, "needs 6 images or more, there are 5", ("density", "coverage")),
     ],
@@ -319,7 +319,7 @@ def test_a_collapsed_generator_is_precise_and_recalls_little(network):
     assert scores["recall", "samples"].value < 0.05
     assert scores["coverage", "samples"].value < 0.5
     assert (scores["precision", "recon"].value, scores["recall", "recon"].value) == (1, 1)
-    assert scores["fid", "recon"].value < 1e-3 < scores["fid", "samples"].value
+    assert scores["fd", "recon"].value < 1e-3 < scores["fd", "samples"].value
 
 
 def test_colour_images_cannot_be_shown_to_a_grey_network(network, monkeypatch):

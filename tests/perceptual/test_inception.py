@@ -416,7 +416,7 @@ def test_metrics_are_torch_fidelity_s_end_to_end(real_weights, monkeypatch, tmp_
     ]
     asked = [metric for metric in metrics if metric.spec.needs == Need.SAMPLE]
     found = {metric.spec.name: score.value for metric, score in evaluator.measure(asked, subject, networks)}
-    assert found["fid"] == pytest.approx(reference["frechet_inception_distance"], rel=1e-4)
+    assert found["fd"] == pytest.approx(reference["frechet_inception_distance"], rel=1e-4)
     assert found["kid"] == pytest.approx(reference["kernel_inception_distance_mean"], rel=1e-4)
     assert found["precision"] == pytest.approx(reference["precision"], abs=1e-6)
     assert found["recall"] == pytest.approx(reference["recall"], abs=1e-6)

@@ -80,17 +80,18 @@ def _density_coverage(real: Tensor, made: Tensor, k: int, radii: Tensor) -> Mapp
 def fid(inception: int = 2048, infinity: bool = False) -> list[Metric]:
     """Fréchet Inception distance of samples and of reconstructions; ``infinity`` adds the extrapolation.
 
-    The formula is :func:`vaebench.metrics.frechet.frechet_distance`.
+    The formula is :func:`vaebench.metrics.frechet.frechet_distance`. At a layer other than 2048, on which FID is
+    defined, the distance is called ``fd``.
 
     Heusel et al. 2017, "GANs trained by a two time-scale update rule". Its bias falls with n and differs from model
     to model, so n stands in the protocol.
     """
-    space = inception_space(inception)
+    space, name = inception_space(inception), "fid" if inception == 2048 else "fd"
     plain: list[Metric] = [
-        FrechetDistance("fid", space, kind, RESIZE, headline=HEADLINE if kind == "samples" else 0, place=1)
+        FrechetDistance(name, space, kind, RESIZE, headline=HEADLINE if kind == "samples" else 0, place=1)
         for kind in KINDS
     ]
-    return plain + ([FrechetInfinity("fid", space, kind, RESIZE, place=1) for kind in KINDS] if infinity else [])
+    return plain + ([FrechetInfinity(name, space, kind, RESIZE, place=1) for kind in KINDS] if infinity else [])
 
 
 def fcd(classifier: str = "") -> list[Metric]:
