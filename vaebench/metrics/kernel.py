@@ -16,7 +16,7 @@ from vaebench.metrics.functional.distances import plain_float32
 
 BLOCK = 256, 2048  # rows and columns of a block of kernel values on the CPU: 4 MiB in float64, which its caches hold
 BLOCK_ON_GPU = 2048, 16384
-# by Inception's layer: unbiased, so near 0 no share of it would do. Faces at half their resolution are at 0.0005 at 768,
+# by Inception's layer: unbiased, so near 0 no share would do. Faces at half their resolution are at 0.0005 at 768,
 # at 1.4 and 11 at 64 and 192, whose features are unscaled: there distances depend on the images, and a share serves
 MARGINS = {"2048": "0.001", "768": "0.0001"}
 SEED = 2020  # torch-fidelity's; its subsets are drawn here number for number, so that values agree with its
