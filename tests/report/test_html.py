@@ -21,6 +21,7 @@ from vaebench.report.analysis.published import Claim
 from vaebench.report.html import html_report
 from vaebench.report.html.pairwise import matrix
 from vaebench.report.html.provenance import Shown, facts_of
+from vaebench.report.html.win_counts import win_counts
 from vaebench.report.html.wording import kind_of, with_error
 from vaebench.report.remarks import Remarks
 
@@ -382,3 +383,12 @@ def test_facts_are_read_from_provenance_lines():
         ("unit, direction", "nats, lower"),
         ("", "plain"),
     ]
+
+
+def test_a_model_without_a_ranked_value_reads_n_a_in_the_counts(tmp_path):
+    rows = {row.recipe: row for row in part_of(toy(), tmp_path).ranked if (row.metric, row.stratum) == ("mse", "all")}
+    (count,) = win_counts({("mse", "recon"): rows}, ["vae", "gan", "blend"])
+    assert count.cells == [(1, 0, 1), (0, 0, 1), (0, 0, 1)]
+    del rows["gan"]
+    (count,) = win_counts({("mse", "recon"): rows}, ["vae", "gan", "blend"])
+    assert count.cells == [(1, 0, 1), None, (0, 0, 1)]

@@ -11,11 +11,13 @@ Rows = Mapping[tuple[str, str], Mapping[str, Row]]  # (metric, protocol) -> reci
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WinCount:
-    """How often a model is first among the metrics of one question."""
+    """How often each model is first among the ranked metrics of one question that it has a value of.
+
+    Each cell is (first alone, first with others, ranked metrics), or None for a model without any value.
+    """
 
     question: str
-    ranked: int
-    cells: Sequence[tuple[int, int]]  # alone first, first with others
+    cells: Sequence[tuple[int, int, int] | None]
 
 
 def win_counts(rows: Rows, names: Sequence[str]) -> list[WinCount]:
@@ -25,16 +27,11 @@ def win_counts(rows: Rows, names: Sequence[str]) -> list[WinCount]:
         if any(row.rank_low is not None for row in row_of.values()):
             found.setdefault(next(iter(row_of.values())).facts.question, []).append(row_of)
     return [
-        WinCount(
-            question=question,
-            ranked=len(members),
-            cells=[
-                (
-                    sum(name in row_of and place_of(row_of[name]) == "first" for row_of in members),
-                    sum(name in row_of and place_of(row_of[name]) == "shared" for row_of in members),
-                )
-                for name in names
-            ],
-        )
+        WinCount(question=question, cells=[_cell(name, members) for name in names])
         for question, members in found.items()
     ]
+
+
+def _cell(name: str, members: Sequence[Mapping[str, Row]]) -> tuple[int, int, int] | None:
+    places = [place_of(row) for row_of in members if (row := row_of.get(name)) and row.rank_low is not None]
+    return (places.count("first"), places.count("shared"), len(places)) if places else None
