@@ -14,6 +14,7 @@ from noted import TRIALS, note
 from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.metric import EvalBatch, Score
 from vaebench.metrics.frechet import Moments, frechet_derivatives, frechet_distance
+from vaebench.metrics.functional.copies import copies_counted_once
 from vaebench.metrics.functional.diversity import mean_pairwise_distance, vendi_score
 from vaebench.metrics.functional.neighbours import density_coverage, precision_recall
 from vaebench.metrics.kernel import KernelDistance
@@ -245,6 +246,22 @@ def test_intervals_of_the_frechet_distance_in_many_dimensions(ratio):
     held = np.mean([abs(score.value - truth) < 2 * score.std_error for score in scores])
     note(*COVERS, f"one checkpoint, frechet, {ratio} samples a dimension", percent(held))
     assert held >= (0.85 if ratio == 2 else 0.9)
+
+
+@pytest.mark.parametrize("metric", [density, coverage, recall, frechet, vendi])
+def test_intervals_of_sets_with_a_near_copy_of_every_image(metric):
+    draw, found, naive = torch.Generator().manual_seed(22), [], []
+    for _ in range(TRIALS // 8):
+        made = features(draw, 150)
+        made = torch.cat([made, made + 1e-4 * torch.randn(made.shape, generator=draw)])
+        found.append(copies_counted_once(made, metric))
+        naive.append(metric(made))
+    truth, scatter = np.mean([score.value for score in found]), np.std([score.value for score in found])
+    held = np.mean([abs(score.value - truth) < 1.976 * score.std_error for score in found])
+    note(*COVERS, f"150 samples and a near copy of each, {metric.__name__}", percent(held))
+    ratio = np.mean([score.std_error for score in naive]) / scatter
+    note(*COVERS, f"for comparison: copies counted as images, {metric.__name__}: error {ratio:.2f} of the true one", "")
+    assert held >= 0.9
 
 
 @pytest.mark.parametrize("blur", [0.5, 0.9])
