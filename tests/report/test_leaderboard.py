@@ -2,17 +2,21 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from handmade import FINGERPRINT, drawn, ids_of, measured, provenance, result
+from handmade_page import record
 from scipy import stats
 
+from vaebench.core.errors import UserError
 from vaebench.core.results import Facts
 from vaebench.report.analysis.comparisons import all_pairs
 from vaebench.report.analysis.formatting import to_csv
 from vaebench.report.analysis.leaderboard import Row, leaderboard
+from vaebench.report.gate.table import read_table
 from vaebench.statistics import nested_mean
 
 N = 60
@@ -218,3 +222,15 @@ def test_interface_names_these_columns():
     if not interface.exists():
         pytest.skip("INTERFACE.md lies outside the repository")
     assert f"`{COLUMNS.removesuffix(', note, margin, df, by_seed, lowest, highest')}`" in interface.read_text()
+
+
+def test_rows_of_seeds_that_were_not_trained_alike_say_so_and_are_not_gated(tmp_path):
+    known = measured(tight("a", 0, 2) | tight("b", 1, 2))
+    settings = [record("a", 0), record("a", 1, hyperparameters={"beta": 4}), record("b", 0), record("b", 1)]
+    known = replace(known, records={(each.recipe, each.seed): each for each in settings})
+    rows = leaderboard(known, all_pairs(known))
+    assert "mixed settings: its seeds differ in hyperparameters" in row_of(rows, "a").note
+    assert "mixed" not in row_of(rows, "b").note
+    (tmp_path / "table.csv").write_text(to_csv(Row, rows))
+    with pytest.raises(UserError, match="were not trained alike"):
+        read_table(tmp_path / "table.csv")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vaebench.core.errors import UserError
 
 _AMOUNT = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?%?", re.ASCII)
+MIXED = "mixed settings"  # begins the note of a row whose seeds were not trained alike: no such value is gated
 _LARGEST = 1e100  # beyond it, differences and shares could overflow
 
 

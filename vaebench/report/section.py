@@ -49,13 +49,10 @@ def declared_otherwise(measured: Measured) -> list[str]:
 
 def mixed_seeds(measured: Measured) -> list[str]:
     """Warn of each recipe whose seeds were not trained alike: its values then mix different models."""
-    lines = []
-    for name in measured.recipes():
-        records = [record for (recipe, _), record in sorted(measured.records.items(), key=str) if recipe == name]
-        fields = sorted({field for record in records for field in records[0].conflicts(record)})
-        if fields:
-            lines.append(f"{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models.")
-    return lines
+    return [
+        f"{name}: its seeds differ in {', '.join(fields)}, so its column mixes different models."
+        for name, fields in measured.mixed().items()
+    ]
 
 
 def training_warnings(measured: Measured) -> list[str]:

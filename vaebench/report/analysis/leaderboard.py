@@ -8,6 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from vaebench import statistics
+from vaebench.core.margin import MIXED
 from vaebench.core.results import Facts, Result
 from vaebench.metrics import facts_of
 from vaebench.report.analysis import comparisons
@@ -74,12 +75,16 @@ def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[R
         if test.note and test.note not in CHECKPOINTS:
             for name in (test.a, test.b):
                 borrowed.setdefault((*_subject(test), name), []).append(test.note)
+    mixed = {name: f"{MIXED}: its seeds differ in {', '.join(fields)}" for name, fields in measured.mixed().items()}
+    for row in rows:
+        if row.recipe in mixed:
+            borrowed.setdefault((*_subject(row), row.recipe), []).append(mixed[row.recipe])
     rows = [_noted(row, borrowed.get((*_subject(row), row.recipe), ())) for row in rows]
     return [_ranked(row, rivals[_place(row)], decided) if _can_be_ranked(row) else row for row in rows]
 
 
 def _noted(row: Row, notes: Sequence[str]) -> Row:
-    """Add what tests of unequal numbers of seeds say of the row."""
+    """Add what tests of unequal numbers of seeds, and records that differ, say of the row."""
     return replace(row, note="; ".join([*([row.note] if row.note else []), *notes])) if notes else row
 
 

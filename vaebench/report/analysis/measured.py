@@ -97,6 +97,16 @@ class Measured:
         """List :meth:`recipes` without the baselines, which are no models of images."""
         return [name for name in self.recipes() if not name.startswith(BASELINE)]
 
+    def mixed(self) -> dict[str, list[str]]:
+        """Return the recipes whose seeds were not trained alike, and the fields of their records that differ."""
+        found = {}
+        for name in self.recipes():
+            records = [record for (recipe, _), record in sorted(self.records.items(), key=str) if recipe == name]
+            fields = sorted({field for record in records for field in records[0].conflicts(record)})
+            if fields:
+                found[name] = fields
+        return found
+
     def recipes(self) -> list[str]:
         """List the real images first, then recipes and external sets by name."""
         names = {result.recipe for result in self.results}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vaebench.core import input_files
 from vaebench.core.errors import UserError
-from vaebench.core.margin import Margin, read_margin
+from vaebench.core.margin import MIXED, Margin, read_margin
 from vaebench.core.registry import did_you_mean
 from vaebench.report.gate.student import t_quantile
 
@@ -198,6 +198,10 @@ def _line(where: str, cells: Mapping[str, str]) -> Line:
         catches=cells["catches"],
         **{name: cells[name] for name in (*_NAMES, *_HASHES)},
     )
+    if MIXED in line.note:
+        raise UserError(
+            f"{where}: {line.title} is of runs that were not trained alike ({line.note}): measure one setting"
+        )
     _require_possible(line)
     _require_consistent(line, cells)
     return line
