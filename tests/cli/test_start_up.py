@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vaebench import __version__
 from vaebench.core import results
 from vaebench.metrics import facts_of
 
@@ -65,11 +66,15 @@ def test_checking_a_table_loads_no_engine():
     assert not modules & HEAVY
 
 
+def as_written_now(line):
+    return replace(line, facts=facts_of(line), provenance=replace(line.provenance, vaebench_version=__version__))
+
+
 def test_a_report_loads_no_torch_and_one_that_stands_loads_no_engine(tmp_path, monkeypatch):
     runs = tmp_path / "runs"
     shutil.copytree(EVIDENCE, runs)
     for path in runs.rglob("results.jsonl"):  # as this version writes them: what they lack, a metric's module is asked
-        results.append(path, [replace(line, facts=facts_of(line)) for line in results.read(path)])
+        results.append(path, [as_written_now(line) for line in results.read(path)])
     monkeypatch.setenv("VAEBENCH_RUNS", str(runs))
     arguments = ["report", "--out", str(tmp_path / "out")]
     modules, said = loaded_by(arguments)
