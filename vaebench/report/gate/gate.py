@@ -43,7 +43,7 @@ VERDICTS: tuple[Verdict, ...] = (  # worst first
 PASS, FAIL, CANNOT_DECIDE = 0, 1, 3  # exit codes: CONTRIBUTING.md, "Contracts"
 
 NEITHER = "no interval: neither side has a standard error with degrees of freedom; measure more seeds"
-_REALITY = 1e-5  # of a real row's value: what another machine's arithmetic may differ by
+_REALITY = 1e-4  # of a real row's value: what another machine's arithmetic may differ by
 _DIGITS = 1e-9  # tables hold ten digits: what lies nearer to a margin than this share of the values lies on it
 
 
