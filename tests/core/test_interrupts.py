@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -55,6 +56,20 @@ def test_a_stopped_training_says_what_it_saved_and_how_to_go_on(tmp_path):
     assert process.returncode == 130
     assert line.startswith("interrupted: stopped at step ")
     assert line.endswith("; go on with the same command and --resume")
+
+
+def test_a_signal_in_a_callback_prints_no_traceback(capsys):
+    class Held:
+        pass
+
+    told = sys.unraisablehook
+    with raising():
+        held = Held()
+        dropped = weakref.ref(held, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        del held
+        assert dropped() is None
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is told
 
 
 def test_a_signal_that_got_lost_stops_the_training_all_the_same():

@@ -44,17 +44,38 @@ def raising() -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, _raise) for number in SIGNALS}
+    told = sys.unraisablehook
+
+    def unraisable(lost: "sys.UnraisableHookArgs") -> None:
+        if lost.exc_type is not Stopped:  # in a destructor or callback Python drops it, with a traceback of its own
+            told(lost)
+
+    sys.unraisablehook = unraisable
     try:
         yield
     finally:
+        sys.unraisablehook = told
         ours = before[signal.SIGINT] is _leave  # a process of its own, which is about to end
         _asked.clear()
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if ours else handler)
 
 
-def _raise(number: int, _frame: FrameType | None) -> None:
+def _imports(frame: FrameType | None) -> bool:
+    """Tell whether a module is being imported: an exception there aborts torch's C++, or is dropped in a callback."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
     if _asked:
+        os._exit(INTERRUPTED)
+    if threading.current_thread() is threading.main_thread() and _imports(frame):
+        sys.stderr.write("interrupted: while loading; the same command begins again\n")
+        sys.stderr.flush()
         os._exit(INTERRUPTED)
     _asked.append(number)
     raise Stopped
