@@ -231,10 +231,10 @@ def test_the_uncertainty_is_split_by_where_it_comes_from(report):
             assert 0 <= float(row["training_share"]) <= 1
 
 
-def test_measurements_that_this_version_declares_otherwise_are_named(caplog):
+def test_measurements_that_this_version_declares_otherwise_are_named(caplog, tmp_path):
     """Handmade results are of version 0.0."""
     folder = write_run("vae", 0, {"mse": drawn(0, N, 5)})
     results.append(folder.results, [replace(line, margin="7%") for line in results.read(folder.results)])
-    write_report("toy", Path("reports"))
+    write_report("toy", tmp_path / "reports")
     said = [record.getMessage() for record in caplog.records if "another margin or direction" in record.getMessage()]
     assert len(said) == 1 and said[0].startswith("toy: an earlier version measured mse, with")

@@ -73,7 +73,7 @@ def _imports(frame: FrameType | None) -> bool:
 def _raise(number: int, frame: FrameType | None) -> None:
     if _asked:
         os._exit(INTERRUPTED)
-    if threading.current_thread() is threading.main_thread() and _imports(frame):
+    if _imports(frame):
         sys.stderr.write("interrupted: while loading; the same command begins again\n")
         sys.stderr.flush()
         os._exit(INTERRUPTED)

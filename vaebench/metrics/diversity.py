@@ -63,12 +63,12 @@ class Diversity(OfAllFeatures):
         made = self._collected.rows()
         reference = context.reference(self._space, context.split)
         checked(made, reference, 2)
-        value = self._function(made).value
+        score = copies_counted_once(made, self._alone)
+        assert score.value is not None
         real = reference.statistic(self._statistic, partial(_alone, function=self._function))["value"].item()
         least = LEAST[self._statistic]
-        collapsed = value - least < COLLAPSED * (real - least)
-        note = f"collapse: {value:.4g} beside the real images' {real:.4g}" if collapsed else ""
-        score = copies_counted_once(made, self._alone)
+        collapsed = score.value - least < COLLAPSED * (real - least)
+        note = f"collapse: {score.value:.4g} beside the real images' {real:.4g}" if collapsed else ""
         return replace(score, note="; ".join(filter(None, [note, score.note])))
 
     def _alone(self, features: Tensor) -> Score:

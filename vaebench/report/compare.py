@@ -7,7 +7,7 @@ from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.registry import did_you_mean
 from vaebench.metrics import METRICS
-from vaebench.report.analysis.comparisons import Row, compare, decisive
+from vaebench.report.analysis.comparisons import Row, compare, decisive, verdict_in_words
 from vaebench.report.analysis.formatting import cell, p_text, short, to_text
 from vaebench.report.analysis.measured import (
     REAL,
@@ -81,9 +81,7 @@ def _table(rows: Sequence[Row], a: str, number: Callable[[float], str]) -> list[
     for row in rows:
         sign = 1 if row.a == a else -1
         low, high = sorted((sign * row.ci_low, sign * row.ci_high))
-        winner = {"a": row.a, "b": row.b, "floor": "both at the floor"}.get(row.verdict, row.verdict)
-        if row.note in CHECKPOINTS and row.verdict in ("a", "b"):
-            winner += " (this checkpoint)"
+        winner = verdict_in_words(row)
         if row.detectable > 0:
             winner += f" (could have shown {number(row.detectable)})"
         body.append(

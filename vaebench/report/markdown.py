@@ -6,7 +6,6 @@ from vaebench.report.analysis import attributes, comparisons, latent_space, lead
 from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
 from vaebench.report.analysis.leaderboard import protocol_ends
 from vaebench.report.analysis.measured import BASELINE, REAL, Measured
-from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.analysis.published import Claim
 from vaebench.report.remarks import Remarks
 from vaebench.report.section import Section, mixed_seeds, training_warnings
@@ -208,8 +207,7 @@ _TESTS = (
 def _verdict(row: comparisons.Row) -> str:
     if row.verdict == "unresolved" and row.detectable > 0:
         return f"unresolved (could have shown {short(row.detectable)})"
-    said = {"a": _title(row.a), "b": _title(row.b), "floor": "both at the floor"}.get(row.verdict, row.verdict)
-    return f"{said} (this checkpoint)" if row.note in CHECKPOINTS and row.verdict in ("a", "b") else said
+    return comparisons.verdict_in_words(row, _title)
 
 
 def _claims_table(held: Sequence[Claim]) -> str:

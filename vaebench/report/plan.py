@@ -6,7 +6,7 @@ from vaebench import statistics
 from vaebench.core.errors import UserError
 from vaebench.core.margin import read_margin
 from vaebench.core.registry import did_you_mean
-from vaebench.report.analysis.comparisons import ALPHA, Row, all_pairs, decisive
+from vaebench.report.analysis.comparisons import ALPHA, Row, all_pairs, decisive, verdict_in_words
 from vaebench.report.analysis.formatting import short, to_text
 from vaebench.report.analysis.measured import Measured, all_folders, collect, datasets_measured
 from vaebench.report.analysis.pair_tests import CHECKPOINTS, same_images
@@ -84,9 +84,9 @@ def _middle(pair: tuple[Sample, Sample]) -> float:
 
 def _planned(pair: tuple[Sample, Sample], row: Row, size: float, power: float, alpha: float) -> list[str]:
     """Return verdict, difference, power now and seeds needed, as text."""
-    verdict = {"a": row.a, "b": row.b, "floor": "both at the floor"}.get(row.verdict, row.verdict)
+    verdict = verdict_in_words(row)
     if row.note in CHECKPOINTS:
-        return [f"{verdict} (this checkpoint)", short(size), "unknown", "unknown"]
+        return [verdict, short(size), "unknown", "unknown"]
     parts = statistics.variance_parts(
         [sample.values for sample in pair], shared=same_images(*pair), fixed=[sample.fixed for sample in pair]
     )

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from vaebench.statistics.base import quantile
+from vaebench.statistics.nested import training_deviation
 
 _QUANTILES = _DRAWS = 4_000
 Draws = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -42,12 +43,12 @@ def variance_parts(
         ValueError: no sample has several seeds.
     """
     tables = [np.asarray(sample, dtype=np.float64) for sample in samples]
-    known = [(_between(table), _residual(table)) for table in tables if len(table) > 1]
+    known = [(training_deviation(table) ** 2, _residual(table)) for table in tables if len(table) > 1]
     if not known:
         raise ValueError("training variance needs several seeds of one recipe")
     mean = tuple(float(np.mean(part)) for part in zip(*known, strict=True))
     each = [
-        (_between(table), _residual(table)) if len(table) > 1 else (0.0, 0.0) if still else mean
+        (training_deviation(table) ** 2, _residual(table)) if len(table) > 1 else (0.0, 0.0) if still else mean
         for table, still in zip(tables, fixed, strict=True)
     ]
     columns = [table.mean(axis=0) for table in tables]
@@ -72,11 +73,6 @@ def _residual(table: Draws) -> float:
         return 0.0
     residual = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
     return float(np.square(residual).sum() / ((seeds - 1) * (images - 1)))
-
-
-def _between(table: Draws) -> float:
-    """Variance of training: of the seeds' means, less what the rest leaves in them."""
-    return max(0.0, _variance(table.mean(axis=1)) - _residual(table) / table.shape[1])
 
 
 def planned_power(parts: VarianceParts, seeds: int, images: int, difference: float, alpha: float = 0.05) -> float:

@@ -2,14 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vaebench import statistics
 from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin
 from vaebench.report.analysis.measured import REAL, Mask, Measured
-from vaebench.report.analysis.pair_tests import DECISIVE, Tested, tests_of
+from vaebench.report.analysis.pair_tests import CHECKPOINTS, DECISIVE, Tested, tests_of
 from vaebench.report.analysis.samples import (
     Direction,
     Sample,
@@ -23,6 +23,7 @@ from vaebench.runs.per_image import Series
 from vaebench.statistics import Comparison
 
 ALPHA = 0.05
+FLOOR = "both at the floor"  # how a page says the verdict ``floor``
 DECIDES = "decides"  # the family of the tests that decide
 MEANINGFUL = 0.5  # of the larger value: a margin as wide as that, or wider, would call any two small values equivalent
 
@@ -54,6 +55,12 @@ class Row:
     margin: float  # in the metric's unit
     detectable: float  # the smallest difference that this test would have shown 4 times in 5; NaN unless unresolved
     note: str = ""  # what a test of few seeds speaks of
+
+
+def verdict_in_words(row: Row, name: Callable[[str], str] = str) -> str:
+    """Return a row's verdict as a reader is told it; ``name`` gives the two sides their titles."""
+    said = {"a": name(row.a), "b": name(row.b), "floor": FLOOR}.get(row.verdict, row.verdict)
+    return f"{said} (this checkpoint)" if row.note in CHECKPOINTS and row.verdict in ("a", "b") else said
 
 
 def deciding(rows: Iterable[Row]) -> Row | None:

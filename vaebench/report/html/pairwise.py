@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vaebench.report.analysis.comparisons import Row, deciding
+from vaebench.report.analysis.comparisons import FLOOR, Row, deciding
 from vaebench.report.analysis.formatting import short
 from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.html.provenance import Fact, Shown
@@ -17,7 +17,7 @@ EFFECTS = {  # the others: Hedges' g
     "mann-whitney": "Cliff's delta",
 }
 SYMBOLS = {"better": "▲", "worse": "▼", "equivalent": "=", "floor": "⌊", "unresolved": "?"}
-WORDS = {"floor": "both at the floor"}
+WORDS = {"floor": FLOOR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
