@@ -62,7 +62,7 @@ def test_a_second_evaluation_measures_nothing(trained, evaluate, extracted, tmp_
     first = evaluate()
     assert first.code == 0, first.err
     # 360 test and 1,437 training digits once; 30 samples of each run and 360 reconstructions of the one that has any
-    assert extracted == {"mnist_cnn-dense": 360 + 1437 + 2 * 30 + 360}
+    assert extracted == {"mnist_cnn-dense": 360 + 1437 + 2 * 30 + 360 + 30}
     before = {path: path.read_bytes() for path in runs_dir().rglob("results.jsonl")}
     reports = (tmp_path / "reports" / "digits" / "leaderboard.csv").read_bytes()
     extracted.clear()
@@ -84,7 +84,7 @@ def test_only_what_is_new_is_measured(trained, evaluate, extracted):
         ("blur", "samples"),
         ("fcd", "mnist_cnn-dense/n=40/samples"),
     }
-    assert extracted == {"mnist_cnn-dense": 2 * 40}
+    assert extracted == {"mnist_cnn-dense": 2 * 40 + 40}  # 40 training images in place of samples, too
     assert len({line.key for line in after}) == len(after)  # what was measured anew stands once
     assert "measured in" in evaluate("--again", metrics="blur,fcd").out
     again = lines_of("vae-digits/seed-0")
@@ -107,8 +107,9 @@ def test_the_real_images_features_lie_in_the_cache(trained, evaluate, extracted)
     kept[0].write_bytes(b"damaged")
     extracted.clear()
     evaluate("--again", metrics="fcd")
-    # samples of two runs, reconstructions of one, and once the real images again, which its error is of, too
-    assert extracted["mnist_cnn-dense"] == 2 * 30 + 360 + 360
+    # samples of two runs, training images in place of samples, reconstructions of one, and once the real images again,
+    # which its error is of, too
+    assert extracted["mnist_cnn-dense"] == 2 * 30 + 30 + 360 + 360
     evaluate("--again", metrics="memorisation,diversity")
     assert kept[0].stat().st_size > 360 * 64 * 4
 

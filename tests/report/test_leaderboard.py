@@ -234,3 +234,28 @@ def test_rows_of_seeds_that_were_not_trained_alike_say_so_and_are_not_gated(tmp_
     (tmp_path / "table.csv").write_text(to_csv(Row, rows))
     with pytest.raises(UserError, match="were not trained alike"):
         read_table(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize(("metric", "beyond"), [("mse", "below the floor"), ("ssim", "above the ceiling")])
+def test_what_reads_better_than_real_training_images_says_so(metric, beyond):
+    sign = 1 if metric == "mse" else -1
+    runs = {**tight("near", sign * 1), **tight("far", sign * 9), ("real/train", None): drawn(7, N, sign * 5, 0.01)}
+    known = measured(runs, metric=metric, ids={"real/train": ids_of(N, "train")})
+    rows = leaderboard(known, all_pairs(known))
+    near, far, real = (row_of(rows, name, metric) for name in ("near", "far", "real/train"))
+    assert near.note == near.beyond_real == f"{beyond} of real images: {N} training images read {real.value:.4g}"
+    assert far.beyond_real == far.note == real.beyond_real == real.note == ""
+    assert (real.rank_low, near.rank_low, far.rank_low) == (None, 1, 2)  # ranks are of models alone
+
+
+def test_of_another_protocol_training_images_are_no_floor():
+    runs = {**tight("a", 1), **tight("b", 2)}
+    more = [result("real/train", None, "mse", 5.0, protocol="n=100/samples")]
+    assert not any(row.beyond_real for row in ranked(runs, more=more))
+
+
+def test_no_gate_is_about_training_images(tmp_path):
+    runs = {**tight("a", 1), ("real/train", None): drawn(7, N, 5, 0.01)}
+    (tmp_path / "table.csv").write_text(to_csv(Row, ranked(runs, ids={"real/train": ids_of(N, "train")})))
+    lines = read_table(tmp_path / "table.csv").lines
+    assert {line.recipe: line.of_a_model for line in lines} == {"a": True, "real/train": False}

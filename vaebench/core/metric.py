@@ -136,6 +136,8 @@ class MetricSpec(Facts):
         margin: the difference that matters to a user, in the metric's unit (``0.01``) or as a share of the value, of
             the real images' for ``target`` (``5%``); smaller ones count as equivalent. Empty: none is declared.
         of_real: whether the real images themselves have a value worth a row.
+        of_training_images: whether real training images in place of samples have a value worth a row: the best that a
+            model can be expected to read, with as many images.
         stratified: whether labels and attributes split it into strata.
         of_baselines: whether it can be taken of what no model learnt: features that stand for latents, or ways of
             blending in pixels.
@@ -151,6 +153,7 @@ class MetricSpec(Facts):
     protocol: str
     margin: str = ""
     of_real: bool = False
+    of_training_images: bool = False
     stratified: bool = False
     of_baselines: bool = False
     space: FeatureSpace | None = None

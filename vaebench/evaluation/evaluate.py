@@ -31,6 +31,7 @@ from vaebench.runs.record import RunFolder, RunRecord
 
 log = logging.getLogger(__name__)
 
+TRAIN = "train"
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
 GALLERY_SAMPLES = 60
 SAMPLES = "samples.png"
@@ -235,7 +236,8 @@ def measure_into(
 
 
 def measure_real(split: SplitContext, protocol: Protocol, group: Group = ALONE) -> None:
-    """Measure the real images by each metric that can be taken of them; write the labels that strata are cut by.
+    """Measure the real images by each metric that can be taken of them, and training images in place of samples; write
+    the labels that strata are cut by.
 
     Processes share the extraction of features; rank 0 does the rest.
     """
@@ -244,6 +246,7 @@ def measure_real(split: SplitContext, protocol: Protocol, group: Group = ALONE) 
     metrics = unmeasured(folder, sources.REAL, split, built, protocol, group)
     split.extract_for(metrics, group)
     group.led(partial(_write_real, folder, split, metrics, protocol))
+    group.led(partial(_measure_training_images, split, protocol))
 
 
 def _write_real(folder: RunFolder, split: SplitContext, metrics: Sequence[Metric], protocol: Protocol) -> None:
@@ -254,6 +257,24 @@ def _write_real(folder: RunFolder, split: SplitContext, metrics: Sequence[Metric
     if data.redistributable:
         shown = galleries.to_pixels(data.images[data.showcase_indices()])
         galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown}, "")
+
+
+def _measure_training_images(split: SplitContext, protocol: Protocol) -> None:
+    """Measure training images in place of samples: by the same metrics, as many as of a model."""
+    built = [metric for metric in protocol.build(split.data) if metric.spec.of_training_images]
+    context = split.context()
+    if not built or split.data.split == TRAIN or TRAIN not in context.splits:
+        return
+    try:
+        training = split.split(TRAIN)
+    except UserError as error:  # models can be measured without
+        log.warning("training images are not measured for reference: %s", error)
+        return
+    source = sources.of_training_images(training, context, samples=protocol.samples, seed=SEED)
+    folder = RunFolder(runs_dir() / "real" / f"{TRAIN}-{place_of(split.data)}")
+    metrics = unmeasured(folder, source.identity, split, built, protocol)
+    if metrics:
+        measure_into(folder, source, split, metrics, samples=protocol.samples)
 
 
 def measure_baselines(split: SplitContext, protocol: Protocol, sizes: Iterable[int]) -> list[str]:

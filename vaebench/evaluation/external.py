@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +154,8 @@ def evaluate_external(
     data = split.data
     reconstructions = kind == "reconstructions"
     measure_external(images, given.name, split, protocol, paired=given.paired, reconstructions=reconstructions)
-    measure_real(split, protocol)
+    # training images stand beside samples of as many images
+    measure_real(split, protocol if reconstructions else replace(protocol, samples=len(images)))
     say(f"external/{given.name}: {len(images)} images measured against {data.name}:{data.split}")
     return {data.name: []}
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from vaebench.core import seeding
+from vaebench.core import seeding, subjects
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.distributed import Group
@@ -41,7 +41,7 @@ class Identity:
     """Who made what is evaluated, and on which device it runs: results are stored under it.
 
     Attributes:
-        name: a recipe, ``external/NAME``, ``baseline/NAME`` or ``real``.
+        name: a recipe, ``external/NAME``, ``baseline/NAME``, ``real`` or ``real/train``.
         seed: of the training; ``None`` for what was not trained here.
         content_sha256: of a model's weights, or of images made elsewhere; empty for what has neither.
         device: as ``torch.device`` takes it.
@@ -54,7 +54,7 @@ class Identity:
 
 
 UNNAMED = Identity("unnamed")  # of what is evaluated and stored nowhere
-REAL = Identity("real")
+REAL = Identity(subjects.REAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,6 +311,26 @@ def of_real(data: ImageDataset, context: Context | None = None) -> EvaluationSou
         context=replace(context, blend=lambda first, second, weight: first),  # the target: images as they are
         ready=lambda space: context.reference(space, data.split).features,
     )
+
+
+def of_training_images(training: ImageDataset, context: Context, *, samples: int, seed: int) -> EvaluationSource:
+    """Make a source of real training images in place of samples, drawn without replacement: what a model that makes
+    real images reads.
+
+    Args:
+        training: the training split of the evaluated data.
+        context: the evaluated split's.
+        samples: how many, all if there are fewer.
+        seed: of the draw.
+    """
+    drawn = torch.randperm(len(training), generator=seeding.generator(seed, "training images"))[:samples]
+
+    def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
+        for rows in drawn[group.share(len(drawn))].split(BATCH):
+            yield EvalBatch(sample=to_float(training.images[rows]))
+
+    identity = Identity(subjects.TRAINING_IMAGES, content_sha256=training.fingerprint)
+    return EvaluationSource(identity=identity, provides=Need.SAMPLE, batches=batches, context=context)
 
 
 def _labelling(data: ImageDataset) -> Need:

@@ -150,6 +150,7 @@ def _facets(name: str, compare: Comparison, inception: int, k: int, unit: str, m
                 space=space,
                 question=questions.DISTRIBUTION,
                 place=place,
+                of_training_images=kind == "samples",
             ),
         )
         for kind, (_, need) in KINDS.items()

@@ -148,6 +148,7 @@ def _spec(name: str, space: FeatureSpace, kind: str, protocol: str, place: int) 
         question=questions.DISTRIBUTION,
         place=place,
         column=kind,
+        of_training_images=kind == "samples",
     )
 
 

@@ -138,6 +138,7 @@ class KernelDistance(OfAllFeatures):
             space=space,
             question=questions.DISTRIBUTION,
             place=3,
+            of_training_images=kind == "samples",
         )
         super().__init__(spec, space, kind)
 

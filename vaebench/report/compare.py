@@ -6,11 +6,11 @@ from dataclasses import replace
 from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.registry import did_you_mean
+from vaebench.core.subjects import REAL
 from vaebench.metrics import METRICS
 from vaebench.report.analysis.comparisons import Row, compare, decisive, verdict_in_words
 from vaebench.report.analysis.formatting import cell, p_text, short, to_text
 from vaebench.report.analysis.measured import (
-    REAL,
     Measured,
     all_folders,
     collect,

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from vaebench.core.subjects import TRAINING_IMAGES, is_baseline, title_of
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
 from vaebench.report.analysis.leaderboard import protocol_ends
-from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.measured import Measured
 from vaebench.report.analysis.published import Claim
 from vaebench.report.remarks import Remarks
 from vaebench.report.section import Section, mixed_seeds, training_warnings
@@ -107,21 +108,25 @@ def _text(row: leaderboard.Row | None) -> str:
 def main_table(measured: Measured, ranked: Sequence[leaderboard.Row]) -> tuple[list[str], list[list[str]]]:
     names = [name for name in measured.models() if any(row.recipe == name for row in ranked)]
     without = {(row.recipe, *protocol_ends(row.metric, row.protocol)) for row in ranked if row.value is None}
-    body = []
+    body: list[tuple[str, dict[str, str]]] = []
+    beside: set[str] = set()
     for (metric, protocol), row_of in _cells(ranked, "all").items():
         sample = next(iter(row_of.values()))
-        if all(row_of[name].value is None for name in names if name in row_of):
-            continue  # a row without a value says no more than the list of reasons below
+        valued = {name for name in names if name in row_of and row_of[name].value is not None}
+        if valued <= {TRAINING_IMAGES}:
+            continue  # a row without a value says no more than the list of reasons below; training images stand beside
         what = f"{metric} ({protocol}), {sample.unit}; {DIRECTIONS[sample.direction]}"
         lacking = [name for name in names if name not in row_of and (name, *protocol_ends(metric, protocol)) in without]
-        body.append([what, *("n/a" if name in lacking else _text(row_of.get(name)) for name in names)])
-    return ["metric", *map(_title, names)], body
+        body.append((what, {name: "n/a" if name in lacking else _text(row_of.get(name)) for name in names}))
+        beside |= valued
+    names = [name for name in names if name != TRAINING_IMAGES or name in beside]
+    return ["metric", *map(title_of, names)], [[what, *(cells[name] for name in names)] for what, cells in body]
 
 
 def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:
     missing: dict[str, dict[str, list[str]]] = {}
     for row in ranked:
-        if row.value is None and row.note and row.stratum == "all" and not row.recipe.startswith(BASELINE):
+        if row.value is None and row.note and row.stratum == "all" and not is_baseline(row.recipe):
             names = missing.setdefault(row.note, {}).setdefault(row.recipe, [])
             names += [row.metric] if row.metric not in names else []
     notes = [
@@ -131,8 +136,18 @@ def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:
     notes += [
         f"{line.recipe}, {line.metric} ({line.protocol}): {line.note}"
         for line in measured.results
-        if line.value is not None and line.note and line.stratum == "all" and not line.recipe.startswith(BASELINE)
+        if line.value is not None and line.note and line.stratum == "all" and not is_baseline(line.recipe)
     ]
+    notes += [
+        f"{title_of(row.recipe)}, {row.metric} ({row.protocol}): {row.beyond_real}"
+        for row in ranked
+        if row.stratum == "all" and row.beyond_real
+    ]
+    if any(row.recipe == TRAINING_IMAGES for row in ranked):
+        notes.append(
+            "training images: drawn from the training split, as many as models made samples; a model that reads better "
+            "is no better than real images are"
+        )
     return (
         "Value ± half of its 95 % interval (rank). The interval is over training seeds and images where a recipe has "
         "several seeds, else over images, and then speaks of that checkpoint only; two seeds are too few for one. "
@@ -144,13 +159,9 @@ def _legend(measured: Measured, ranked: Sequence[leaderboard.Row]) -> str:
     )
 
 
-def _title(name: str) -> str:
-    return "originals" if name == REAL else name
-
-
 def _by_stratum(measured: Measured, ranked: Sequence[leaderboard.Row]) -> list[str]:
     """Format a table for each metric whose distribution is shown: its value in each class."""
-    names, parts = measured.models(), []
+    names, parts = [name for name in measured.models() if name != TRAINING_IMAGES], []
     for (metric, protocol), facts in sorted(measured.facts().items()):
         strata = sorted({row.stratum for row in ranked if row.stratum.startswith("label") and row.metric == metric})
         if not (facts.distribution and strata):
@@ -160,7 +171,7 @@ def _by_stratum(measured: Measured, ranked: Sequence[leaderboard.Row]) -> list[s
             row_of = _cells(ranked, stratum).get((metric, protocol), {})
             n = next((str(row.n) for row in row_of.values()), "")
             body.append([stratum, n, *(_text(row_of.get(name)) for name in names)])
-        table = to_markdown(["stratum", "images", *map(_title, names)], body)
+        table = to_markdown(["stratum", "images", *map(title_of, names)], body)
         parts += [f"## {facts.distribution} by stratum\n", table]
     return parts
 
@@ -175,7 +186,7 @@ def _comparison_table(tested: Sequence[comparisons.Row], measured: Measured) -> 
     body = [
         [
             f"{row.metric} ({row.protocol}), {row.stratum}",
-            f"{_title(row.a)} - {_title(row.b)}",
+            f"{title_of(row.a)} - {title_of(row.b)}",
             row.test,
             str(row.n),
             f"{short(row.mean_difference)} [{short(row.ci_low)}, {short(row.ci_high)}]",
@@ -207,7 +218,7 @@ _TESTS = (
 def _verdict(row: comparisons.Row) -> str:
     if row.verdict == "unresolved" and row.detectable > 0:
         return f"unresolved (could have shown {short(row.detectable)})"
-    return comparisons.verdict_in_words(row, _title)
+    return comparisons.verdict_in_words(row, title_of)
 
 
 def _claims_table(held: Sequence[Claim]) -> str:

@@ -8,9 +8,10 @@ from scipy import stats
 
 from vaebench import statistics
 from vaebench.core.results import Result
+from vaebench.core.subjects import BASELINE
 from vaebench.metrics import facts_of
 from vaebench.report.analysis.formatting import short, to_markdown
-from vaebench.report.analysis.measured import BASELINE, Measured
+from vaebench.report.analysis.measured import Measured
 from vaebench.report.analysis.published_attributes import TABLE, PublishedRow, read_published
 
 MEAN = "mean of all"

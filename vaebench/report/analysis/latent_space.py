@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from vaebench.core.results import PARTS, Result
+from vaebench.core.subjects import is_baseline, is_model, is_real, title_of
 from vaebench.report.analysis import attributes, leaderboard
 from vaebench.report.analysis.formatting import HIDDEN, short, to_markdown, to_text
-from vaebench.report.analysis.measured import BASELINE, REAL, all_folders, collect
+from vaebench.report.analysis.measured import all_folders, collect
 from vaebench.runs.record import RunFolder
 
 MEAN = "all"
@@ -196,7 +197,7 @@ def natural(condition: str) -> tuple[bool, bool, str, float]:
 def _place(line: tuple[str, str], conditions: Sequence[str]) -> tuple[int, int, str]:
     """Sort key: by condition; in each the originals first, models, then baselines that learnt nothing."""
     condition, recipe = line
-    return conditions.index(condition), 0 if recipe == REAL else 1 + recipe.startswith(BASELINE), recipe
+    return conditions.index(condition), 0 if is_real(recipe) else 1 + is_baseline(recipe), recipe
 
 
 def _line(study: Study, row: Row) -> tuple[str, str]:
@@ -218,7 +219,7 @@ def _column(study: Study, row: Row, table: Sequence[Row]) -> str:
 def _title(name: str) -> str:
     if name == MEAN:
         return "mean of all"
-    return "originals" if name == REAL else name.removeprefix(BASELINE).replace("_", " ")
+    return title_of(name).replace("_", " ")
 
 
 def _cell(row: Row | None) -> tuple[str, float | None]:
@@ -229,8 +230,7 @@ def _cell(row: Row | None) -> tuple[str, float | None]:
 
 
 def _asked(line: Result, metrics: Sequence[str], recipes: Set[str]) -> bool:
-    beside = line.recipe == REAL or line.recipe.startswith(BASELINE)
-    return line.metric in metrics and (beside or line.recipe in recipes)
+    return line.metric in metrics and (not is_model(line.recipe) or line.recipe in recipes)
 
 
 def section(table: Sequence[Row]) -> list[str]:

@@ -10,16 +10,19 @@ import numpy as np
 from vaebench import statistics
 from vaebench.core.margin import MIXED
 from vaebench.core.results import Facts, Result
+from vaebench.core.subjects import TRAINING_IMAGES, is_model, is_real
 from vaebench.metrics import facts_of
 from vaebench.report.analysis import comparisons
 from vaebench.report.analysis.formatting import HIDDEN, or_none
-from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.measured import Measured
 from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.analysis.samples import Sample, samples_of
 from vaebench.runs.per_image import Series
 from vaebench.statistics import Estimate
 from vaebench.statistics.base import quantile
 
+BELOW_THE_FLOOR = "below the floor of real images"
+ABOVE_THE_CEILING = "above the ceiling of real images"
 Decided = Mapping[tuple[str, str, str, str, frozenset[str]], comparisons.Row]  # what is tested, and the pair
 
 
@@ -54,12 +57,13 @@ class Row:
     lowest: float | None = None  # the least value that the metric can have
     highest: float | None = None  # the greatest
     facts: Facts = field(default_factory=Facts, metadata=HIDDEN)  # how the metric is shown
+    beyond_real: str = field(default="", metadata=HIDDEN)  # that it reads better than real images do; in the note, too
 
 
 def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[Row]:
     """Make all rows, with the rank intervals that the tests support."""
     matrices = _matrices(measured)
-    ordered = sorted(measured.results, key=lambda line: (*_cell(line), line.recipe != REAL, line.recipe))
+    ordered = sorted(measured.results, key=lambda line: (*_cell(line), not is_real(line.recipe), line.recipe))
     rows = []
     for _, lines in groupby(ordered, key=lambda line: (*_cell(line), line.recipe)):
         seeds = sorted(lines, key=lambda line: line.seed if line.seed is not None else -1)
@@ -79,13 +83,29 @@ def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[R
     for row in rows:
         if row.recipe in mixed:
             borrowed.setdefault((*_subject(row), row.recipe), []).append(mixed[row.recipe])
+    floors = {_place(row): row.value for row in rows if row.recipe == TRAINING_IMAGES and row.value is not None}
+    rows = [replace(row, beyond_real=_beyond_real(row, floors.get(_place(row)))) for row in rows]
+    for row in rows:
+        if row.beyond_real:
+            borrowed.setdefault((*_subject(row), row.recipe), []).append(row.beyond_real)
     rows = [_noted(row, borrowed.get((*_subject(row), row.recipe), ())) for row in rows]
     return [_ranked(row, rivals[_place(row)], decided) if _can_be_ranked(row) else row for row in rows]
 
 
 def _noted(row: Row, notes: Sequence[str]) -> Row:
-    """Add what tests of unequal numbers of seeds, and records that differ, say of the row."""
+    """Add what tests of unequal numbers of seeds, records that differ, and real images say of the row."""
     return replace(row, note="; ".join([*([row.note] if row.note else []), *notes])) if notes else row
+
+
+def _beyond_real(row: Row, floor: float | None) -> str:
+    """Say where a model reads better than as many real training images do: that is no sign of a better model."""
+    if floor is None or row.value is None or not is_model(row.recipe):
+        return ""
+    if row.direction == "lower" and row.value < floor:
+        return f"{BELOW_THE_FLOOR}: {row.n:,} training images read {floor:.4g}"
+    if row.direction == "higher" and row.value > floor:
+        return f"{ABOVE_THE_CEILING}: {row.n:,} training images read {floor:.4g}"
+    return ""
 
 
 def protocol_ends(metric: str, protocol: str) -> tuple[str, str, str]:
@@ -230,7 +250,7 @@ def _ranked(row: Row, rivals: Sequence[Row], decided: Decided) -> Row:
 
 
 def _can_be_ranked(row: Row) -> bool:
-    return row.facts.ranked and row.value is not None and row.recipe != REAL and not row.recipe.startswith(BASELINE)
+    return row.facts.ranked and row.value is not None and is_model(row.recipe)
 
 
 def _subject(row: Row | comparisons.Row) -> tuple[str, str, str, str]:

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.stats import rankdata
 
 from vaebench.core.results import Facts, Result
+from vaebench.core.subjects import REAL, is_model
 from vaebench.report.analysis import leaderboard
-from vaebench.report.analysis.measured import REAL, Measured
+from vaebench.report.analysis.measured import Measured
 
 Cell = tuple[str, str]  # metric and protocol
 DRAWS = 100_000  # of seeds: more than that are not counted out
@@ -37,7 +38,7 @@ def mean_ranks(measured: Measured, ranked: Sequence[leaderboard.Row]) -> MeanRan
     Of the metrics that answer one question the first headline counts, or else the first in reading order. Metrics
     without a margin (costs) and those that only describe are left out.
     """
-    models = [name for name in measured.models() if name != REAL]
+    models = [name for name in measured.models() if is_model(name)]
     cells: dict[Cell, dict[str, float]] = {}
     facts: dict[Cell, Facts] = {}
     for row in ranked:
@@ -92,7 +93,7 @@ def _best(measured: Measured, cell: Cell, ranked: Sequence[leaderboard.Row]) -> 
     seeds: dict[str, list[float]] = {}
     for line in measured.results:
         score = _of_seed(line, cell, target)
-        if score is not None and line.recipe in measured.models() and line.recipe != REAL:
+        if score is not None and is_model(line.recipe):
             seeds.setdefault(line.recipe, []).append(score)
     if len(seeds) < 2 or max(map(len, seeds.values())) < 2:
         return {}

@@ -15,6 +15,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.paths import runs_dir
 from vaebench.core.results import Facts, Result
 from vaebench.core.strata import strata
+from vaebench.core.subjects import REAL, is_baseline, is_model, is_real
 from vaebench.metrics import facts_of
 from vaebench.runs import history, per_image
 from vaebench.runs.galleries import Pixels, gallery_file, load_gallery
@@ -23,8 +24,6 @@ from vaebench.runs.record import RunFolder, RunRecord
 
 log = logging.getLogger(__name__)
 
-REAL = "real"
-BASELINE = "baseline/"
 LABELS = "images.parquet"
 Subject = tuple[str, int | None]  # recipe and seed; the real images and external ones have no seed
 Mask = NDArray[np.bool_]
@@ -95,7 +94,7 @@ class Measured:
 
     def models(self) -> list[str]:
         """List :meth:`recipes` without the baselines, which are no models of images."""
-        return [name for name in self.recipes() if not name.startswith(BASELINE)]
+        return [name for name in self.recipes() if not is_baseline(name)]
 
     def mixed(self) -> dict[str, list[str]]:
         """Return the recipes whose seeds were not trained alike, and the fields of their records that differ."""
@@ -110,7 +109,7 @@ class Measured:
     def recipes(self) -> list[str]:
         """List the real images first, then recipes and external sets by name."""
         names = {result.recipe for result in self.results}
-        return sorted(names, key=lambda name: (name != REAL, name))
+        return sorted(names, key=lambda name: (not is_real(name), name))
 
 
 def _gallery(path: Path, weights_sha256: str) -> Mapping[str, Pixels]:
@@ -181,7 +180,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
     places: dict[Subject, Path] = {}
     for run in runs:
         values.setdefault(run.subject, {}).update(run.values)
-        if run.subject in places and run.subject[0] != REAL and not run.subject[0].startswith(BASELINE):
+        if run.subject in places and is_model(run.subject[0]):
             raise UserError(f"{places[run.subject]} and {run.path} hold the same run: move one out of {runs_dir()}")
         places[run.subject] = run.path
     kept = [line for run in runs for line in run.results]

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vaebench import statistics
+from vaebench.core.subjects import is_model
 from vaebench.report.analysis.formatting import or_none
-from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.measured import Measured
 from vaebench.report.analysis.samples import Sample, samples_of
 
 
@@ -40,7 +41,7 @@ def rows(measured: Measured) -> list[Row]:
     every = sorted({series for known in measured.values.values() for series in known if series.stratum == "all"})
     for series in every:
         for group in samples_of(measured, series):
-            if group.name == REAL or group.name.startswith(BASELINE) or group.values.shape[1] < 2:
+            if not is_model(group.name) or group.values.shape[1] < 2:
                 continue
             found.append(
                 Row(

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vaebench.core.subjects import is_baseline, is_model, is_real, title_of
 from vaebench.report.analysis.formatting import DIRECTIONS, short
 from vaebench.report.analysis.leaderboard import Row
-from vaebench.report.analysis.measured import BASELINE, REAL
 from vaebench.report.figures import svg
 
 MOST = 8  # panels of the overview
@@ -26,7 +26,7 @@ class Mark:
 
 def place_of(row: Row) -> str:
     """Classify a row: ``first`` alone, ``shared`` if the data leave open who is first, else empty."""
-    if row.recipe == REAL:
+    if is_real(row.recipe):
         return "originals"
     if row.rank_low != 1:
         return ""
@@ -37,9 +37,9 @@ def marks(rows: Sequence[Row]) -> list[Mark]:
     """List the rows of one metric, protocol and stratum that have values; the originals first."""
     found = []
     for row in rows:
-        if row.value is not None and not row.recipe.startswith(BASELINE):
+        if row.value is not None and not is_baseline(row.recipe):
             low, high = (row.value if end is None else end for end in (row.ci_low, row.ci_high))
-            name = "originals" if row.recipe == REAL else row.recipe
+            name = title_of(row.recipe)
             found.append(Mark(name=name, value=row.value, low=low, high=high, place=place_of(row)))
     return sorted(found, key=lambda mark: mark.place != "originals")
 
@@ -116,7 +116,7 @@ def _chosen(ranked: Sequence[Row]) -> list[tuple[str, list[Row]]]:
             cells.setdefault((row.metric, row.protocol), []).append(row)
     found: dict[tuple[str, int], list[Row]] = {}  # of several protocols, the first
     for rows in cells.values():
-        if any(row.recipe != REAL for row in _valued(rows)):
+        if any(is_model(row.recipe) for row in _valued(rows)):
             found.setdefault((rows[0].metric, rows[0].facts.headline), rows)
     present = {metric for metric, _ in found}
     shown = [rows for rows in found.values() if rows[0].facts.stands_in_for not in present]
@@ -128,4 +128,4 @@ def _protocol_word(row: Row) -> str:
 
 
 def _valued(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.value is not None and not row.recipe.startswith(BASELINE)]
+    return [row for row in rows if row.value is not None and not is_baseline(row.recipe)]

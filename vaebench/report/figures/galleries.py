@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vaebench.core.files import write_atomic
-from vaebench.report.analysis.measured import REAL, Mask, Measured, Subject
+from vaebench.core.subjects import REAL, title_of
+from vaebench.report.analysis.measured import Mask, Measured, Subject
 from vaebench.report.analysis.samples import Sample, samples_of
 from vaebench.runs.galleries import Pixels
 from vaebench.runs.per_image import Series
@@ -146,10 +147,6 @@ def _colour(position: int, group: Sample) -> str:
     return "black" if group.name == REAL else COLOURS[(position - 1) % len(COLOURS)]
 
 
-def _title(group: Sample) -> str:
-    return "originals" if group.name == REAL else group.name
-
-
 def _boxes(groups: Sequence[Sample], labels: NDArray[np.int64], called: str) -> Figure:
     classes = sorted(set(labels.tolist()))
     across = min(len(groups), 4)
@@ -161,7 +158,7 @@ def _boxes(groups: Sequence[Sample], labels: NDArray[np.int64], called: str) -> 
     for axes, group in zip(places.flat, groups, strict=False):
         means = group.values.mean(axis=0)
         axes.boxplot([means[labels == label] for label in classes], tick_labels=classes, showfliers=False)
-        axes.set_title(_title(group))
+        axes.set_title(title_of(group.name))
         axes.set_xlabel("class")
     figure.axes[0].set_ylabel(called)
     return figure
@@ -177,7 +174,7 @@ def _histogram(groups: Sequence[Sample], mask: Mask | None, stratum: str, called
     for position, (group, values) in enumerate(cut):
         colour = _colour(position, group)
         axes.hist(values, bins=bins, histtype="stepfilled", alpha=0.25, color=colour)
-        axes.hist(values, bins=bins, histtype="step", linewidth=1.3, color=colour, label=_title(group))
+        axes.hist(values, bins=bins, histtype="step", linewidth=1.3, color=colour, label=title_of(group.name))
     axes.set_xlabel(called)
     axes.set_ylabel("images")
     axes.set_title(stratum)

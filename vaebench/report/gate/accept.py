@@ -13,10 +13,11 @@ from vaebench.core import input_files
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_text
 from vaebench.core.margin import Margin
+from vaebench.core.subjects import REAL
 from vaebench.report.analysis.formatting import to_text
 from vaebench.report.gate.interval import Scale, side, spread
 from vaebench.report.gate.student import t_quantile
-from vaebench.report.gate.table import REAL, Line, Table, read_table
+from vaebench.report.gate.table import Line, Table, read_table
 from vaebench.statistics.planning import t_power
 
 STRATUM = "all"  # the gate reads no other

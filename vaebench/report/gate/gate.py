@@ -32,10 +32,11 @@ from dataclasses import dataclass, replace
 
 from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin
+from vaebench.core.subjects import REAL
 from vaebench.report.analysis.formatting import short
 from vaebench.report.gate.interval import Scale, Verdict, decide, half_width, needed, paired_sides, side, spread
 from vaebench.report.gate.student import TAIL
-from vaebench.report.gate.table import REAL, Line, Table, allowed_names, is_allowed, user_margins
+from vaebench.report.gate.table import Line, Table, allowed_names, is_allowed, user_margins
 
 VERDICTS: tuple[Verdict, ...] = (  # worst first
     *("regression", "missing", "undecided", "ok", "improved", "identical", "allowed"),

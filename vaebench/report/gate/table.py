@@ -12,10 +12,9 @@ from vaebench.core import input_files
 from vaebench.core.errors import UserError
 from vaebench.core.margin import MIXED, Margin, read_margin
 from vaebench.core.registry import did_you_mean
+from vaebench.core.subjects import is_model
 from vaebench.report.gate.student import t_quantile
 
-REAL = "real"  # the recipe of the real images' rows
-_NO_RECIPE = "baseline/"  # features that no model learnt
 _NAMES = ("dataset", "split", "stratum", "recipe", "metric", "protocol", "unit", "direction")
 _HASHES = ("data_fingerprint", "extractor_sha256")
 _NUMBERS = ("value", "std_error", "seeds", "n")
@@ -102,7 +101,7 @@ class Line:
     @property
     def of_a_model(self) -> bool:
         """Tell whether it is a model's value over all images, which a gate is about."""
-        return self.stratum == "all" and self.recipe != REAL and not self.recipe.startswith(_NO_RECIPE)
+        return self.stratum == "all" and is_model(self.recipe)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,16 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from vaebench.core.subjects import is_model, is_real, title_of
 from vaebench.report.analysis import leaderboard, variance
 from vaebench.report.analysis.mean_ranks import MeanRanks
-from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.measured import Measured
 from vaebench.report.html import tables
 from vaebench.report.html.images import shown_figures
 from vaebench.report.html.leaderboard import LeaderboardTable, leaderboard_table
 from vaebench.report.html.metric_panels import panels
 from vaebench.report.html.provenance import Shown
-from vaebench.report.html.wording import title_of, typed
+from vaebench.report.html.wording import typed
 from vaebench.report.section import Section, mixed_seeds, training_warnings
 
 
@@ -28,6 +29,7 @@ def html_report(parts: Sequence[Section]) -> str:
     environment.filters["breakable"] = _breakable
     shown = Shown()
     sections = [_section(part, f"p{position}", shown) for position, part in enumerate(parts)]
+    environment.globals.update(title=title_of, is_model=is_model)
     return environment.from_string(_template("index.html.j2")).render(
         dataset=parts[0].measured.dataset,
         sections=sections,
@@ -100,7 +102,7 @@ def _head(measured: Measured) -> dict[str, Any]:
 
 
 def _summary(table: LeaderboardTable) -> str:
-    models = [name for name in table.models if name != REAL]
+    models = [name for name in table.models if not is_real(name)]
     lines = sum(len(lines) for _, lines in table.groups)
     plural = "" if len(models) == 1 else "s"
     return f"{len(models)} model{plural}, {lines} measurements."
@@ -110,7 +112,7 @@ def _caution(ranked: Sequence[leaderboard.Row]) -> str:
     """Say what one training seed cannot show, if models have no more."""
     most: dict[str, int] = {}
     for row in ranked:
-        if row.recipe != REAL and not row.recipe.startswith(BASELINE) and row.seeds:
+        if is_model(row.recipe) and row.seeds:
             most[row.recipe] = max(most.get(row.recipe, 0), row.seeds)
     single = sorted(name for name, seeds in most.items() if seeds == 1)
     if not single:

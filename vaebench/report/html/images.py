@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from vaebench.report.analysis.measured import REAL, Measured, Subject
+from vaebench.core.subjects import title_of
+from vaebench.report.analysis.measured import Measured, Subject
 from vaebench.report.figures.curves import FILE as CURVES
 from vaebench.report.figures.galleries import first_seeds
 from vaebench.report.html.wording import run_name
@@ -79,7 +80,7 @@ def _gallery(galleries: Mapping[Subject, Mapping[str, Pixels]], kind: str) -> li
         if kind == "reconstructions":
             columns = len(images)
         sheet = grid(images[:most], columns)
-        name = "originals" if subject[0] == REAL else run_name(*subject)
+        name = title_of(run_name(*subject))
         found.append(
             Embedded(uri=_uri(_png(sheet), "image/png"), name=name, width=sheet.shape[1], height=sheet.shape[0])
         )

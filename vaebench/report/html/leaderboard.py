@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vaebench.core.results import Result
+from vaebench.core.subjects import TRAINING_IMAGES, is_model, is_real, title_of
 from vaebench.report.analysis.formatting import DIRECTIONS, short
 from vaebench.report.analysis.leaderboard import Row, protocol_ends
-from vaebench.report.analysis.measured import BASELINE, REAL, Measured, provenance_lines
+from vaebench.report.analysis.measured import Measured, provenance_lines
 from vaebench.report.figures.forest import place_of
 from vaebench.report.html.provenance import Fact, Shown, facts_of
 from vaebench.report.html.win_counts import WinCount, win_counts
@@ -16,7 +17,6 @@ from vaebench.report.html.wording import (
     reading_order,
     run_name,
     sortable,
-    title_of,
     typed,
     with_error,
 )
@@ -33,6 +33,7 @@ class Cell:
     sort: str = ""
     by_rank: str = ""
     key: str = ""  # of what a click shows
+    beyond_real: bool = False  # whether it reads better than real training images do
     title: str = ""
 
 
@@ -70,18 +71,20 @@ def rows_by_metric(ranked: Sequence[Row], stratum: str = "all") -> dict[tuple[st
         if row.stratum == stratum:
             found.setdefault((row.metric, row.protocol), {})[row.recipe] = row
     kept = {
-        key: rows for key, rows in found.items() if any(_model(row) and row.value is not None for row in rows.values())
+        key: row_of
+        for key, row_of in found.items()
+        if any(is_model(row.recipe) and row.value is not None for row in row_of.values())
     }
     return dict(sorted(kept.items(), key=lambda item: reading_order(next(iter(item[1].values())))))
 
 
-def _model(row: Row) -> bool:
-    return row.recipe != REAL and not row.recipe.startswith(BASELINE)
-
-
 def models_of(measured: Measured, ranked: Sequence[Row]) -> list[str]:
-    """List the columns: the originals first if they have values, then models by name."""
-    present = {row.recipe for row in ranked}
+    """List the columns: the originals and the training images first if they have values, then models by name.
+
+    Training images stand beside models of as many samples, or nowhere.
+    """
+    beside = {name for row_of in rows_by_metric(ranked).values() for name in row_of}
+    present = {row.recipe for row in ranked if row.recipe != TRAINING_IMAGES or TRAINING_IMAGES in beside}
     return [name for name in measured.models() if name in present]
 
 
@@ -109,7 +112,7 @@ def leaderboard_table(measured: Measured, ranked: Sequence[Row], prefix: str, sh
         models=names,
         seeds=[_seeds(name, ranked) for name in names],
         groups=list(groups.items()),
-        win_counts=win_counts(rows, [name for name in names if name != REAL]),
+        win_counts=win_counts(rows, [name for name in names if not is_real(name)]),
     )
 
 
@@ -163,6 +166,7 @@ def cell_of(
         sort=sortable(row.value),
         by_rank="" if row.rank_low is None or row.rank_high is None else repr((row.rank_low + row.rank_high) / 2),
         key=key,
+        beyond_real=bool(row.beyond_real),
         title=row.note,
     )
 
@@ -175,7 +179,7 @@ def _blocks(
     for line in results.get((row.recipe, row.metric, row.protocol), ()):
         record = measured.records.get((line.recipe, line.seed))
         again = [("trained by", record.command)] if record is not None else []
-        if line.recipe != REAL and not line.recipe.startswith(BASELINE):
+        if is_model(line.recipe):
             again.append(("see", typed(["vaebench", "explain", run_name(line.recipe, line.seed), line.metric])))
         head = title_of(line.recipe) if line.seed is None else f"Seed {line.seed}"
         blocks.append((head, [*facts_of(provenance_lines(line)), *again]))
@@ -211,7 +215,7 @@ def _summary(row: Row, measured: Measured) -> list[Fact]:
 
 
 def _seeds(name: str, ranked: Sequence[Row]) -> str:
-    if name == REAL:
+    if is_real(name):
         return "for reference"
     most = max((row.seeds for row in ranked if row.recipe == name), default=0)
     return {0: "images made elsewhere", 1: "1 training seed"}.get(most, f"{most} training seeds")

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from vaebench.core.results import PARTS
+from vaebench.core.subjects import is_baseline, is_real, title_of
 from vaebench.report.analysis import leaderboard
 from vaebench.report.analysis.formatting import DIRECTIONS, short
-from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.measured import Measured
 from vaebench.report.figures.forest import forest, place_of
 from vaebench.report.html.leaderboard import interval_over, rows_by_metric
 from vaebench.report.html.pairwise import Matrix, matrix, pairs_of
 from vaebench.report.html.provenance import Shown
 from vaebench.report.html.tables import HtmlCell, HtmlTable
-from vaebench.report.html.wording import plain, rank_text, sortable, title_of
+from vaebench.report.html.wording import plain, rank_text, sortable
 from vaebench.report.section import Section
 
 
@@ -41,7 +42,7 @@ def panels(part: Section, prefix: str, shown: Shown) -> list[Panel]:
     stability = part.mean_ranks.stability
     pairs, strata = pairs_of(part.tested), _strata(ranked)
     trained = {(row.metric, row.protocol, row.recipe): row.training_share for row in part.spread}
-    names = [name for name in measured.models() if name != REAL]
+    names = [name for name in measured.models() if not is_real(name)]
     found = []
     for position, (key, row_of) in enumerate(rows_by_metric(ranked).items()):
         rows = list(row_of.values())
@@ -88,7 +89,7 @@ def _models(
     ]
     body = []
     for row in rows:
-        name = title_of(row.recipe) + (" (baseline)" if row.recipe.startswith(BASELINE) else "")
+        name = title_of(row.recipe) + (" (baseline)" if is_baseline(row.recipe) else "")
         ends = "" if row.ci_low is None or row.std_error == 0 else f"{short(row.ci_low)} to {short(row.ci_high)}"
         rank = rank_text(row.rank_low, row.rank_high)
         cells = [
@@ -110,7 +111,7 @@ def _strata(ranked: Sequence[leaderboard.Row]) -> dict[tuple[str, str], dict[str
     """Return (metric, protocol) -> stratum -> recipe -> row; attributes' own classifiers have a table of their own."""
     found: dict[tuple[str, str], dict[str, dict[str, leaderboard.Row]]] = {}
     for row in ranked:
-        if row.stratum != "all" and not row.stratum.startswith(PARTS) and not row.recipe.startswith(BASELINE):
+        if row.stratum != "all" and not row.stratum.startswith(PARTS) and not is_baseline(row.recipe):
             found.setdefault((row.metric, row.protocol), {}).setdefault(row.stratum, {})[row.recipe] = row
     return found
 

@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vaebench.core.subjects import title_of
 from vaebench.report.analysis.comparisons import FLOOR, Row, deciding
 from vaebench.report.analysis.formatting import short
 from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.html.provenance import Fact, Shown
-from vaebench.report.html.wording import p_said, title_of
+from vaebench.report.html.wording import p_said
 
 EFFECTS = {  # the others: Hedges' g
     "paired-t": "Cohen's d_z",

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vaebench.core import questions
+from vaebench.core.subjects import is_baseline, is_real, title_of
 from vaebench.report.analysis import attributes, latent_space
 from vaebench.report.analysis.leaderboard import Row
-from vaebench.report.analysis.measured import BASELINE, REAL, Measured
+from vaebench.report.analysis.measured import Measured
 from vaebench.report.analysis.published import Claim
-from vaebench.report.html.wording import plain, reading_order, run_name, sortable, title_of
+from vaebench.report.html.wording import plain, reading_order, run_name, sortable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ def cost(ranked: Sequence[Row], models: Sequence[str]) -> HtmlTable | None:
         if row.facts.question == questions.COST and row.stratum == "all" and row.value is not None:
             cells.setdefault((row.metric, row.protocol), {})[row.recipe] = row
     keys = sorted(cells, key=lambda key: reading_order(next(iter(cells[key].values()))))
-    names = [name for name in models if name != REAL and any(name in row_of for row_of in cells.values())]
+    names = [name for name in models if not is_real(name) and any(name in row_of for row_of in cells.values())]
     if not names:
         return None
     head = [_headed(metric, next(iter(cells[metric, protocol].values())).unit) for metric, protocol in keys]
@@ -165,7 +166,7 @@ def without_value(ranked: Sequence[Row]) -> list[str]:
     """List why cells read n/a: each reason once, with the models and metrics it concerns."""
     missing: dict[str, dict[str, list[str]]] = {}
     for row in ranked:
-        if row.value is None and row.note and row.stratum == "all" and not row.recipe.startswith(BASELINE):
+        if row.value is None and row.note and row.stratum == "all" and not is_baseline(row.recipe):
             metrics = missing.setdefault(row.note, {}).setdefault(title_of(row.recipe), [])
             metrics += [row.metric] if row.metric not in metrics else []
     return [

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from vaebench.core import questions
 from vaebench.report.analysis.formatting import p_text, short
 from vaebench.report.analysis.leaderboard import Row
-from vaebench.report.analysis.measured import BASELINE, REAL
 
 
 def reading_order(row: Row) -> tuple[object, ...]:
@@ -21,11 +20,6 @@ def kind_of(protocol: str) -> str:
     if "recon" in parts:
         return "reconstructions"
     return "samples" if "samples" in parts else "other"
-
-
-def title_of(name: str) -> str:
-    """Name a recipe as the page calls it."""
-    return "originals" if name == REAL else name.removeprefix(BASELINE)
 
 
 def plain(value: float | None) -> str:
