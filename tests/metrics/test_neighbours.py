@@ -54,8 +54,9 @@ def squared_radii_by_hand(x, k):
     return np.sort(squared, axis=1)[:, k - 1]
 
 
-def inside_by_hand(points, centres, k):
-    return squared_by_hand(points, centres) <= squared_radii_by_hand(centres, k)[None, :]
+def inside_by_hand(points, centres, k, open_=False):
+    squares, radii = squared_by_hand(points, centres), squared_radii_by_hand(centres, k)[None, :]
+    return squares < radii if open_ else squares <= radii
 
 
 def in_blocks(monkeypatch, rows, numbers=2**23):
@@ -102,9 +103,11 @@ def test_density_coverage_by_hand(make, shape, block):
     real, generated = make(*shape)
     result = density_coverage(real, generated, k=5)
     inside = inside_by_hand(generated, real, 5)
-    assert result.density_per_generated.tolist() == pytest.approx((inside.sum(axis=1) / 5).tolist(), abs=1e-12)
+    surfaces = inside & ~inside_by_hand(generated, real, 5, open_=True)
+    counted = (inside & ~surfaces).sum(axis=1) + surfaces.sum(axis=1).clip(max=5)
+    assert result.density_per_generated.tolist() == pytest.approx((counted / 5).tolist(), abs=1e-12)
     assert result.coverage_per_real.tolist() == inside.any(axis=0).tolist()
-    assert result.density == pytest.approx(inside.sum() / 5 / len(generated), abs=1e-12)
+    assert result.density == pytest.approx(counted.sum() / 5 / len(generated), abs=1e-12)
     assert result.coverage == pytest.approx(inside.any(axis=0).mean(), abs=1e-12)
 
 
@@ -225,7 +228,16 @@ def test_identical_sets_have_one_of_all_and_density_above():
 def test_where_all_are_one_point_all_are_inside():
     real = torch.full((9, 3), 0.7)
     both, dense = precision_recall(real, real), density_coverage(real, real)
-    assert (both.precision, both.recall, dense.density, dense.coverage) == pytest.approx((1, 1, 9 / 5, 1))
+    # each lies on the surfaces of nine balls of radius 0, of which k = 5 count
+    assert (both.precision, both.recall, dense.density, dense.coverage) == (1, 1, 1, 1)
+
+
+def test_copies_of_one_real_image_do_not_make_a_copy_of_it_denser():
+    real, _ = sets(200, 1, 3)
+    few, many = (torch.cat([real, real[:1].expand(copies, 3)]) for copies in (6, 60))
+    shown = [density_coverage(rows, real[:1].clone(), k=5).density for rows in (few, many)]
+    # on the surfaces of the copies' balls and of those that reach to them: k count
+    assert shown == [1, 1]
 
 
 def test_a_collapsed_generator_is_precise_and_recalls_little():

@@ -13,6 +13,7 @@ from vaebench.core.errors import UserError
 from vaebench.metrics.functional.distances import check
 from vaebench.metrics.functional.nearest_pairs import Inside, inside_balls, nearest
 
+SURFACE = 1e-9  # of a radius: nearer to it than that, a point lies on the surface of the ball
 _TIES = 8  # training images equally near to a point that are looked at
 
 
@@ -156,7 +157,9 @@ def density_coverage(
     images whose k-th neighbour is no nearer than the generated image is, over k; it may exceed 1, and is expected to
     be 1 where both sets are of one distribution. Coverage: whether a real image has a generated one within that
     distance. Balls are closed here, as in :func:`manifold_coverage`; the authors' code has them open, which matters
-    to ties alone. ``real_radii`` as in :func:`precision_recall`.
+    to ties alone: of the balls on whose very surface a generated image lies (copies lie on those of radius 0), density
+    counts k at most, or a few copies among the real images would make it as large as one likes. ``real_radii`` as in
+    :func:`precision_recall`.
     Raises :class:`UserError` where there are k real images or fewer, or no generated one, the dimensions differ, or
     features are not finite.
     """
@@ -166,15 +169,18 @@ def density_coverage(
     if real_radii is None:
         real_radii = nearest_distances(real, real, k, same=True)
     _check_radii(real, real_radii)
-    balls = torch.zeros(len(generated), dtype=torch.float64, device=real.device)
+    balls, surfaces = torch.zeros(2, len(generated), dtype=torch.float64, device=real.device)
+    inner_radii = real_radii * (1 - SURFACE)
     visitors = torch.zeros(len(real), dtype=torch.int64, device=real.device)
     their_numbers = torch.zeros_like(visitors)  # added up: of one visitor, the sum is its number
-    for found, _ in inside_balls(real, generated, row_radii=real_radii[:, None]):
+    for found, _ in inside_balls(real, generated, row_radii=torch.stack([inner_radii, real_radii], dim=1)):
         assert found is not None
-        balls.index_add_(0, found.point, torch.ones_like(found.point, dtype=balls.dtype))
+        inside = (found.within[:, 0] & (real_radii[found.centre] > 0)).double()
+        balls.index_add_(0, found.point, inside)
+        surfaces.index_add_(0, found.point, 1 - inside)
         visitors.index_add_(0, found.centre, torch.ones_like(found.centre))
         their_numbers.index_add_(0, found.centre, found.point)
-    density, coverage = balls / k, (visitors > 0).double()
+    density, coverage = (balls + surfaces.clamp(max=k)) / k, (visitors > 0).double()
     alone = torch.bincount(their_numbers[visitors == 1], minlength=len(generated))
     return DensityCoverage(
         density=density.mean().item(),
