@@ -5,10 +5,10 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -278,8 +278,15 @@ def check(
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="write JUnit XML")] = None,
     as_json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="everything, for machines")] = None,
     allow_undecided: Annotated[bool, typer.Option(help="exit with 0, not 3, where rows stay undecided")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="of stored checkpoints: every accepted value must come out to 1e-6")
+    ] = False,
 ) -> None:
     """Is a table worse than an accepted one by more than a margin? Exit code 1: yes; 3: it cannot be decided."""
+    if exact:
+        given = {"--margin": margins, "--allow-missing": allow_missing, "--allow-undecided": allow_undecided}
+        files = {"markdown": markdown, "junit": junit, "as_json": as_json}
+        _check_exactly(candidate, baseline, files, [name for name, value in given.items() if value])
     from vaebench.report.gate import rendering
     from vaebench.report.gate.gate import CANNOT_DECIDE
     from vaebench.report.gate.gate import check as judge
@@ -290,6 +297,22 @@ def check(
     with contextlib.suppress(SystemExit):  # rich's answer to a reader that has seen enough: it changes no verdict
         say("\n".join(lines))
     raise typer.Exit(0 if allow_undecided and gate.exit_code == CANNOT_DECIDE else gate.exit_code)
+
+
+def _check_exactly(
+    candidate: Path, baseline: Path, files: Mapping[str, Path | None], meaningless: Sequence[str]
+) -> NoReturn:
+    """Hold a table of stored checkpoints against the accepted one, value by value, and exit."""
+    from vaebench.report.gate.exact import check_exactly, deliver_exact
+    from vaebench.report.gate.table import read_table
+
+    if meaningless:
+        raise UserError(f"{meaningless[0]} has no meaning with --exact, which excuses no difference: leave it away")
+    gate = check_exactly(read_table(candidate), read_table(baseline))
+    lines = deliver_exact(gate, **files)
+    with contextlib.suppress(SystemExit):  # as in check
+        say("\n".join(lines))
+    raise typer.Exit(gate.exit_code)
 
 
 @app.command(epilog="Example: vaebench accept reports/digits/leaderboard.csv --as accepted.csv")

@@ -99,12 +99,7 @@ def check(candidate: Table, accepted: Table, margins: Iterable[str] = (), allow_
     """Judge every row of the accepted table that has a value and a margin."""
     _require_same_reality(candidate, accepted)
     given, allowed = user_margins(margins, accepted), allowed_names(allow_missing, accepted)
-    mine, theirs = ({line.dataset for line in table.lines} for table in (candidate, accepted))
-    if not mine & theirs:
-        raise UserError(
-            f"{candidate.path} is of {', '.join(sorted(mine))}, {accepted.path} of {', '.join(sorted(theirs))}: "
-            "give two tables of one dataset"
-        )
+    require_common_dataset(candidate, accepted)
     valued = [line for line in accepted.lines if line.of_a_model and line.value is not None]
     gated = [(line, limit) for line in valued if (limit := given.get(line.metric, line.margin)) is not None]
     if not gated:
@@ -133,7 +128,7 @@ def _severity(row: Judged) -> tuple[int, float, tuple[str, ...]]:
 
 def _judge(line: Line, limit: Margin, candidate: Table, accepted: Table, allowed: frozenset[str], rows: int) -> Judged:
     excused = is_allowed(line, allowed)
-    partner, missing = _partner(line, candidate, accepted, excused=excused)
+    partner, missing = find_partner(line, candidate, accepted, excused=excused)
     real = _real(line, accepted) if line.direction == "target" else None
     assert line.value is not None
     margin = limit.of(line.value if real is None else real)
@@ -183,6 +178,16 @@ def _decided(row: Judged, worse: float, real: float | None, declared: float, tai
     return replace(row, verdict=verdict, reason=reason)
 
 
+def require_common_dataset(candidate: Table, accepted: Table) -> None:
+    """Refuse tables that have no dataset in common."""
+    mine, theirs = ({line.dataset for line in table.lines} for table in (candidate, accepted))
+    if not mine & theirs:
+        raise UserError(
+            f"{candidate.path} is of {', '.join(sorted(mine))}, {accepted.path} of {', '.join(sorted(theirs))}: "
+            "give two tables of one dataset"
+        )
+
+
 def _require_same_reality(candidate: Table, accepted: Table) -> None:
     """Refuse tables whose real images, of one fingerprint, have different values."""
     for line in accepted.lines:
@@ -220,8 +225,12 @@ def _real(line: Line, table: Table) -> float:
     return found.value
 
 
-def _partner(line: Line, candidate: Table, accepted: Table, *, excused: bool) -> tuple[Line | None, str]:
-    """Return the candidate's row of the same measurement, or why there is none."""
+def find_partner(line: Line, candidate: Table, accepted: Table, *, excused: bool) -> tuple[Line | None, str]:
+    """Return the candidate's row of the same measurement, or why there is none, or no value in it.
+
+    Raises:
+        UserError: what is there was measured otherwise, so that values do not compare.
+    """
     found = candidate.like(line)
     if found is not None:
         return found, f"n/a in the candidate: {found.note or 'no reason noted'}"

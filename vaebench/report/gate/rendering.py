@@ -1,7 +1,8 @@
 """Format the gate's findings: text and Markdown for people, JUnit XML and JSON for machines. No date in them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,16 +24,21 @@ _ESCAPED = str.maketrans({sign: f"&#{ord(sign)};" for sign in "&<>|`*[]\\~"})
 def deliver(gate: Gate, *, markdown: Path | None, junit: Path | None, as_json: Path | None) -> list[str]:
     """Write what was asked for, each file whole or not at all; return the lines for the terminal."""
     wanted = ((markdown, to_summary), (junit, to_junit), (as_json, to_json))
-    asked = [(path, render) for path, render in wanted if path is not None]
-    places = [path.resolve() for path in (*(path for path, _ in asked), Path(gate.candidate), Path(gate.baseline))]
+    read = (gate.candidate, gate.baseline)
+    write_files([(path, partial(render, gate)) for path, render in wanted if path is not None], read)
+    return to_lines(gate)
+
+
+def write_files(asked: Sequence[tuple[Path, Callable[[], str]]], read: Iterable[str]) -> None:
+    """Write each rendering to its place; :class:`UserError` where one is no file, or another file of this check."""
+    places = [path.resolve() for path in (*(path for path, _ in asked), *map(Path, read))]
     for path, _ in asked:
         if str(path) == "-":
             raise UserError("'-' is no file to write to: name one, such as check.json")
         if places.count(path.resolve()) > 1:
             raise UserError(f"{path} is to be written, but is another file of this check, too: choose another place")
     for path, render in asked:
-        write_text(path, render(gate))
-    return to_lines(gate)
+        write_text(path, render())
 
 
 def summary(gate: Gate) -> str:
@@ -86,8 +92,8 @@ def to_summary(gate: Gate) -> str:
     """Format a job summary in Markdown: what needs a look first, the rest folded away."""
     fine = [_cells(row) for row in gate.rows if row.verdict in _FINE]
     rest = [_cells(row) for row in gate.rows if row.verdict not in _FINE]
-    parts = [f"## vaebench check: {OUTCOMES[gate.exit_code]}\n", f"{_markdown(summary(gate))}\n"]
-    parts += [f"Candidate {_markdown(gate.candidate)}, baseline {_markdown(gate.baseline)}.\n"]
+    parts = [f"## vaebench check: {OUTCOMES[gate.exit_code]}\n", f"{escape_markdown(summary(gate))}\n"]
+    parts += [f"Candidate {escape_markdown(gate.candidate)}, baseline {escape_markdown(gate.baseline)}.\n"]
     parts += [f"{remark}\n" for remark in _remarks(gate)]
     parts += [_pipes(rest), *_details(gate)] if rest else []
     for title, rows in (("ok", fine), ("new", [_new_cells(line) for line in gate.new])):
@@ -108,8 +114,8 @@ def _details(gate: Gate) -> list[str]:
                 else f"; {row.degradation / row.margin:.2g} margins worse"
             )
             catches = f"; catches {line.catches} or more" if line.catches else ""
-            name = _markdown(f"{line.recipe} {line.metric} ({line.protocol})")
-            lines.append(f"- {name}: {_BETTER[line.direction]}{share}{_markdown(catches)}")
+            name = escape_markdown(f"{line.recipe} {line.metric} ({line.protocol})")
+            lines.append(f"- {name}: {_BETTER[line.direction]}{share}{escape_markdown(catches)}")
     seeds = sorted({seed for row in gate.rows for seed in row.baseline.by_seed}, key=int)
     same = f"with the baseline's training seeds ({','.join(seeds)})" if seeds else "with more training seeds"
     step = (
@@ -119,12 +125,13 @@ def _details(gate: Gate) -> list[str]:
     return ["\n".join(lines) + "\n", f"{step}\n"]
 
 
-def _markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Escape what a table's cell, HTML or Markdown would take for a sign of its own."""
     return text.translate(_ESCAPED)
 
 
 def _pipes(rows: Sequence[Sequence[str]]) -> str:
-    return to_markdown(_HEADER, [[_markdown(cell) for cell in row] for row in rows])
+    return to_markdown(_HEADER, [[escape_markdown(cell) for cell in row] for row in rows])
 
 
 def to_junit(gate: Gate) -> str:
@@ -149,6 +156,11 @@ def to_junit(gate: Gate) -> str:
             failure.text = "\n".join(f"{title}: {text}" for title, text in said.items())
         elif row.verdict in ("undecided", "allowed"):
             ElementTree.SubElement(case, "skipped", {"message": said["verdict"]})
+    return to_xml(root)
+
+
+def to_xml(root: ElementTree.Element) -> str:
+    """Format an XML document, indented."""
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
@@ -164,8 +176,8 @@ def to_json(gate: Gate) -> str:
         "baseline": gate.baseline,
         "counts": {**gate.counts(), "new": len(gate.new), "without_margin": len(gate.ungated)},
         "rows": [_row(row) for row in gate.rows],
-        "new": [{**_name(line), **_side(line)} for line in gate.new],
-        "without_margin": [{**_name(line), **_side(line)} for line in gate.ungated],
+        "new": [{**name_of(line), **_side(line)} for line in gate.new],
+        "without_margin": [{**name_of(line), **_side(line)} for line in gate.ungated],
     }
     return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -173,7 +185,7 @@ def to_json(gate: Gate) -> str:
 def _row(row: Judged) -> dict[str, object]:
     numbers = ("degradation", "std_error", "df", "ci_low", "ci_high", "margin")
     return {
-        **_name(row.baseline),
+        **name_of(row.baseline),
         "verdict": row.verdict,
         "reason": row.reason,
         **{name: getattr(row, name) for name in numbers},
@@ -183,7 +195,8 @@ def _row(row: Judged) -> dict[str, object]:
     }
 
 
-def _name(line: Line) -> dict[str, object]:
+def name_of(line: Line) -> dict[str, object]:
+    """Return what a row is a value of, for JSON."""
     names = ("dataset", "split", "stratum", "recipe", "metric", "protocol", "unit", "direction")
     return {name: getattr(line, name) for name in (*names, "data_fingerprint", "extractor_sha256")}
 
