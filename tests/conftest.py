@@ -21,6 +21,7 @@ LONGEST = (
     *("runs/test_strangers_runs.py", "evaluation/test_evaluate.py", "evaluation/test_judges.py"),
     *("cli/test_console.py", "cli/test_start_up.py", "faults/test_killed_trainings.py", "test_readme.py"),
     *("training/test_job.py", "cli/test_bad_input.py", "evaluation/test_evaluate_images.py"),
+    "report/test_gate_exact.py",
 )
 PLACES = ("RUNS", "DATA", "WEIGHTS", "CACHE")
 
