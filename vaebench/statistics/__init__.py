@@ -8,14 +8,24 @@ statistic and p 0.
 from vaebench.statistics.base import Comparison, Vector
 from vaebench.statistics.decisions import detectable, equivalence_p, holm
 from vaebench.statistics.means import mean_interval, paired_t, welch_t
-from vaebench.statistics.nested import Estimate, combination, comparison_of, nested_mean, nested_t, training_deviation
+from vaebench.statistics.nested import (
+    Estimate,
+    combination,
+    comparison_of,
+    images_error,
+    nested_mean,
+    nested_t,
+    training_deviation,
+)
 from vaebench.statistics.planning import VarianceParts, planned_power, seeds_needed, variance_parts
 from vaebench.statistics.proportions import mcnemar
 from vaebench.statistics.ranks import mann_whitney, wilcoxon
+from vaebench.statistics.sequential import Look, look
 
 __all__ = [
     "Comparison",
     "Estimate",
+    "Look",
     "VarianceParts",
     "Vector",
     "combination",
@@ -23,6 +33,8 @@ __all__ = [
     "detectable",
     "equivalence_p",
     "holm",
+    "images_error",
+    "look",
     "mann_whitney",
     "mcnemar",
     "mean_interval",

@@ -114,6 +114,25 @@ def combination(
     return _estimate(value, parts, trained, most)
 
 
+def images_error(
+    samples: Sequence[ArrayLike], weights: Sequence[float], *, shared: bool, clusters: ArrayLike | None = None
+) -> tuple[float, float]:
+    """Return the standard error of a weighted sum of means that comes from images which all seeds have in common, and
+    its degrees of freedom: what no further seed takes away.
+
+    0 with infinite degrees of freedom where there are no images; arguments and errors as in :func:`combination`.
+    """
+    matrices = [_matrix(sample) for sample in samples]
+    groups = None if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    parts = _images(list(zip(matrices, weights, strict=True)), shared, groups)
+    rest = math.fsum(weight**2 * _rest(matrix, groups) for matrix, weight in zip(matrices, weights, strict=True))
+    whole = math.fsum(variance for variance, _ in parts)
+    if not whole > 0:
+        return (math.nan if math.isnan(whole) else 0.0), math.inf
+    df = 1 / math.fsum((variance / whole) ** 2 / freedom for variance, freedom in parts)
+    return math.sqrt(max(0.0, whole - rest)), df
+
+
 def _matrix(values: ArrayLike) -> Matrix:
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or not matrix.size:
