@@ -47,7 +47,7 @@ def outcome(command: Callable[[], int | None], *, debug: bool, name: str = "") -
             traceback.print_exc()
         code, problem = BAD_INPUT, f"error: {error}"
     except Interrupted as error:
-        advice = RESUME.get(name, GOES_ON)
+        advice = error.goes_on or RESUME.get(name, GOES_ON)
         code, problem = INTERRUPTED, f"interrupted: {error}; {advice}" if str(error) else ""
     except (Stopped, KeyboardInterrupt, typer.Abort):
         code, problem = INTERRUPTED, f"interrupted: {LEFT.get(name, STUDY)}"

@@ -29,8 +29,10 @@ def train_jobs(
     console: Console,
     save_every: float = 60.0,
     group: Group = ALONE,
+    loaded: dict[str, ImageDataset] | None = None,
 ) -> None:
-    """Train the jobs one after the other, each with a line of progress; a dataset is read once.
+    """Train the jobs one after the other, each with a line of progress; a dataset is read once, and kept in ``loaded``
+    for further calls.
 
     Finished runs are left as they are, and so is a run that another process trains, unless it is the only one.
 
@@ -38,7 +40,7 @@ def train_jobs(
         UserError: the only run is being trained by another process, or a run cannot be trained as asked.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
-    loaded: dict[str, ImageDataset] = {}
+    loaded = {} if loaded is None else loaded
     for job in jobs:
         key = f"{job.recipe.dataset} {sorted(job.recipe.dataset_options.items())}"
         if key not in loaded:

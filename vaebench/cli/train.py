@@ -1,19 +1,25 @@
 """The command that trains."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from vaebench.cli.console import Dataset, Device, Settings, out, say
 from vaebench.core.errors import UserError
-from vaebench.core.processes import processes_here
+from vaebench.core.processes import processes, processes_here
 
 
 def train(
     recipes: Annotated[list[str] | None, typer.Argument(help="names, or ./file.py:function")] = None,
     every: Annotated[bool, typer.Option("--all", help="every recipe (of --dataset)")] = False,
     dataset: Dataset = None,
-    seeds: Annotated[str, typer.Option(help="comma-separated")] = "0",
+    seeds: Annotated[str | None, typer.Option(help="comma-separated; default 0")] = None,
+    until_decided: Annotated[
+        str | None,
+        typer.Option(metavar="A,B:METRIC[:PROTOCOL]", help="add seeds of two recipes until a test decides"),
+    ] = None,
+    most: Annotated[int | None, typer.Option(metavar="N", help="seeds of each at most; default 10")] = None,
     steps: Annotated[int | None, typer.Option(help="length in steps, instead of the recipe's epochs")] = None,
     epochs: Annotated[int | None, typer.Option(help="length in epochs")] = None,
     settings: Settings = None,
@@ -33,6 +39,10 @@ def train(
     """Train recipes, each with each seed, into the runs folder.
 
     Under torchrun, every process takes an equal share of each batch. What another worker trains already is passed over.
+
+    With --until-decided, seeds 0, 1, 2, … of both recipes are trained and measured one after the other, until a test
+    that holds whenever one stops tells which is better by the metric, or that they are equivalent within its margin.
+    The exit code is 0 either way; the same command goes on after an interruption, and with a larger --most.
     """
     from vaebench.cli.jobs import chosen_recipes, numbers, share, train_jobs
     from vaebench.core.distributed import joined
@@ -41,12 +51,24 @@ def train(
 
     if steps is not None and epochs is not None:
         raise UserError("--steps and --epochs both set the length: give one of them")
-    found = chosen_recipes(recipes or [], settings or [], say, every=every, dataset=dataset)
-    jobs = [
-        Job(recipe=recipe, reference=reference, seed=seed, steps=steps, epochs=epochs)
-        for seed in numbers(seeds)
-        for recipe, reference in found
-    ]
+    if until_decided is None and most is not None:
+        raise UserError("--most is the limit of --until-decided: give both, or choose the seeds by --seeds")
+    jobs, asked = [], None
+    if until_decided is None:
+        found = chosen_recipes(recipes or [], settings or [], say, every=every, dataset=dataset)
+        jobs = [
+            Job(recipe=recipe, reference=reference, seed=seed, steps=steps, epochs=epochs)
+            for seed in numbers("0" if seeds is None else seeds)
+            for recipe, reference in found
+        ]
+        jobs = share(jobs, shard)
+    else:
+        from vaebench.cli.until_decided import MOST, read_asked, train_until_decided
+
+        given = {"--all": every, "--dataset": dataset, "--seeds": seeds is not None, "--shard": shard != "1/1"}
+        _refuse([option for option, there in given.items() if there])
+        limit = MOST if most is None else most
+        asked = read_asked(until_decided, limit, recipes or [], settings or [], steps=steps, epochs=epochs)
     with joined(device) as group:
         picked = compute.agreed(
             group,
@@ -62,4 +84,15 @@ def train(
             processes=group.size,
             sync_batch_norm=sync_batch_norm,
         )
-        train_jobs(share(jobs, shard), picked, resume=resume, save_every=save_every, console=out, group=group)
+        if asked is None:
+            train_jobs(jobs, picked, resume=resume, save_every=save_every, console=out, group=group)
+        else:  # what was interrupted goes on, whether --resume is given or not
+            train_until_decided(asked, picked, device=device, save_every=save_every, console=out, say=say)
+
+
+def _refuse(options: Sequence[str]) -> None:
+    """Refuse what cannot stand beside ``--until-decided``."""
+    if options:
+        raise UserError(f"--until-decided chooses recipes and seeds, one run after the other: leave {options[0]} away")
+    if processes() > 1:
+        raise UserError("--until-decided trains and measures in one process: start it without torchrun")

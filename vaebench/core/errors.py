@@ -16,7 +16,14 @@ class Elsewhere(UserError):
 class Interrupted(Exception):
     """The command was stopped by SIGINT or SIGTERM with everything saved: exit code 130. Empty if another process says
     so.
+
+    Attributes:
+        goes_on: what goes on from there, where the command has more than one way; empty for the command's usual one.
     """
+
+    def __init__(self, message: str = "", *, goes_on: str = "") -> None:
+        super().__init__(message)
+        self.goes_on = goes_on
 
 
 def first_line(error: Exception) -> str:

@@ -94,7 +94,7 @@ def _pairs_of(measured: Measured) -> list[Row]:
     rows: list[Row] = []
     every = every_series(measured)
     for series in [series for series in every if series.stratum == "all"]:
-        groups, declared = samples_of(measured, series), _Declared.of(measured, series)
+        groups, declared = samples_of(measured, series), Declared.of(measured, series)
         for stratum, mask, cut in _strata(measured, series):
             present = [group.on(mask) for group in groups if mask is None or group.name in cut]
             whole = whole_values(measured, series) if mask is None else []
@@ -132,7 +132,7 @@ def _strata(measured: Measured, series: Series) -> Iterator[tuple[str, Mask | No
 
 
 def _family(
-    groups: Sequence[Sample], whole: Sequence[Sample], series: Series, stratum: str, declared: "_Declared"
+    groups: Sequence[Sample], whole: Sequence[Sample], series: Series, stratum: str, declared: "Declared"
 ) -> list[Row]:
     """Test all pairs of one metric and stratum, with Holm's correction within each test.
 
@@ -148,11 +148,11 @@ def _family(
         if a.extractor == b.extractor:
             near = declared.direction == "target" and real is not None and a.extractor == real.extractor
             tested.extend(tests_of(a, b, real if near and one != REAL else None))
-    means = _means([*plain.values(), *detailed.values()])
+    means = means_of([*plain.values(), *detailed.values()])
     return _rows(tested, series, [stratum] * len(tested), declared, [means] * len(tested))
 
 
-def _means(groups: Iterable[Sample]) -> dict[str, float]:
+def means_of(groups: Iterable[Sample]) -> dict[str, float]:
     return {group.name: float(group.values.mean()) for group in groups}
 
 
@@ -169,8 +169,8 @@ def _attribute_families(measured: Measured, parts: Sequence[Series]) -> list[Row
             found = _tests_of_part(measured, series, groups[series], a, b)
             tested += found
             strata += [series.stratum] * len(found)
-            means += [_means(groups[series].values())] * len(found)
-    return _rows(tested, parts[0], strata, _Declared.of(measured, parts[0]), means) if tested else []
+            means += [means_of(groups[series].values())] * len(found)
+    return _rows(tested, parts[0], strata, Declared.of(measured, parts[0]), means) if tested else []
 
 
 def _comparable(known: Mapping[str, Sample], a: str, b: str) -> bool:
@@ -185,44 +185,44 @@ def _tests_of_part(measured: Measured, series: Series, known: Mapping[str, Sampl
 
 
 @dataclass(frozen=True, slots=True)
-class _Declared:
+class Declared:
     """What a metric declares about itself."""
 
     direction: Direction
     margin: Margin | None
 
     @classmethod
-    def of(cls, measured: Measured, series: Series) -> "_Declared":
+    def of(cls, measured: Measured, series: Series) -> "Declared":
         return cls(direction_of(measured, series), margin_of(measured, series))
 
-    def margin_between(self, pair: Tested, means: Mapping[str, float]) -> float:
-        """Return the margin in the metric's unit: a share is one of the pair's mean value, or of the real images' value
-        for target metrics.
+    def margin_between(self, a: str, b: str, means: Mapping[str, float]) -> float:
+        """Return the margin in the metric's unit, NaN where there is none: a share is one of the pair's mean value, or
+        of the real images' value for target metrics.
         """
         if self.margin is None:
             return math.nan
         if self.direction == "target" and REAL in means:
             return self.margin.of(means[REAL])
-        return self.margin.of((abs(means.get(pair.a, 0.0)) + abs(means.get(pair.b, 0.0))) / 2)
+        return self.margin.of((abs(means.get(a, 0.0)) + abs(means.get(b, 0.0))) / 2)
 
 
 def _rows(
     tested: Sequence[Tested],
     series: Series,
     strata: Sequence[str],
-    declared: _Declared,
+    declared: Declared,
     means: Sequence[Mapping[str, float]],
 ) -> list[Row]:
     """Make one row a test, with Holm's correction over the tests that decide, and over the others of each kind."""
     families = _families(tested, strata)
-    margins = [declared.margin_between(pair, known) for pair, known in zip(tested, means, strict=True)]
+    margins = [declared.margin_between(pair.a, pair.b, known) for pair, known in zip(tested, means, strict=True)]
     p_holm = _holm(families, [pair.difference.p_value for pair in tested])
     p_mirror = _holm(families, [pair.mirror.p_value if pair.mirror else math.nan for pair in tested])
     p_equal = _holm(families, [_equal(pair, margin) for pair, margin in zip(tested, margins, strict=True)])
     rows = []
     for position, pair in enumerate(tested):
         verdict = _verdict(pair, p_holm[position], p_mirror[position], p_equal[position], declared.direction)
-        if verdict == "equivalent" and _vacuous(margins[position], pair, means[position]):
+        if verdict == "equivalent" and vacuous(margins[position], pair.a, pair.b, means[position]):
             verdict = "floor"
         size = families.count(families[position])
         rows.append(
@@ -259,9 +259,9 @@ def _families(tested: Sequence[Tested], strata: Sequence[str]) -> list[str]:
     ]
 
 
-def _vacuous(margin: float, pair: Tested, means: Mapping[str, float]) -> bool:
+def vacuous(margin: float, a: str, b: str, means: Mapping[str, float]) -> bool:
     """Tell whether a margin is so wide beside the values that any two such values are equivalent."""
-    return margin >= MEANINGFUL * max(abs(means.get(pair.a, 0.0)), abs(means.get(pair.b, 0.0)))
+    return margin >= MEANINGFUL * max(abs(means.get(a, 0.0)), abs(means.get(b, 0.0)))
 
 
 def _detectable(pair: Tested, tests: int) -> float:
