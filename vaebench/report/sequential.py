@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from vaebench import statistics
 from vaebench.core.errors import UserError
+from vaebench.core.subjects import REAL
 from vaebench.report.analysis.comparisons import FLOOR, Declared, means_of, vacuous
 from vaebench.report.analysis.formatting import short
-from vaebench.report.analysis.measured import REAL, Measured, all_folders, collect
+from vaebench.report.analysis.measured import Measured, all_folders, collect
 from vaebench.report.analysis.pair_tests import independent, same_images
 from vaebench.report.analysis.samples import Direction, Sample, every_series, samples_of, whole_values
 from vaebench.runs.per_image import Series
