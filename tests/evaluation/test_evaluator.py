@@ -17,6 +17,7 @@ from vaebench.core.training_facts import TrainingFacts
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.protocol import Protocol
 from vaebench.metrics import reconstruction, sharpness
+from vaebench.runs.trained_model import TrainedModel
 
 N, SAMPLES = 40, 30
 FACTS = TrainingFacts(parameters=7, images_per_second=100.0, seconds=2.0, steps=3)
@@ -72,7 +73,13 @@ def dataset(labelled=True):
 
 
 def source_of(model, *, data=None, seed=0):
-    return sources.of_model(model, data or dataset(), samples=SAMPLES, seed=seed, context=Context(training=FACTS))
+    return sources.of_model(
+        TrainedModel(model, (data or dataset()).image_shape),
+        data or dataset(),
+        samples=SAMPLES,
+        seed=seed,
+        context=Context(training=FACTS),
+    )
 
 
 def scores_of(model, metrics=None, **options):
@@ -142,9 +149,9 @@ def test_a_decoder_alone_has_samples_and_reasons():
     assert known == {("blur", "samples"), ("parameters", "trained"), ("throughput", "training")}
     assert scores["blur", "samples"].n == SAMPLES
     assert scores["blur", "recon"] == Score(value=None, n=0, note="needs reconstructions")
-    assert scores["kl", "posterior"].note == "needs a posterior"
+    assert scores["kl", "posterior"].note == "needs a posterior with a variance"
     assert scores["nll", "bernoulli/1-draw"].note == "needs draws from a posterior"
-    assert scores["elbo", "bernoulli/1-draw"].note == "needs draws from a posterior and a posterior"
+    assert scores["elbo", "bernoulli/1-draw"].note == "needs draws from a posterior and a posterior with a variance"
 
 
 def test_attributes_of_a_dataset_without_any_are_missing():

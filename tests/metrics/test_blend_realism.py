@@ -19,6 +19,7 @@ from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import blend_realism as module
 from vaebench.metrics.blend_realism import blend_adversary, blend_realism, distinct, random_pairs, realism, share_below
 from vaebench.metrics.functional.neighbours import nearest_distances
+from vaebench.runs.trained_model import TrainedModel
 
 SIDE = 8
 
@@ -220,7 +221,9 @@ def metrics(pairs):
 
 
 def of_model(model, data, pairs=30):
-    source = sources.of_model(model.eval(), data, samples=0, seed=0, context=context_of(data))
+    source = sources.of_model(
+        TrainedModel(model.eval(), data.image_shape), data, samples=0, seed=0, context=context_of(data)
+    )
     found = evaluator.measure(metrics(pairs), source)
     return {metric.spec.name: score for metric, score in found}
 
@@ -366,7 +369,7 @@ def test_fewer_than_two_pairs_are_refused(pairs):
 def test_an_adversary_needs_no_network(space, order):
     """It has its value where realism has none, in whichever order both are asked for."""
     data, model = data_of(), Pixels(critic=Lightness()).eval()
-    source = sources.of_model(model, data, samples=0, seed=0, context=context_of(data))
+    source = sources.of_model(TrainedModel(model, data.image_shape), data, samples=0, seed=0, context=context_of(data))
     metrics = [*blend_realism(**space, pairs=30), *blend_adversary(**space, pairs=30)][::order]
     found = evaluator.measure(metrics, source)
     scores = {metric.spec.name: score for metric, score in found}

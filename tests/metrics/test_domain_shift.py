@@ -21,6 +21,7 @@ from vaebench.metrics import domain_shift as module
 from vaebench.metrics.domain_shift import shift_accuracy, shift_flagged
 from vaebench.metrics.functional.face_displacement import CONDITIONS, UNTOUCHED, Faces, displaced
 from vaebench.metrics.probes.cost_selection import COSTS
+from vaebench.runs.trained_model import TrainedModel
 
 SIDE, LATENTS = 16, 6
 SIZES = {"train": 500, "valid": 150, "test": 90}
@@ -137,7 +138,9 @@ def measured(source=None, model=None, faces=40, factories=(shift_accuracy, shift
     split = SplitContext.of_split(source or Shades(), "test", Networks())
     model = (model or Linear()).eval()
     metrics = [metric for factory in factories for metric in factory(attributes=True, faces=faces)]
-    source = sources.of_model(model, split.data, samples=0, seed=0, context=split.context())
+    source = sources.of_model(
+        TrainedModel(model, split.data.image_shape), split.data, samples=0, seed=0, context=split.context()
+    )
     found = evaluator.measure(metrics, source, Networks())
     return {(metric.spec.name, metric.spec.protocol.partition("/")[0]): score for metric, score in found}
 

@@ -20,6 +20,7 @@ from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import manipulation as module
 from vaebench.metrics.manipulation import corners
 from vaebench.metrics.probes.attribute_vectors import chosen_attributes
+from vaebench.runs.trained_model import TrainedModel
 
 SIDE = 8
 NAMES = ("Left", "Right", "Corners", "Rare")
@@ -107,7 +108,9 @@ def measured(source=None, model=None, reader=Reader, **options):
         for name in PARTS
         for metric in getattr(module, f"manipulation_{name}")(judge="judge-1", attributes=True, **options)
     ]
-    source = sources.of_model(model, split.data, samples=0, seed=0, context=split.context())
+    source = sources.of_model(
+        TrainedModel(model, split.data.image_shape), split.data, samples=0, seed=0, context=split.context()
+    )
     return {metric.spec.name.partition("_")[2]: score for metric, score in evaluator.measure(metrics, source, networks)}
 
 

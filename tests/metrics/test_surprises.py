@@ -14,6 +14,7 @@ from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import interpolation as module
 from vaebench.metrics.interpolation import different_pairs, interpolation_surprises, pair_ids, surprising_classes
+from vaebench.runs.trained_model import TrainedModel
 
 SHADES = torch.tensor([0, 50, 125, 200])  # of classes 0 to 3; no image is of class 0
 
@@ -76,7 +77,7 @@ def measured(model, data, reader=Reader, **options):
     networks.provide("reader", lambda: Perceptual("reader", {"logits": reader()}, channels=1, sha256="of the reader"))
     context = SplitContext(data, None, networks).context()
     (metric,) = interpolation_surprises(judge="reader", **options)
-    source = sources.of_model(model.eval(), data, samples=0, seed=0, context=context)
+    source = sources.of_model(TrainedModel(model.eval(), data.image_shape), data, samples=0, seed=0, context=context)
     ((_, score),) = evaluator.measure([metric], source, networks)
     return score, metric
 

@@ -24,7 +24,9 @@ class Need(enum.Flag):
     DRAW = enum.auto()  # decoded draws from the posterior, one an image
     SAMPLE = enum.auto()  # decoded draws from the prior
     PATH = enum.auto()  # decoded straight lines between draws from the prior
-    LATENT = enum.auto()  # posterior mean and log-variance
+    LATENT = enum.auto()  # posterior mean; its log-variance where the encoder gives one
+    VARIANCE = enum.auto()  # posterior log-variance: of encoders that are not deterministic
+    CODES = enum.auto()  # numbers of codebook entries
     ATTRIBUTES = enum.auto()  # labels or attributes of the real images
     TRAINING = enum.auto()  # facts about the training: no images at all
     BLEND = enum.auto()  # a way of blending two images: read from the context, not from batches
@@ -37,7 +39,8 @@ class EvalBatch:
 
     A metric finds filled what it declared as its needs, and nothing else is promised.
 
-    Images are float32 (n, c, h, w) in [0, 1]; ``mean`` and ``log_variance`` float32 (n, d);
+    Images are float32 (n, c, h, w) in [0, 1]; ``mean`` and ``log_variance`` float32 (n, d), spatial ones flattened;
+    ``codes`` int64 (n, places);
     ``labels`` int64 (n,); ``attributes`` bool (n, a). ``sample`` rows belong to no real image. ``path`` is
     (n, frames, c, h, w). ``features`` holds float32 (n, d) of ``reconstruction`` and ``sample``, by these names, in
     the space that the metric names.
@@ -50,6 +53,7 @@ class EvalBatch:
     path: Tensor | None = None
     mean: Tensor | None = None
     log_variance: Tensor | None = None
+    codes: Tensor | None = None
     labels: Tensor | None = None
     attributes: Tensor | None = None
     features: Mapping[str, Tensor] = field(default_factory=dict)

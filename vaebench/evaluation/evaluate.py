@@ -314,9 +314,9 @@ def _draw(folder: RunFolder, source: EvaluationSource, data: ImageDataset) -> No
     """Draw ``samples.png`` and ``reconstructions.png`` (originals above), and write the gallery last, which says that
     all are there.
     """
-    assert source.latent_dim is not None
+    assert source.latent_shape is not None
     context = source.context
-    latents = torch.randn(GALLERY_SAMPLES, source.latent_dim, generator=seeding.generator(SEED, "samples"))
+    latents = torch.randn(GALLERY_SAMPLES, *source.latent_shape, generator=seeding.generator(SEED, "samples"))
     samples = galleries.to_pixels(context.decode(latents))
     gallery = {"samples": samples}
     galleries.save_png(folder.path / SAMPLES, galleries.grid(samples, 10))

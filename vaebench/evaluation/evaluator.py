@@ -26,6 +26,8 @@ _LACKING = {
     Need.SAMPLE: "samples",
     Need.PATH: "a decoder",
     Need.LATENT: "a posterior",
+    Need.VARIANCE: "a posterior with a variance",
+    Need.CODES: "a codebook",
     Need.ATTRIBUTES: "labels or attributes",
     Need.TRAINING: "a training record",
     Need.BLEND: "an encoder to blend with",

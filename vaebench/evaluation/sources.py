@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,13 +12,15 @@ from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.distributed import Group
 from vaebench.core.errors import UserError
+from vaebench.core.image_model import Capability, ImageModel
 from vaebench.core.interpolation import line
 from vaebench.core.metric import EvalBatch, Need
-from vaebench.core.model import Autoencoder, GenerativeModel
 from vaebench.evaluation.features import cached_latents
+from vaebench.evaluation.noise import ByPosition
 from vaebench.evaluation.views import VIEWS
 from vaebench.runs.find import load_model
 from vaebench.runs.record import RunFolder, RunRecord
+from vaebench.runs.trained_model import TrainedModel
 
 BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)
 BATCH_ON_GPU = 512
@@ -30,6 +32,8 @@ FIELDS = {
     Need.SAMPLE: "sample",
     Need.PATH: "path",
     Need.LATENT: "mean",
+    Need.VARIANCE: "log_variance",
+    Need.CODES: "codes",
 }
 
 
@@ -68,7 +72,7 @@ class EvaluationSource:
         context: what a score may need beside the batches, the model's own functions included.
         ready: features of the batches' rows in a space, if they need not be extracted: those of real images.
         paired: whether row i of its images belongs to image i of the evaluated split.
-        latent_dim: of a model; ``None`` for everything else.
+        latent_shape: of a model that can be looked into; ``None`` for everything else.
     """
 
     identity: Identity = UNNAMED
@@ -77,7 +81,7 @@ class EvaluationSource:
     context: Context = field(default_factory=Context)
     ready: Callable[[FeatureSpace], Tensor] | None = None
     paired: bool = True
-    latent_dim: int | None = None
+    latent_shape: tuple[int, ...] | None = None
 
 
 def identity_of(record: RunRecord, device: str) -> Identity:
@@ -95,14 +99,15 @@ def of_run(
     Raises:
         UserError: the run is not finished, or its weights are not those of its record.
     """
-    model = load_model(folder, record, device)
+    shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
+    model = TrainedModel(load_model(folder, record, device), shape)
     identity = identity_of(record, device)
     context = replace(context, training=record.training_facts())
     return of_model(model, context.data(context.split), samples=samples, seed=seed, context=context, identity=identity)
 
 
 def of_model(
-    model: GenerativeModel,
+    model: ImageModel,
     data: ImageDataset,
     *,
     samples: int,
@@ -110,47 +115,88 @@ def of_model(
     context: Context,
     identity: Identity = UNNAMED,
 ) -> EvaluationSource:
-    """Make a source of a trained model in evaluation mode, on ``data`` and on ``samples`` draws from the prior.
+    """Make a source of a model in evaluation mode, on ``data`` and on ``samples`` draws.
 
     ``context`` is the evaluated split's; what the model does to images is added here. Of several processes each
-    provides its share, contiguous, in order. Noise is drawn once for the whole set on the CPU, so values depend neither
-    on batch size nor on device.
+    provides its share, contiguous, in order. Noise is drawn by position on the CPU, so values depend neither on batch
+    size nor on device. Spatial latents reach the metrics flattened.
     """
     device = identity.device
-    provides = Need.REAL | Need.SAMPLE | Need.PATH | Need.TRAINING | _labelling(data)
-    if isinstance(model, Autoencoder):
-        provides |= Need.RECONSTRUCTION | Need.DRAW | Need.LATENT | Need.BLEND | Need.CODE
 
     @torch.inference_mode()
     def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
         wanted = needs & provides
-        # all at once: torch.randn's stream depends on how many numbers a call asks for
-        noise = torch.randn(len(data), model.latent_dim, generator=seeding.generator(seed, "posterior draws"))
+        noise = ByPosition(seed, "posterior draws", len(data), model.latent_shape or (1,))
         for rows in torch.arange(len(data))[group.share(len(data))].split(batch_on(device)):
             real = to_float(data.images[rows].to(device))
-            filled: dict[str, Any] = {"real": real, **_labels(data, rows)}
-            if isinstance(model, Autoencoder) and wanted & (Need.RECONSTRUCTION | Need.DRAW | Need.LATENT):
-                mean, log_variance = model.posterior(real)
-                filled |= {"mean": mean, "log_variance": log_variance}
-                if Need.RECONSTRUCTION in wanted:
-                    filled["reconstruction"] = model.decode(mean)
-                if Need.DRAW in wanted:
-                    filled["draw"] = model.decode(mean + noise[rows].to(device) * torch.exp(0.5 * log_variance))
-            yield EvalBatch(**filled)
+            made = _made_of(model, real, wanted, noise, rows)
+            yield EvalBatch(real=real, **_labels(data, rows), **made)
         if Need.SAMPLE in wanted:
-            prior = torch.randn(samples, model.latent_dim, generator=seeding.generator(seed, "samples"))
-            for latents in prior[group.share(samples)].split(batch_on(device)):
-                yield EvalBatch(sample=model.decode(latents.to(device)))
+            yield from _samples(model, samples, seed, device, group)
         if Need.PATH in wanted:
             yield from _paths(model, seed, device, group)
 
+    provides = _provided(model.can, data, prior=model.samples_by_its_prior)
     return EvaluationSource(
         identity=identity,
         provides=provides,
         batches=batches,
         context=_with_model(context, model, identity),
-        latent_dim=model.latent_dim,
+        latent_shape=model.latent_shape,
     )
+
+
+def _provided(can: Capability, data: ImageDataset, *, prior: bool) -> Need:
+    """Tell what batches and context can hold of a model that can do so much."""
+    needs = Need.REAL | Need.TRAINING | _labelling(data)
+    if Capability.SAMPLE in can:
+        needs |= Need.SAMPLE
+    if prior:
+        needs |= Need.PATH
+    if Capability.ENCODE in can:
+        needs |= Need.LATENT
+        needs |= Need.VARIANCE if Capability.VARIANCE in can else Need(0)
+        needs |= Need.CODES if Capability.CODES in can else Need(0)
+    if Capability.ENCODE | Capability.DECODE in can:
+        needs |= Need.RECONSTRUCTION | Need.BLEND | Need.CODE
+        needs |= Need.DRAW if Capability.VARIANCE in can else Need(0)
+    return needs
+
+
+_ENCODED = Need.RECONSTRUCTION | Need.DRAW | Need.LATENT | Need.VARIANCE | Need.CODES
+
+
+def _made_of(model: ImageModel, real: Tensor, wanted: Need, noise: "ByPosition", rows: Tensor) -> dict[str, Any]:
+    """Encode and decode a batch of real images as far as is wanted; latents come flattened."""
+    if not wanted & _ENCODED:
+        return {}
+    posterior = model.encode(real)
+    made = {"mean": posterior.mean.float().flatten(1)}
+    if posterior.codes is not None:
+        made["codes"] = posterior.codes.flatten(1)
+    if posterior.log_variance is not None:
+        made["log_variance"] = posterior.log_variance.float().flatten(1)
+    if Need.RECONSTRUCTION in wanted:
+        made["reconstruction"] = model.decode(posterior.mean)
+    if Need.DRAW in wanted:
+        assert posterior.log_variance is not None
+        drawn = noise.rows(rows).to(real.device)
+        made["draw"] = model.decode(posterior.mean + drawn * torch.exp(0.5 * posterior.log_variance))
+    return made
+
+
+def _samples(model: ImageModel, samples: int, seed: int, device: str, group: Group) -> Iterator[EvalBatch]:
+    """Yield this process's samples; those of a model with a sampler of its own in blocks, each with its own noise."""
+    if model.samples_by_its_prior:
+        assert model.latent_shape is not None
+        noise = ByPosition(seed, "samples", samples, model.latent_shape)
+        for rows in torch.arange(samples)[group.share(samples)].split(batch_on(device)):
+            yield EvalBatch(sample=model.decode(noise.rows(rows).to(device)))
+        return
+    blocks = torch.arange(samples).split(BATCH)
+    for block in range(len(blocks))[group.share(len(blocks))]:
+        generator = seeding.generator(seed, "samples", block)
+        yield EvalBatch(sample=model.sample(len(blocks[block]), generator))
 
 
 def batch_on(device: torch.device | str) -> int:
@@ -158,27 +204,43 @@ def batch_on(device: torch.device | str) -> int:
     return BATCH_ON_GPU if torch.device(device).type == "cuda" else BATCH
 
 
-def _with_model(context: Context, model: GenerativeModel, identity: Identity) -> Context:
-    """Add to a context what a trained model in evaluation mode does to images and latents."""
+def _with_model(context: Context, model: ImageModel, identity: Identity) -> Context:
+    """Add to a context what a model in evaluation mode does to images and latents; latents are rows."""
     device = identity.device
-    if not isinstance(model, Autoencoder):
-        return replace(context, decode=_batched(model.decode, device))
+    shape = model.latent_shape or ()
+    decode = _batched(lambda rows: model.decode(rows.unflatten(1, shape) if len(shape) > 1 else rows), device)
+    if Capability.ENCODE not in model.can:
+        return replace(context, decode=decode) if Capability.DECODE in model.can else context
     latents = _encoder(model, context, device)
     if identity.content_sha256:
         latents = cached_latents(latents, identity.content_sha256, context.data)
-    return replace(context, latents=latents, **_model_functions(model, device))
+    encode = _batched(lambda images: model.encode(images).mean.float().flatten(1), device)
+    context = replace(context, latents=latents, encode=encode)
+    if Capability.DECODE not in model.can:
+        return context
+    return replace(
+        context,
+        decode=decode,
+        blend=lambda first, second, weight: decode(torch.lerp(encode(first), encode(second), weight)),
+        adversary=None if model.adversary is None else _batched(_judge(model.adversary), device),
+    )
 
 
-def _paths(model: GenerativeModel, seed: int, device: torch.device | str, group: Group) -> Iterator[EvalBatch]:
+def _judge(adversary: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda images: adversary(images).float()
+
+
+def _paths(model: ImageModel, seed: int, device: torch.device | str, group: Group) -> Iterator[EvalBatch]:
     """Yield images along straight lines between pairs of prior draws."""
-    ends = torch.randn(2, PATHS, model.latent_dim, generator=seeding.generator(seed, "paths"))
-    latents = line(ends[0], ends[1], FRAMES)[group.share(PATHS)]
-    for part in latents.split(batch_on(device) // FRAMES):
-        images = model.decode(part.flatten(0, 1).to(device))
+    assert model.latent_shape is not None
+    ends = torch.randn(2, PATHS, *model.latent_shape, generator=seeding.generator(seed, "paths"))
+    latents = line(ends[0].flatten(1), ends[1].flatten(1), FRAMES)[group.share(PATHS)]
+    for part in latents.split(max(1, batch_on(device) // FRAMES)):
+        images = model.decode(part.flatten(0, 1).unflatten(1, model.latent_shape).to(device))
         yield EvalBatch(path=images.unflatten(0, (len(part), FRAMES)))
 
 
-def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -> Callable[[str, str], Tensor]:
+def _encoder(model: ImageModel, context: Context, device: torch.device | str) -> Callable[[str, str], Tensor]:
     """Return a function that encodes a split seen through a view into posterior means, once each."""
     known: dict[tuple[str, str], Tensor] = {}
 
@@ -187,22 +249,13 @@ def _encoder(model: Autoencoder, context: Context, device: torch.device | str) -
         if (split, view) not in known:
             images = context.data(split).images
             parts = [
-                model.posterior(VIEWS[view](to_float(part.to(device))))[0].cpu()
+                model.encode(VIEWS[view](to_float(part.to(device)))).mean.float().flatten(1).cpu()
                 for part in images.split(batch_on(device))
             ]
             known[split, view] = torch.cat(parts).clone()
         return known[split, view]
 
     return latents
-
-
-class _ModelFunctions(TypedDict):
-    """What a model does to images, by the names of :class:`vaebench.core.context.Context`."""
-
-    encode: Callable[[Tensor], Tensor]
-    decode: Callable[[Tensor], Tensor]
-    blend: Callable[[Tensor, Tensor, float], Tensor]
-    adversary: Callable[[Tensor], Tensor] | None
 
 
 def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -> Callable[[Tensor], Tensor]:
@@ -214,18 +267,6 @@ def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -
         return torch.cat([function(part.to(device)).cpu() for part in rows.split(batch_on(device))]).clone()
 
     return over_batches
-
-
-def _model_functions(model: Autoencoder, device: torch.device | str) -> _ModelFunctions:
-    """Wrap an autoencoder's methods as pure functions of CPU tensors, in batches."""
-    encode, decode = _batched(lambda images: model.posterior(images)[0], device), _batched(model.decode, device)
-    judging = [phase for phase in model.phases() if phase.adversary is not None]
-    return {
-        "encode": encode,
-        "decode": decode,
-        "blend": lambda first, second, weight: decode(torch.lerp(encode(first), encode(second), weight)),
-        "adversary": _batched(lambda images: judging[0].modules[0](images).float(), device) if judging else None,
-    }
 
 
 def of_blending(

@@ -73,7 +73,7 @@ def kl() -> list[Metric]:
             _kl_of,
             MetricSpec(
                 name="kl",
-                needs=Need.LATENT,
+                needs=Need.VARIANCE,
                 unit="nats",
                 direction="lower",
                 lowest=0.0,
@@ -95,7 +95,7 @@ def elbo() -> list[Metric]:
             _elbo_of,
             MetricSpec(
                 name="elbo",
-                needs=Need.REAL | Need.DRAW | Need.LATENT,
+                needs=Need.REAL | Need.DRAW | Need.VARIANCE,
                 unit="nats",
                 direction="higher",
                 protocol="bernoulli/1-draw",

@@ -46,8 +46,8 @@ class OpenedRun:
 
     @property
     def latent_dim(self) -> int:
-        assert self.source.latent_dim is not None  # a run has a model
-        return self.source.latent_dim
+        assert self.source.latent_shape is not None  # a run has a model
+        return self.source.latent_shape[0]
 
     def latents(self, split: str) -> Tensor:
         """Return posterior means (n, d) of a split, encoded once."""
