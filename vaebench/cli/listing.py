@@ -11,6 +11,7 @@ from vaebench.core.registry import Entry, Registry, did_you_mean
 if TYPE_CHECKING:
     pass
 
+from vaebench.adapters import ADAPTERS
 from vaebench.datasets import DATASETS
 from vaebench.metrics import METRICS
 from vaebench.models import MODELS, RECIPES
@@ -77,4 +78,5 @@ KINDS: dict[str, Registry[Any]] = {
     "datasets": DATASETS,
     "metrics": METRICS,
     "perceptual": PERCEPTUAL,
+    "adapters": ADAPTERS,
 }

@@ -153,8 +153,13 @@ def evaluate(
     fid_infinity: Annotated[bool, typer.Option("--fid-infinity", help="extrapolate FID to infinite n, too")] = False,
     again: Annotated[bool, typer.Option("--again", help="measure anew what was measured already")] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="METRIC.OPTION=VALUE")] = None,
+    model: Annotated[
+        str, typer.Option(metavar="SPEC", help="a model trained elsewhere: ./file.py:function, diffusers:DIR, ...")
+    ] = "",
+    precision: Annotated[str, typer.Option(help="of --model: fp32, bf16 or fp16")] = "fp32",
+    range_: Annotated[str, typer.Option("--range", metavar="LOW,HIGH", help="of --model's black and white")] = "",
     images: Annotated[Path | None, typer.Option(help="npz or folder of images made elsewhere")] = None,
-    name: Annotated[str, typer.Option(help="of these images, as run external/NAME")] = "",
+    name: Annotated[str, typer.Option(help="of these images or model, as run external/NAME; NAME@SEED")] = "",
     reference: Annotated[str, typer.Option(help="DATASET[:SPLIT] or a folder they are measured against")] = "",
     paired: Annotated[bool, typer.Option(help="image i belongs to image i of the reference")] = False,
     kind: Annotated[str, typer.Option(help="reconstructions or samples")] = "",
@@ -162,7 +167,7 @@ def evaluate(
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
-    """Measure trained runs, or images made elsewhere, and write the tables.
+    """Measure trained runs, a model or images made elsewhere, and write the tables.
 
     Under torchrun, processes share the images that models and networks work on.
     """
@@ -174,7 +179,7 @@ def evaluate(
         raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
     protocol = Protocol(
         metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
-        options=_metric_options(settings or []),
+        options=_metric_options([setting for setting in settings or [] if not (model and _of_data(setting))]),
         given=({} if inception is None else {"inception": str(inception)})
         | ({"infinity": "true"} if fid_infinity else {}),
         samples=samples,
@@ -182,6 +187,19 @@ def evaluate(
         device=device,
     )
     protocol.build()  # a misspelt metric or option is said before anything is measured
+    if model:
+        if images is not None or names or every:
+            raise UserError("--model measures one model: leave RUNs, --all and --images away")
+        if processes() > 1:
+            raise UserError("--model is measured by one process: start it without torchrun")
+        from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
+
+        options = tuple(setting.removeprefix("dataset.") for setting in settings or [] if _of_data(setting))
+        outside = OutsideModel(
+            spec=model, name=name, dataset=dataset or "", options=options, precision=precision, range=range_
+        )
+        write_reports(evaluate_model(outside, protocol, say), out_dir)
+        return
     if images is not None and (names or every):
         raise UserError("--images measures images made elsewhere: leave RUNs and --all away")
     if images is not None:
@@ -197,6 +215,11 @@ def evaluate(
         if group.leads:
             write_reports(measured, out_dir)
         group.wait()
+
+
+def _of_data(setting: str) -> bool:
+    """Tell whether ``--set`` is about the data: ``dataset.OPTION=VALUE``."""
+    return setting.startswith("dataset.") and "=" in setting
 
 
 def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:

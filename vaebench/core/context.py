@@ -88,7 +88,9 @@ class Context:
         blend: two batches of images and the weight of the second -> one batch.
         adversary: images -> (n,) how far the run's own discriminator or critic takes each for real; ``None`` without.
 
-    All from ``data`` on but the last raise :class:`UserError` where what is asked for cannot be had.
+        codebook_size: number of entries, of a model that gives codes.
+
+    All from ``data`` to ``blend`` raise :class:`UserError` where what is asked for cannot be had.
     """
 
     training: TrainingFacts | None = None
@@ -102,3 +104,4 @@ class Context:
     decode: Callable[[Tensor], Tensor] = _no_way
     blend: Callable[[Tensor, Tensor, float], Tensor] = _no_way
     adversary: Callable[[Tensor], Tensor] | None = None
+    codebook_size: int | None = None

@@ -8,11 +8,12 @@ from functools import partial
 
 import torch
 
-from vaebench.core import results, seeding
+from vaebench.core import results
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.device import pick_device
 from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
+from vaebench.core.files import make_dir
 from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Metric, Need
 from vaebench.core.paths import runs_dir
@@ -180,7 +181,7 @@ def measure_run(
     if source is None:
         source = sources.of_run(folder, record, split.context(), samples=protocol.samples, seed=SEED, device=device)
     if undrawn and group.leads:  # before the numbers: a stop between the two must not leave these beside older pictures
-        _draw(folder, source, data)
+        draw(folder, source, data)
     group.wait()
     if metrics:
         measure_into(folder, source, split, metrics, samples=protocol.samples, group=group)
@@ -310,16 +311,15 @@ def real_folder(data: ImageDataset) -> RunFolder:
     return RunFolder(runs_dir() / "real" / place_of(data))
 
 
-def _draw(folder: RunFolder, source: EvaluationSource, data: ImageDataset) -> None:
-    """Draw ``samples.png`` and ``reconstructions.png`` (originals above), and write the gallery last, which says that
-    all are there.
+def draw(folder: RunFolder, source: EvaluationSource, data: ImageDataset) -> None:
+    """Draw ``samples.png`` and ``reconstructions.png`` (originals above), as far as the source makes such images, and
+    write the gallery last, which says that all are there.
     """
-    assert source.latent_shape is not None
-    context = source.context
-    latents = torch.randn(GALLERY_SAMPLES, *source.latent_shape, generator=seeding.generator(SEED, "samples"))
-    samples = galleries.to_pixels(context.decode(latents))
-    gallery = {"samples": samples}
-    galleries.save_png(folder.path / SAMPLES, galleries.grid(samples, 10))
+    context, gallery = source.context, {}
+    make_dir(folder.path)
+    if source.shown_samples is not None:
+        gallery["samples"] = galleries.to_pixels(source.shown_samples(GALLERY_SAMPLES))
+        galleries.save_png(folder.path / SAMPLES, galleries.grid(gallery["samples"], 10))
     if Need.RECONSTRUCTION in source.provides:
         originals = data.images[data.showcase_indices()]
         gallery["reconstructions"] = galleries.to_pixels(context.decode(context.encode(to_float(originals))))

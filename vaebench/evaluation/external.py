@@ -136,13 +136,22 @@ class External:
     kind: str  # reconstructions, samples, or empty: reconstructions where paired
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a run of images or of a model made elsewhere.
+
+    Raises:
+        UserError: it is too long, or has other characters than a folder's name may have.
+    """
+    if not is_name(name) or len(name) > LONGEST - 20:
+        rule = f"give letters, digits, '.', '_' or '-', {LONGEST - 20} at most"
+        raise UserError(f"--name {name[:40]!r} names no run: {rule}")
+
+
 def evaluate_external(
     path: Path, given: External, protocol: Protocol, say: Callable[[str], None]
 ) -> dict[str, list[RunFolder]]:
     """Check and evaluate the images at ``path`` and the real images of their reference; return the dataset."""
-    if not is_name(given.name) or len(given.name) > LONGEST - 20:
-        rule = f"give letters, digits, '.', '_' or '-', {LONGEST - 20} at most"
-        raise UserError(f"--name {given.name[:40]!r} names no run: {rule}")
+    check_name(given.name)
     kind = given.kind or ("reconstructions" if given.paired else "samples")
     if kind not in ("reconstructions", "samples"):
         raise UserError(f"--kind '{kind}' is unknown: {did_you_mean(kind, ['reconstructions', 'samples'])}")

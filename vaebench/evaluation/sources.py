@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,6 +74,7 @@ class EvaluationSource:
         ready: features of the batches' rows in a space, if they need not be extracted: those of real images.
         paired: whether row i of its images belongs to image i of the evaluated split.
         latent_shape: of a model that can be looked into; ``None`` for everything else.
+        shown_samples: n -> images (n, c, h, w) on the CPU, for pictures; ``None`` of what draws none.
     """
 
     identity: Identity = UNNAMED
@@ -82,6 +84,7 @@ class EvaluationSource:
     ready: Callable[[FeatureSpace], Tensor] | None = None
     paired: bool = True
     latent_shape: tuple[int, ...] | None = None
+    shown_samples: Callable[[int], Tensor] | None = None
 
 
 def identity_of(record: RunRecord, device: str) -> Identity:
@@ -137,18 +140,30 @@ def of_model(
             yield from _paths(model, seed, device, group)
 
     provides = _provided(model.can, data, prior=model.samples_by_its_prior)
+    if context.training is not None:
+        provides |= Need.TRAINING
     return EvaluationSource(
         identity=identity,
         provides=provides,
         batches=batches,
         context=_with_model(context, model, identity),
         latent_shape=model.latent_shape,
+        shown_samples=partial(_shown, model, seed, device) if Capability.SAMPLE in model.can else None,
     )
+
+
+@torch.inference_mode()
+def _shown(model: ImageModel, seed: int, device: str, count: int) -> Tensor:
+    """Draw samples for pictures: the same noise for all models of as many latents."""
+    generator = seeding.generator(seed, "samples")
+    if not model.samples_by_its_prior:
+        return model.sample(count, generator).cpu().clone()
+    return _batched(model.decode, device)(model.prior(count, generator))
 
 
 def _provided(can: Capability, data: ImageDataset, *, prior: bool) -> Need:
     """Tell what batches and context can hold of a model that can do so much."""
-    needs = Need.REAL | Need.TRAINING | _labelling(data)
+    needs = Need.REAL | _labelling(data)
     if Capability.SAMPLE in can:
         needs |= Need.SAMPLE
     if prior:
@@ -215,7 +230,7 @@ def _with_model(context: Context, model: ImageModel, identity: Identity) -> Cont
     if identity.content_sha256:
         latents = cached_latents(latents, identity.content_sha256, context.data)
     encode = _batched(lambda images: model.encode(images).mean.float().flatten(1), device)
-    context = replace(context, latents=latents, encode=encode)
+    context = replace(context, latents=latents, encode=encode, codebook_size=model.codebook_size)
     if Capability.DECODE not in model.can:
         return context
     return replace(

@@ -67,6 +67,14 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
             target="vaebench.metrics.latent:posterior_mismatch",
             summary="distance of encoded images' latents from the prior (MMD)",
         ),
+        "codebook_usage": Entry(
+            target="vaebench.metrics.codebook:codebook_usage",
+            summary="share of a codebook's entries in use, and their entropy",
+        ),
+        "bits_per_pixel": Entry(
+            target="vaebench.metrics.codebook:bits_per_pixel",
+            summary="bits a pixel that the codes of a codebook take",
+        ),
         "interpolation_smoothness": Entry(
             target="vaebench.metrics.latent:interpolation_smoothness",
             summary="largest step over mean step between two samples' latents",

@@ -1,5 +1,6 @@
 """Find runs by name, and load their models."""
 
+import glob
 import inspect
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,10 @@ def find_runs(names: Sequence[str]) -> list[RunFolder]:
     """Find the runs that RUNs name: ``recipe`` (all its seeds), ``recipe/seed-k``, ``external/NAME``, or a path."""
     found: list[RunFolder] = []
     for name in names:
+        of_seeds = sorted(runs_dir().glob(f"{glob.escape(name)}@*"), key=lambda path: (len(path.name), path.name))
+        if name.startswith("external/") and of_seeds:  # a model trained elsewhere, with several seeds
+            found.extend(map(RunFolder, of_seeds))
+            continue
         candidates = [runs_dir() / name, Path(name)]
         folder = next((path for path in candidates if path.is_dir()), None)
         if folder is None:

@@ -1,0 +1,108 @@
+"""Evaluate a model that was trained elsewhere: open it, try it, measure it under a name of the user's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vaebench.adapters.opened import OpenedModel, fault_of, open_spec
+from vaebench.core.device import pick_device
+from vaebench.core.errors import UserError
+from vaebench.core.opening import Opening, read_range
+from vaebench.core.paths import runs_dir
+from vaebench.core.recipe import parse_options
+from vaebench.datasets import DATASETS
+from vaebench.evaluation import sources
+from vaebench.evaluation.evaluate import SEED, draw, measure_into, measure_real, unmeasured
+from vaebench.evaluation.external import check_name
+from vaebench.evaluation.features import Networks
+from vaebench.evaluation.protocol import Protocol
+from vaebench.evaluation.sources import Identity
+from vaebench.evaluation.split_context import SplitContext
+from vaebench.evaluation.trial import try_model
+from vaebench.runs.recipes import open_dataset
+from vaebench.runs.record import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideModel:
+    """Options of the command line for a model that was trained elsewhere."""
+
+    spec: str
+    name: str  # NAME or NAME@SEED
+    dataset: str  # NAME or NAME:SPLIT
+    options: tuple[str, ...] = ()  # of the dataset: OPTION=VALUE
+    precision: str = "fp32"
+    range: str = ""  # LOW,HIGH
+
+
+def evaluate_model(given: OutsideModel, protocol: Protocol, say: Callable[[str], None]) -> dict[str, list[RunFolder]]:
+    """Open, try and measure the model, and the real images it is measured on; return the dataset.
+
+    Raises:
+        UserError: the name or the model cannot be used, or the trial found a fault; then nothing is written.
+    """
+    name, seed = read_name(given.name)
+    split = _split(given, Networks(pick_device(protocol.device)))
+    data = split.data
+    low, high = read_range(given.range) if given.range else (0.0, 1.0)
+    opening = Opening(
+        image_shape=data.image_shape,
+        device=pick_device(protocol.device),
+        precision=given.precision,
+        low=low,
+        high=high,
+        range_known=bool(given.range),
+    )
+    opened = open_spec(given.spec, opening)
+    try:
+        try_model(opened.model, data, opening)
+    except Exception as error:
+        raise fault_of(error, given.spec) from error
+    measure_real(split, protocol)
+    fresh = _measure(opened, name, seed, split, protocol, opening)
+    shown = name if seed is None else f"{name}@{seed}"
+    say(f"external/{shown}: {'measured' if fresh else 'nothing new to measure'} on {data.name}:{data.split}")
+    return {data.name: []}
+
+
+def read_name(text: str) -> tuple[str, int | None]:
+    """Split ``NAME`` or ``NAME@SEED``.
+
+    Raises:
+        UserError: it is no name, or the seed is no number.
+    """
+    name, at, seed = text.partition("@")
+    check_name(name)
+    if at and not (seed.isascii() and seed.isdigit() and len(seed) <= 9):
+        raise UserError(f"--name {text[:40]!r}: {seed!r} is no training seed: write {name}@0, {name}@1 and so on")
+    return name, int(seed) if at else None
+
+
+def _split(given: OutsideModel, networks: Networks) -> SplitContext:
+    if not given.dataset:
+        raise UserError("--model needs --dataset NAME or NAME:SPLIT, whose images it is measured on: vaebench list")
+    dataset, colon, split = given.dataset.partition(":")
+    if colon and not split:
+        raise UserError(f"--dataset {given.dataset} names no split after the colon: write {dataset}:test")
+    options = parse_options(f"dataset {dataset}", _pairs(given.options), DATASETS.get(dataset))
+    return SplitContext.of_split(open_dataset(dataset, options), split or "test", networks)
+
+
+def _pairs(options: tuple[str, ...]) -> dict[str, str]:
+    return dict(option.split("=", 1) for option in options)
+
+
+def _measure(
+    opened: OpenedModel, name: str, seed: int | None, split: SplitContext, protocol: Protocol, opening: Opening
+) -> bool:
+    """Write results, per-image values and pictures; return whether anything was missing."""
+    folder = RunFolder(runs_dir() / "external" / (name if seed is None else f"{name}@{seed}"))
+    identity = Identity(f"external/{name}", seed, opened.sha256, opening.device)
+    metrics = unmeasured(folder, identity, split, protocol.build(split.data), protocol)
+    if not metrics:
+        return False
+    source = sources.of_model(
+        opened.model, split.data, samples=protocol.samples, seed=SEED, context=split.context(), identity=identity
+    )
+    measure_into(folder, source, split, metrics, samples=protocol.samples)
+    draw(folder, source, split.data)
+    return True
