@@ -1,12 +1,16 @@
 """Open programs that torch wrote: torch.export's and TorchScript's."""
 
+import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
+from vaebench.adapters.export_archive import refuse_code
 from vaebench.adapters.wrapped import WrappedModel, of_module
 from vaebench.core import input_files
 from vaebench.core.errors import UserError, first_line
@@ -78,13 +82,26 @@ class _Program(nn.Module):
 
 
 def _program(path: Path) -> nn.Module:
-    remedy = "give a program that torch.export.save wrote"
-    return _Program(_read(path, remedy, torch.export.load), path)
+    return _Program(_read(path, "give a program that torch.export.save wrote", _without_code), path)
+
+
+def _without_code(path: str) -> Any:
+    """Load a program; what torch would unpickle beside tensors is refused."""
+    refuse_code(Path(path))
+    with patch.object(torch, "load", partial(_tensors_alone, torch.load)):
+        return torch.export.load(path)
+
+
+def _tensors_alone(load: Callable[..., Any], *given: Any, **options: Any) -> Any:
+    return load(*given, **{**options, "weights_only": True})
 
 
 def _script(path: Path) -> nn.Module:
     remedy = "give a module that torch.jit.save wrote"
-    module: nn.Module = _read(path, remedy, lambda file: torch.jit.load(file, map_location="cpu"))
+    with warnings.catch_warnings():  # that TorchScript is deprecated, which its reader knows
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module: nn.Module = _read(path, remedy, lambda file: torch.jit.load(file, map_location="cpu"))
     return module
 
 
@@ -94,5 +111,7 @@ def _read(path: Path, remedy: str, load: Callable[[str], Any]) -> Any:
     input_files.checked(path, most=input_files.LARGE, remedy=remedy)
     try:
         return load(str(path))
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{path} cannot be read ({first_line(error)[:150]}): {remedy}") from error

@@ -69,6 +69,11 @@ def _function(spec: str) -> Any:
     try:
         module = importlib.import_module(name)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            hint = did_you_mean(name, ADAPTERS.names())
+            raise UserError(
+                f"--model {spec} names no model: there is no module and no adapter '{name}' ({hint})"
+            ) from error
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(
             f"--model {spec}: the module {name} does not load ({reason}): mend it or name another"

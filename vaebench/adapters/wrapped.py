@@ -61,7 +61,9 @@ class WrappedModel(ImageModel):
         self.opening, self._encode, self._decode, self._sample = opening, encode, decode, sample
         self.image_shape, self.codebook_size = opening.image_shape, codebook_size
         self.latent_shape = latent_shape
-        self.modules = [module.to(opening.device, opening.dtype).eval().requires_grad_(False) for module in modules]
+        self.modules = [module.to(opening.device, opening.dtype).eval() for module in modules]
+        for parameter in (parameter for module in modules for parameter in module.parameters()):
+            parameter.requires_grad_(False)
         self.can = Capability(0)
         if encode is not None:
             with torch.inference_mode():

@@ -124,7 +124,7 @@ def _check_alone(
 ) -> None:
     """Refuse a model whose answer to one image depends on the others in the batch."""
     size = made.float().abs().max().clamp(min=1e-6)
-    for rows in (slice(0, 1), slice(0, 3)):
+    for rows in (slice(0, 2), slice(0, 1)):
         alone = function(given[rows]).float()
         moved = ((alone - made[rows].float()).abs().max() / size).item()
         if moved > SLACK[opening.precision]:
