@@ -31,6 +31,22 @@ class OpenedModel:
     sha256: str
 
 
+def open_model(what: Any, opening: Opening) -> OpenedModel:
+    """Open a model: a SPEC, or the model itself (:func:`as_model`).
+
+    Raises:
+        UserError: it is none.
+    """
+    if isinstance(what, str):
+        return open_spec(what, opening)
+    name = type(what).__name__ if not callable(what) or isinstance(what, nn.Module) else what.__name__
+    try:
+        model = as_model(what, opening, name)
+    except Exception as error:
+        raise fault_of(error, name) from error
+    return _opened(model, opening, _hash_of_source(what))
+
+
 def open_spec(spec: str, opening: Opening) -> OpenedModel:
     """Open what ``SPEC`` names.
 

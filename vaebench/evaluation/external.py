@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -151,6 +152,16 @@ def evaluate_external(
     path: Path, given: External, protocol: Protocol, say: Callable[[str], None]
 ) -> dict[str, list[RunFolder]]:
     """Check and evaluate the images at ``path`` and the real images of their reference; return the dataset."""
+    _checked_kind(given)
+    return _evaluate(load_images(path), given, protocol, say)
+
+
+def _checked_kind(given: External) -> str:
+    """Return ``reconstructions`` or ``samples``.
+
+    Raises:
+        UserError: options are missing, unknown or at odds.
+    """
     check_name(given.name)
     kind = given.kind or ("reconstructions" if given.paired else "samples")
     if kind not in ("reconstructions", "samples"):
@@ -159,7 +170,25 @@ def evaluate_external(
         raise UserError("--paired images are reconstructions: leave --kind samples away")
     if not given.reference:
         raise UserError("--images needs --reference: a DATASET[:SPLIT] or a folder they are measured against")
-    images, split = load_images(path), reference(given.reference, Networks(pick_device(protocol.device)))
+    return kind
+
+
+def evaluate_array(
+    array: "np.ndarray[Any, np.dtype[np.generic]]", given: External, protocol: Protocol, say: Callable[[str], None]
+) -> dict[str, list[RunFolder]]:
+    """Check and evaluate images at hand, as :func:`evaluate_external` does those of a file.
+
+    Args:
+        array: (n, h, w), (n, h, w, c) or (n, c, h, w), uint8 or float in [0, 1].
+    """
+    _checked_kind(given)
+    return _evaluate(_checked(array, Path("the array")), given, protocol, say)
+
+
+def _evaluate(
+    images: Tensor, given: External, protocol: Protocol, say: Callable[[str], None]
+) -> dict[str, list[RunFolder]]:
+    kind, split = _checked_kind(given), reference(given.reference, Networks(pick_device(protocol.device)))
     data = split.data
     reconstructions = kind == "reconstructions"
     measure_external(images, given.name, split, protocol, paired=given.paired, reconstructions=reconstructions)

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from vaebench.adapters.opened import OpenedModel, fault_of, open_spec
+from vaebench.adapters.opened import OpenedModel, fault_of, open_model
 from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
 from vaebench.core.opening import Opening, read_range
@@ -26,7 +27,7 @@ from vaebench.runs.record import RunFolder
 class OutsideModel:
     """Options of the command line for a model that was trained elsewhere."""
 
-    spec: str
+    spec: Any  # --model SPEC, or from Python the model itself
     name: str  # NAME or NAME@SEED
     dataset: str  # NAME or NAME:SPLIT
     options: tuple[str, ...] = ()  # of the dataset: OPTION=VALUE
@@ -52,11 +53,11 @@ def evaluate_model(given: OutsideModel, protocol: Protocol, say: Callable[[str],
         high=high,
         range_known=bool(given.range),
     )
-    opened = open_spec(given.spec, opening)
+    opened = open_model(given.spec, opening)
     try:
         try_model(opened.model, data, opening)
     except Exception as error:
-        raise fault_of(error, given.spec) from error
+        raise fault_of(error, str(given.spec) if isinstance(given.spec, str) else type(given.spec).__name__) from error
     measure_real(split, protocol)
     fresh = _measure(opened, name, seed, split, protocol, opening)
     shown = name if seed is None else f"{name}@{seed}"
