@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +79,12 @@ def _forms() -> list[str]:
 def _function(spec: str) -> Any:
     name, _, attribute = spec.rpartition(":")
     if name.endswith(".py"):
+        _let_import(Path(name).expanduser().resolve().parent)
         return load_file_attribute(spec)
     if "/" in name or not all(part.isidentifier() for part in name.split(".")):
         hint = did_you_mean(name, ADAPTERS.names())
         raise UserError(f"--model {spec} names no model ({hint}): write {FORMS.format(', '.join(_forms()))}")
+    _let_import(Path.cwd())
     try:
         module = importlib.import_module(name)
     except Exception as error:
@@ -97,6 +100,12 @@ def _function(spec: str) -> Any:
     if not hasattr(module, attribute):
         raise UserError(f"{name} has no '{attribute}': {did_you_mean(attribute, vars(module))}")
     return getattr(module, attribute)
+
+
+def _let_import(folder: Path) -> None:
+    """Let the user's file import what lies beside it; names of installed packages keep their meaning."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _called(function: Any, spec: str, opening: Opening) -> Any:
@@ -153,12 +162,11 @@ def as_model(found: Any, opening: Opening, spec: str) -> ImageModel:
 
 
 def _opened(model: ImageModel, opening: Opening, source: str) -> OpenedModel:
+    """Hash all that decides what a model does: weights, the files its classes stand in, how it was opened."""
     digest = hashlib.sha256(f"{source} {opening.precision} {opening.low} {opening.high}".encode())
-    modules = (
-        model.modules
-        if isinstance(model, WrappedModel)
-        else [part for part in vars(model).values() if isinstance(part, nn.Module)]
-    )
+    modules = model.modules if isinstance(model, WrappedModel) else _modules_of(model)
+    for file in sorted({file for module in modules for file in _files_of(module)} | {_file_of(type(model))} - {""}):
+        digest.update(sha256_of(Path(file)).encode())
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
             if isinstance(tensor, Tensor):
@@ -167,13 +175,28 @@ def _opened(model: ImageModel, opening: Opening, source: str) -> OpenedModel:
     return OpenedModel(model=model, sha256=digest.hexdigest())
 
 
-def _hash_of_source(function: Any) -> str:
-    """Hash the file that a function stands in: an edited model is another one."""
+def _modules_of(model: ImageModel) -> list[nn.Module]:
+    return [part for part in vars(model).values() if isinstance(part, nn.Module)]
+
+
+def _files_of(module: nn.Module) -> set[str]:
+    """List the files of the user's own in which a module's classes and those of its parts stand."""
+    return {_file_of(type(part)) for part in module.modules()} - {""}
+
+
+def _file_of(kind: Any) -> str:
+    """Return the file that a class or function stands in; empty for what is built in or of an installed package."""
     try:
-        file = inspect.getsourcefile(function if not isinstance(function, nn.Module | ImageModel) else type(function))
-    except TypeError:
-        file = None
-    return sha256_of(Path(file)) if file and Path(file).is_file() else ""
+        file = inspect.getsourcefile(kind) or ""
+    except (TypeError, OSError):
+        return ""
+    return file if Path(file).is_file() and "site-packages" not in Path(file).parts else ""
+
+
+def _hash_of_source(what: Any) -> str:
+    """Hash the file that a function stands in: an edited model is another one."""
+    file = _file_of(type(what) if isinstance(what, nn.Module | ImageModel) else what)
+    return sha256_of(Path(file)) if file else ""
 
 
 def _hash_of_files(paths: list[Path]) -> str:
