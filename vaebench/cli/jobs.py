@@ -1,5 +1,6 @@
 """The trainings that a command asks for: find recipes and seeds, share them among workers, train them one by one."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from vaebench.runs.recipes import every_recipe, find_recipe, load_split, open_da
 from vaebench.training.compute import Compute
 from vaebench.training.job import Job, train_run
 
+MOST_SEEDS = 10_000  # of one range
 DONE = {
     "trained": "trained, in {}",
     "finished": "already trained, left as it is",
@@ -83,11 +85,21 @@ def chosen_recipes(
 
 
 def numbers(text: str) -> list[int]:
-    """The seeds of ``--seeds 0,1,2``; :class:`UserError` for what is no list of different whole numbers."""
-    parts = text.split(",")
-    if not all(part.strip().isdigit() and len(part) < 16 for part in parts) or len(set(map(int, parts))) < len(parts):
-        raise UserError(f"--seeds {text!r} is no list of different whole numbers: write e.g. --seeds 0,1,2")
-    return [int(part) for part in parts]
+    """Return the seeds of ``--seeds 0,1,2`` or ``--seeds 0-4``.
+
+    Raises:
+        UserError: it is no list of different whole numbers and ranges of them.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        read = re.fullmatch(r"\s*(\d{1,15})(?:-(\d{1,15}))?\s*", part, re.ASCII)
+        first, last = (int(read[1]), int(read[2] or read[1])) if read else (1, 0)
+        if not first <= last < first + MOST_SEEDS:
+            raise UserError(f"--seeds {text!r} is no list of whole numbers: write e.g. --seeds 0,1,2 or --seeds 0-4")
+        found.extend(range(first, last + 1))
+    if len(set(found)) < len(found):
+        raise UserError(f"--seeds {text!r} names a seed twice: write e.g. --seeds 0,1,2 or --seeds 0-4")
+    return found
 
 
 def share(jobs: Sequence[Job], shard: str) -> list[Job]:

@@ -147,8 +147,10 @@ def evaluate(
     names: Annotated[list[str] | None, typer.Argument(metavar="RUN", help=RUN_HELP)] = None,
     every: Annotated[bool, typer.Option("--all", help="every finished run (of --dataset)")] = False,
     dataset: Dataset = None,
-    metrics: Annotated[str, typer.Option(help="comma-separated; all by default")] = "",
-    samples: Annotated[int, typer.Option(help="images drawn from the prior; the papers' FID has 50,000")] = 10_000,
+    metrics: Annotated[str, typer.Option(help="comma-separated, or ./file.py:function; default all")] = "",
+    samples: Annotated[
+        int | None, typer.Option(help="images drawn from the prior, 10,000; the papers' FID has 50,000")
+    ] = None,
     inception: Annotated[int | None, typer.Option(help="feature layer: 64, 192, 768 or 2048 (the usual)")] = None,
     fid_infinity: Annotated[bool, typer.Option("--fid-infinity", help="extrapolate FID to infinite n, too")] = False,
     again: Annotated[bool, typer.Option("--again", help="measure anew what was measured already")] = False,
@@ -175,14 +177,16 @@ def evaluate(
     from vaebench.evaluation.evaluate import evaluate_runs
     from vaebench.evaluation.protocol import Protocol
 
-    if samples < 2:
+    if images is not None and samples is not None:
+        raise UserError("--images are all measured, and no samples are drawn: leave --samples away")
+    if samples is not None and samples < 2:
         raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
     protocol = Protocol(
         metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
         options=_metric_options([setting for setting in settings or [] if not (model and _of_data(setting))]),
         given=({} if inception is None else {"inception": str(inception)})
         | ({"infinity": "true"} if fid_infinity else {}),
-        samples=samples,
+        samples=Protocol().samples if samples is None else samples,
         again=again,
         device=device,
     )
@@ -226,7 +230,7 @@ def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
     options: dict[str, dict[str, str]] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        metric, dot, option = key.partition(".")
+        metric, dot, option = key.rpartition(".")  # a metric in a file of the user's own has dots in its name
         if not (equals and dot):
             raise UserError(f"--set {setting!r} sets no metric's option: write --set METRIC.OPTION=VALUE")
         options.setdefault(metric, {})[option] = value

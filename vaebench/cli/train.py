@@ -14,7 +14,7 @@ def train(
     recipes: Annotated[list[str] | None, typer.Argument(help="names, or ./file.py:function")] = None,
     every: Annotated[bool, typer.Option("--all", help="every recipe (of --dataset)")] = False,
     dataset: Dataset = None,
-    seeds: Annotated[str | None, typer.Option(help="comma-separated; default 0")] = None,
+    seeds: Annotated[str | None, typer.Option(help="such as 0,1,2 or 0-4; default 0")] = None,
     until_decided: Annotated[
         str | None,
         typer.Option(metavar="A,B:METRIC[:PROTOCOL]", help="add seeds of two recipes until a test decides"),

@@ -228,10 +228,18 @@ def measure_into(
     *,
     samples: int,
     group: Group = ALONE,
+    needed: bool = False,
 ) -> None:
-    """Measure the source by the metrics, and store the results with the seconds that took."""
+    """Measure the source by the metrics, and store the results with the seconds that took.
+
+    Raises:
+        UserError: nothing could be measured, where something is ``needed``; then nothing is stored.
+    """
     began = time.monotonic()
     scores = evaluator.measure(metrics, source, split.networks, group)
+    if needed and all(score.value is None for _, score in scores):
+        reasons = dict.fromkeys(f"{metric.spec.name}: {score.note}" for metric, score in scores)
+        raise UserError(f"nothing could be measured of {source.identity.name} ({'; '.join(reasons)}): ask for others")
     if group.leads:
         store(folder, source, split.data, scores, samples=samples, seconds=time.monotonic() - began)
 

@@ -229,10 +229,12 @@ def measure_external(
     folder = RunFolder(runs_dir() / "external" / name)
     # the images' own hash stands in place of weights': other images under this name replace these
     identity = Identity(f"external/{name}", content_sha256=hashlib.sha256(images.numpy().tobytes()).hexdigest())
+    protocol = replace(protocol, samples=len(images))
     metrics = unmeasured(folder, identity, split, protocol.build(data), protocol)
     context = split.context()
     source = sources.of_images(images, data, kind=kind, paired=paired, context=context, identity=identity)
-    measure_into(folder, source, split, metrics, samples=len(images))
+    if metrics:
+        measure_into(folder, source, split, metrics, samples=len(images), needed=True)
     gallery: dict[str, galleries.Pixels] = {}
     if paired:
         gallery["reconstructions"] = galleries.to_pixels(images[data.showcase_indices()])

@@ -104,6 +104,6 @@ def _measure(
     source = sources.of_model(
         opened.model, split.data, samples=protocol.samples, seed=SEED, context=split.context(), identity=identity
     )
-    measure_into(folder, source, split, metrics, samples=protocol.samples)
+    measure_into(folder, source, split, metrics, samples=protocol.samples, needed=True)
     draw(folder, source, split.data)
     return True

@@ -87,6 +87,22 @@ class RunRecord:
         mine, theirs = (json.loads(json.dumps(asdict(record))) for record in (self, other))
         return [name for name in names if mine[name] != theirs[name]]
 
+    def differences(self, other: "RunRecord") -> list[str]:
+        """Say how each field of :meth:`conflicts` differs: ``latent_dim is 5 there, 7 was asked for``."""
+        mine, theirs = (json.loads(json.dumps(asdict(record))) for record in (self, other))
+        said = []
+        for name in self.conflicts(other):
+            parts = [(name, mine[name], theirs[name])]
+            if isinstance(mine[name], dict):
+                keys = sorted(mine[name].keys() | theirs[name].keys())
+                parts = [(key, mine[name].get(key), theirs[name].get(key)) for key in keys]
+            said += [
+                f"{key} is {_brief(there)} there, {_brief(asked)} was asked for"
+                for key, there, asked in parts
+                if there != asked
+            ]
+        return said
+
     def training_facts(self) -> TrainingFacts:
         """Facts that cost metrics read; only of a finished run."""
         compute = self.compute
@@ -96,6 +112,11 @@ class RunRecord:
         if compute.get("earlier"):
             setting += "/begun elsewhere"
         return TrainingFacts(**{**self.facts, "setting": setting})
+
+
+def _brief(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 @dataclass(frozen=True, slots=True)

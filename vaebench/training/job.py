@@ -151,7 +151,7 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
         found = replace(found, steps=wanted.steps, status="training", weights_sha256="", facts={})
     elif conflicts:
         raise UserError(
-            f"{folder.path} holds a run with other {', '.join(conflicts)}: "
+            f"{folder.path} holds a run with other {', '.join(conflicts)} ({'; '.join(found.differences(wanted))}): "
             "move it away, or train into another place (VAEBENCH_RUNS=DIR)"
         )
     if found.status != "finished" and not resume:
