@@ -36,6 +36,10 @@ def test_it_adds_seeds_until_the_limit_and_goes_on_with_a_larger_one(cli):
     assert more.code == 0 and more.out.count("already trained, left as it is") == 4
     assert more.out.count("nothing new to measure") == 4
     assert len(trained()) == 6 and "3 seeds each: " in more.out
+    planned = cli(["plan", "dfcvae-digits", "vae-digits", "--metric", "mse"])
+    if "unresolved" in planned.out:
+        named = "vaebench train --until-decided dfcvae-digits,vae-digits:mse  # or seed by seed, until it is decided"
+        assert planned.out.splitlines()[-1] == named
     again = cli(["train", *ASK, "--most", "3", *SHORT])
     assert again.out.splitlines()[-2:] == more.out.splitlines()[-2:]
 

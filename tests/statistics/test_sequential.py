@@ -9,11 +9,11 @@ from scipy import integrate, stats
 from vaebench.statistics import images_error, look, nested_t
 from vaebench.statistics.sequential import (
     EFFECTS,
-    THRESHOLD,
     WEIGHTS,
     critical_t,
     degrees_of_freedom,
     log_evidence,
+    threshold,
 )
 
 
@@ -88,7 +88,7 @@ def test_the_interval_is_what_the_evidence_does_not_rule_out():
     error = math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 5)
     for end in (found.ci_low, found.ci_high):
         t = (found.mean_difference - end) / error
-        assert math.exp(log_evidence(t, df, 5)) == pytest.approx(THRESHOLD, rel=1e-6)
+        assert math.exp(log_evidence(t, df, 5)) == pytest.approx(threshold(df, 5), rel=1e-6)
     assert nested_t(a[:, None], b[:, None], shared=False).ci_low > found.ci_low  # looking at will has its price
 
 
@@ -96,6 +96,7 @@ def test_degrees_of_freedom_lie_between_one_sides_and_both():
     assert degrees_of_freedom(1, 1, 5) == 8 and degrees_of_freedom(1, 0, 5) == 4 and degrees_of_freedom(0, 0, 5) == 8
     ratios = degrees_of_freedom(np.ones(50), np.logspace(0, 4, 50), 5)
     assert (np.diff(ratios) <= 0).all() and ratios[-1] == 4
+    assert threshold(8.0, 5) == threshold(4.0, 5) / 2
 
 
 def test_two_seeds_never_decide_and_three_do_where_the_difference_is_huge():

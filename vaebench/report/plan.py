@@ -51,6 +51,7 @@ def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -
                 family = sum(_family(other) == _family(row) for other in decisive(rows))
                 body.append([dataset, row.protocol, *_planned(pair, row, size, power, ALPHA / family)])
                 commands += _commands(measured, pair, body[-1][-1])
+                commands += _seed_by_seed(measured, a, b, row)
     if not body:
         hint = did_you_mean(metric, known) if known else "evaluate both on one split"
         raise UserError(f"{a} and {b} were not both measured by '{metric}': {hint}")
@@ -100,6 +101,16 @@ def _planned(pair: tuple[Sample, Sample], row: Row, size: float, power: float, a
         seeds += f"; {more} with 100 times as many images"
     said = "unknown" if power_now is None else f"{100 * power_now:.0f} %"
     return [verdict, short(size), said, seeds]
+
+
+def _seed_by_seed(measured: Measured, a: str, b: str, row: Row) -> list[str]:
+    """Return the command that needs no plan, for a pair of recipes trained here that is open."""
+    references = {recipe: record.reference for (recipe, _), record in measured.records.items()}
+    if row.verdict != "unresolved" or not {a, b} <= references.keys():
+        return []
+    files = [references[name] for name in (a, b) if references[name] != name]
+    command = " ".join(["vaebench train", *files, f"--until-decided {a},{b}:{row.metric}"])
+    return [f"{command}  # or seed by seed, until it is decided"]
 
 
 def _commands(measured: Measured, pair: Sequence[Sample], seeds: str) -> list[str]:

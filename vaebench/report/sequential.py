@@ -82,16 +82,31 @@ def state(pair: Pair, seeds: int) -> State:
         return State(line=f"decides by {pair.metric} ({series.protocol}){more}; a = {pair.a}, b = {pair.b}")
     a, b, real = _sides(measured, pair, series)
     declared = Declared.of(measured, series)
-    difference, mirror = _looks(a, b, real if declared.direction == "target" else None)
     means = means_of([a, b] if real is None else [a, b, real])
     margin = declared.margin_between(pair.a, pair.b, means)
-    verdict = _verdict(difference, mirror, margin, declared.direction)
+    difference, verdict = decide(a, b, real, declared.direction, margin)
     if verdict == "equivalent" and vacuous(margin, pair.a, pair.b, means):
         verdict = "floor"
     metric = f"{pair.metric} ({series.protocol})"
     said = _in_words(pair, metric, verdict, margin)
     line = f"{seeds} seeds each: {metric}, a - b = {_interval(difference)}: {said or 'not decided yet'}"
     return State(line=line, verdict=verdict, said=said)
+
+
+def decide(a: Sample, b: Sample, real: Sample | None, direction: Direction, margin: float) -> tuple[Look, str]:
+    """Look at two recipes' values, as many seeds of both, and return the difference with its verdict.
+
+    Args:
+        a, b: the recipes' values.
+        real: those of the real images, where a target may count; None if there are none.
+        direction: the metric's.
+        margin: the difference that does not matter, in its unit; NaN for none.
+
+    Returns:
+        The difference ``a - b``; and ``a``, ``b``, ``equivalent``, or nothing while it is open.
+    """
+    difference, mirror = _looks(a, b, real if direction == "target" else None)
+    return difference, _verdict(difference, mirror, margin, direction)
 
 
 def _first_seeds(pair: Pair, seeds: int) -> Measured:
