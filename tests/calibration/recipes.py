@@ -16,9 +16,10 @@ from vaebench.models.losses import bernoulli_nll, kl_to_standard_normal, reparam
 class DenseVAE(Autoencoder):
     """Two dense layers each way; ``spoilt`` tampers with what is decoded, after a training that knows nothing of it."""
 
-    def __init__(self, *, image_shape, spoilt="", latent_dim=8):
+    def __init__(self, *, image_shape, spoilt="", latent_dim=8, kl_weight=1.0):
         super().__init__()
-        self.latent_dim, self.spoilt, pixels = latent_dim, spoilt, math.prod(image_shape)
+        self.latent_dim, self.spoilt, self.kl_weight = latent_dim, spoilt, kl_weight
+        pixels = math.prod(image_shape)
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 256), nn.ReLU(), GaussianHeads(256, latent_dim))
         self.decoder = nn.Sequential(nn.Linear(latent_dim, 256), nn.ReLU(), nn.Linear(256, pixels))
         self.decoder.append(nn.Unflatten(1, image_shape))
@@ -41,7 +42,7 @@ class DenseVAE(Autoencoder):
         mean, log_variance = self.posterior(batch.images)
         logits = self.decoder(reparameterise(mean, log_variance, step.generator))
         kl = kl_to_standard_normal(mean, log_variance).mean()
-        return {"reconstruction": bernoulli_nll(logits, batch.images).mean(), "kl": kl}
+        return {"reconstruction": bernoulli_nll(logits, batch.images).mean(), "kl": self.kl_weight * kl}
 
 
 def _recipe(**hyperparameters):
@@ -60,3 +61,7 @@ def blurred():
 
 def collapsed():
     return _recipe(spoilt="collapsed")
+
+
+def heavy_kl():
+    return _recipe(kl_weight=4.0)

@@ -550,3 +550,32 @@ def test_a_large_degradation_is_always_caught(seeds):
 
 def test_no_difference_beside_a_wide_margin_passes_always():
     assert set(_trials(np.random.default_rng(1), 0.0, (3, 3), (0.02, 0.02))) == {"ok"}
+
+
+def seeds(*values, first=0):
+    """A row of so many training seeds, whose standard error speaks of other images as well."""
+    told = " ".join(f"{first + seed}={value}" for seed, value in enumerate(values))
+    return {"value": sum(values) / len(values), "by_seed": told, "seeds": len(values), "std_error": 0.02, "df": 300}
+
+
+def test_images_that_both_sides_share_widen_no_interval(judged):
+    """A fall by 0.05 at a margin of 0.01: the seeds' scatter says it is no chance, and other images do not matter."""
+    old, new = seeds(0.80, 0.81, 0.79, 0.80), seeds(0.75, 0.76, 0.74, 0.75, first=7)
+    row = judged(old, new)
+    error = stats.sem([0.80, 0.81, 0.79, 0.80])
+    assert row.verdict == "regression"
+    assert row.std_error == pytest.approx(math.hypot(error, error)) and row.df == pytest.approx(6)
+    assert row.ci_low == pytest.approx(0.05 - stats.t.ppf(0.975, 6) * row.std_error)
+    unknown = judged({**old, "by_seed": ""}, {**new, "by_seed": ""})
+    assert unknown.verdict == "undecided" and unknown.std_error == pytest.approx(math.hypot(0.02, 0.02))
+
+
+def test_the_rows_own_standard_error_counts_where_it_is_narrower(judged):
+    """Two seeds that scatter say less than a standard error of 300 degrees of freedom."""
+    row = judged(seeds(0.78, 0.82), seeds(0.78, 0.83, first=7))
+    assert row.std_error == pytest.approx(math.hypot(0.02, 0.02)) and row.df == pytest.approx(600)
+
+
+def test_seeds_without_any_scatter_are_not_taken_for_certainty(judged):
+    row = judged(seeds(0.8, 0.8, 0.8), seeds(0.78, 0.78, 0.78, first=7))
+    assert row.verdict == "undecided"

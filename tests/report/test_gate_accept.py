@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from vaebench.core.errors import UserError
-from vaebench.report.gate.accept import accept
+from vaebench.report.gate.accept import MOST_DEVIATIONS, TWINS_PASS, accept, deviations
 from vaebench.report.gate.gate import check
 from vaebench.report.gate.table import read_table
 
@@ -46,6 +46,30 @@ def test_a_margin_is_the_wider_of_what_is_declared_and_six_deviations(table, tmp
     assert first.margin.text == "5%"
     scatter = 6 * np.std(wild, ddof=1) / np.mean(wild)
     assert second.margin.text == f"{int(np.ceil(100 * np.expm1(scatter)))}%"
+
+
+def test_a_margin_is_of_the_scatter_between_seeds_not_between_images(table, tmp_path):
+    """Other images would give other values to a recipe and its twin alike: that is no reason for a wide margin."""
+    wild = [0.0490, 0.0500, 0.0510]
+    accept(table("new.csv", row(wild, std_error=0.002, df=300)), tmp_path / "accepted.csv")
+    (line,) = read_table(tmp_path / "accepted.csv").lines
+    assert line.margin.text == f"{int(np.ceil(100 * np.expm1(6 * np.std(np.log(wild), ddof=1))))}%" == "13%"
+
+
+@pytest.mark.parametrize("seeds", [7, 8, 12, 30])
+def test_so_many_deviations_let_reseeded_twins_pass(seeds):
+    draws, sets = np.random.default_rng(5), 100_000
+    accepted, twin = draws.normal(size=(2, sets, seeds))
+    variances = accepted.var(axis=1, ddof=1) / seeds, twin.var(axis=1, ddof=1) / seeds
+    df = (seeds - 1) * sum(variances) ** 2 / sum(variance**2 for variance in variances)
+    high = twin.mean(axis=1) - accepted.mean(axis=1) + stats.t.ppf(0.975, df) * np.sqrt(sum(variances))
+    passed = np.mean(high <= deviations(seeds) * accepted.std(axis=1, ddof=1))
+    assert abs(passed - TWINS_PASS) < 4e-4
+
+
+def test_few_seeds_ask_for_no_more_than_six_deviations():
+    assert [deviations(seeds) for seeds in (2, 3, 5, 6)] == [MOST_DEVIATIONS] * 4
+    assert 4.4 < deviations(8) < 4.7 and 1.8 < deviations(20) < 2.0
 
 
 def test_what_is_caught_is_caught_95_times_in_100(table, tmp_path):

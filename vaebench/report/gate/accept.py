@@ -5,9 +5,11 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from scipy import optimize
+import numpy as np
+from scipy import optimize, stats
 
 from vaebench.core import input_files
 from vaebench.core.errors import UserError
@@ -15,13 +17,14 @@ from vaebench.core.files import write_text
 from vaebench.core.margin import Margin
 from vaebench.core.subjects import REAL
 from vaebench.report.analysis.formatting import to_text
-from vaebench.report.gate.interval import Scale, side, spread
-from vaebench.report.gate.student import t_quantile
+from vaebench.report.gate.interval import Scale, Side, half_width, seeds_sides, side, spread
+from vaebench.report.gate.student import TAIL, t_quantile
 from vaebench.report.gate.table import Line, Table, read_table
 from vaebench.statistics.planning import t_power
 
 STRATUM = "all"  # the gate reads no other
-DEVIATIONS = 6  # between training seeds that a margin spans at least, so that reseeded twins pass
+MOST_DEVIATIONS = 6.0  # that a margin spans: what few seeds would need to be sure of their scatter, no gate could use
+TWINS_PASS = 0.999  # of rows, where a recipe is trained again with other seeds: a table has dozens of them
 POWER = 0.95
 WORST_FACTOR, WORST_SHARE = 1.5, 0.1  # a worsening that a useful gate must catch: of errors and distances, of shares
 
@@ -94,8 +97,8 @@ def _accepted(line: Line, table: Table) -> Accepted:
     declared = scale.forth(line.margin.of(reference), line.value)
     if isinstance(uncertain, str) or line.seeds < 2 or uncertain.std_error == 0:
         return Accepted(line=line, margin=line.margin.text, caught=None, as_factor=False)
-    uncertain = scale.side(uncertain, line.value)
-    margin = max(declared, DEVIATIONS * uncertain.std_error * math.sqrt(line.seeds))
+    uncertain = _between_seeds(line, scale.side(uncertain, line.value), scale)
+    margin = max(declared, deviations(line.seeds) * uncertain.std_error * math.sqrt(line.seeds))
     text = line.margin.text if margin == declared else _text(abs(scale.back(margin, line.value)), reference, line)
     margin = scale.forth(Margin(text).of(reference), line.value)
     error, df = spread(uncertain, uncertain)
@@ -106,6 +109,42 @@ def _accepted(line: Line, table: Table) -> Accepted:
     if line.direction == "target":
         return Accepted(line=line, margin=text, caught=1 + caught / reference, as_factor=True)
     return Accepted(line=line, margin=text, caught=caught, as_factor=False)
+
+
+def _between_seeds(line: Line, uncertain: Side, scale: Scale) -> Side:
+    """Return the scatter of the training seeds alone if that is what the gate will go by, else the row's own."""
+    alone = seeds_sides(line, line, scale)
+    if alone is None or half_width(*alone) >= half_width(uncertain, uncertain):
+        return uncertain
+    return alone[0]
+
+
+@cache
+def deviations(seeds: int) -> float:
+    """Return how many standard deviations between training seeds a margin must span for reseeded twins to pass.
+
+    A twin's row passes where the whole interval of its degradation lies within the margin: D + h <= k s, with D the
+    difference of two means of ``seeds`` trainings, h the half of its interval and s the accepted seeds' deviation. D,
+    s and the twin's deviation vary; k is such that :data:`TWINS_PASS` of rows pass. From more seeds the scatter is
+    known better and means scatter less, so the margin is narrower (10 seeds: 3.5) and the gate catches more; with six
+    or fewer :data:`MOST_DEVIATIONS` are the limit.
+
+    Args:
+        seeds: 2 or more, on each side.
+    """
+    nodes = (np.arange(400) + 0.5) / 400
+    scatter = stats.chi2.ppf(nodes, seeds - 1) / (seeds - 1)  # of each side: its variance over the true one
+    accepted, twin = scatter[:, None], scatter[None, :]
+    both = accepted + twin
+    df = (seeds - 1) * both**2 / (accepted**2 + twin**2)
+    half = stats.t.ppf(1 - TAIL, df) * np.sqrt(both / seeds)
+
+    def passing(margin: float) -> float:
+        return float(stats.norm.cdf((margin * np.sqrt(accepted) - half) / math.sqrt(2 / seeds)).mean())
+
+    if passing(MOST_DEVIATIONS) < TWINS_PASS:
+        return MOST_DEVIATIONS
+    return float(optimize.brentq(lambda margin: passing(margin) - TWINS_PASS, 0.0, MOST_DEVIATIONS))
 
 
 def _size(line: Line) -> float:

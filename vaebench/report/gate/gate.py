@@ -10,17 +10,18 @@ of d (Student's t with Welch and Satterthwaite's degrees of freedom; the two sid
 - ``identical``: nothing changed: every training seed of both has the same value, or the one value is the same.
 
 Values that are bounded below by 0 and by nothing above (errors, distances) are compared by their logarithms, so that
-the scatter of seeds counts in percent. Where both sides have the same training seeds and it takes scatter away, they
-are compared seed by seed. Then a degradation that is surely beyond what the metric declares to matter is a regression,
-however wide a margin the scatter of other seeds asks for: "surely" is at 2.5 % over all rows together (Bonferroni),
-since on another machine the same seeds may train to other weights. Without an interval, a degradation beyond the margin
-is a regression: nothing says that it is chance.
+the scatter of seeds counts in percent. Both tables are of the same images, so that where the scatter of training seeds
+alone makes the interval narrower than the rows' standard errors, which speak of other images too, it is taken. Where
+both sides have the same training seeds and it takes scatter away, they are compared seed by seed. Then a degradation
+that is surely beyond what the metric declares to matter is a regression, however wide a margin the scatter of other
+seeds asks for: "surely" is at 2.5 % over all rows together (Bonferroni), since on another machine the same seeds may
+train to other weights. Without an interval, a degradation beyond the margin is a regression: nothing says that it is
+chance.
 
 So noise alone is called a regression in at most 2.5 % of rows whose true degradation is the margin (more rarely where
 it is less), and a table without evidence never passes: absence of a significant difference is no proof of equality.
-There is no correction over rows: each row has its 2.5 %. Sides that were measured on the same images vary together,
-which makes the interval wide rather than narrow. Where one training seed was measured, the interval is over images and
-the verdict is of these checkpoints, not of the recipes.
+There is no correction over rows: each row has its 2.5 %. Where one training seed was measured, the interval is over
+images and the verdict is of these checkpoints, not of the recipes.
 
 Values that do not compare (other data, split, extractor, unit, direction or protocol) are bad input, never a verdict.
 """
@@ -34,7 +35,17 @@ from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin
 from vaebench.core.subjects import REAL
 from vaebench.report.analysis.formatting import short
-from vaebench.report.gate.interval import Scale, Verdict, decide, half_width, needed, paired_sides, side, spread
+from vaebench.report.gate.interval import (
+    Scale,
+    Verdict,
+    decide,
+    half_width,
+    needed,
+    paired_sides,
+    seeds_sides,
+    side,
+    spread,
+)
 from vaebench.report.gate.student import TAIL
 from vaebench.report.gate.table import Line, Table, allowed_names, is_allowed, user_margins
 
@@ -158,6 +169,9 @@ def _decided(row: Judged, worse: float, real: float | None, declared: float, tai
         return replace(row, reason=reason)
     scale = Scale.of(line, partner)
     first, second = scale.side(first, line.value), scale.side(second, partner.value)
+    alone = seeds_sides(line, partner, scale)
+    if alone is not None and half_width(*alone) < half_width(first, second):
+        first, second = alone
     middle = scale.difference(line, partner, worse)
     paired = paired_sides(line, partner, scale, real) if same_seeds else None
     if paired is not None and half_width(*paired) < half_width(first, second):

@@ -1,6 +1,7 @@
 """Compute the interval of a difference between two table values, and decide by it: pure functions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -101,6 +102,27 @@ class Scale:
         return self.sign * value * math.expm1(min(self.sign * degradation, 700.0)) if self.logarithmic else degradation
 
 
+def seeds_sides(line: Line, partner: Line, scale: Scale) -> tuple[Side, Side] | None:
+    """Return the uncertainty of both sides by the scatter of their training seeds alone.
+
+    A row's standard error speaks of other images, too. Two tables that compare were measured on the same ones, whose
+    part in either value is the same, so that the values of a recipe and of its reseeded twin differ by less.
+    None where a side has fewer than two seeds, or none of its own scatter.
+    """
+    sides = []
+    for who, row in (("baseline", line), ("candidate", partner)):
+        values = [math.log(value) if scale.logarithmic else value for value in row.by_seed.values()]
+        if len(set(values)) < 2:
+            return None
+        sides.append(Side(who, _std_error(values), len(values) - 1.0, len(values), "seeds"))
+    return sides[0], sides[1]
+
+
+def _std_error(values: Sequence[float]) -> float:
+    count, mean = len(values), sum(values) / len(values)
+    return math.sqrt(sum((each - mean) ** 2 for each in values) / (count - 1) / count)
+
+
 def paired_sides(line: Line, partner: Line, scale: Scale, real: float | None) -> tuple[Side, Side] | None:
     """Return the uncertainty of the mean difference seed by seed, as a candidate's beside an exact baseline's.
 
@@ -114,9 +136,11 @@ def paired_sides(line: Line, partner: Line, scale: Scale, real: float | None) ->
         return math.log(near) if scale.logarithmic else near
 
     differences = [on_scale(partner.by_seed[seed]) - on_scale(value) for seed, value in line.by_seed.items()]
-    count, mean = len(differences), sum(differences) / len(differences)
-    error = math.sqrt(sum((each - mean) ** 2 for each in differences) / (count - 1) / count)
-    return Side("baseline", 0.0, 1.0, 1, "seeds"), Side("candidate", error, count - 1.0, count, "seeds")
+    count = len(differences)
+    return (
+        Side("baseline", 0.0, 1.0, 1, "seeds"),
+        Side("candidate", _std_error(differences), count - 1.0, count, "seeds"),
+    )
 
 
 def half_width(first: Side, second: Side, tail: float = TAIL) -> float:
