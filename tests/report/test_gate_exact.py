@@ -99,7 +99,7 @@ def test_a_metric_that_is_off_by_a_hundred_thousandth_is_named(check, stored, tm
     monkeypatch.setenv("VAEBENCH_CACHE", str(stored / "cache"))
     exact = latent.bernoulli_nll
     monkeypatch.setattr(latent, "bernoulli_nll", lambda *given: exact(*given) * (1 + 1e-5))
-    options = ["--again", "--metrics", "nll", "--recipe-file", "baselines/smallvae.py"]
+    options = ["--again", "--metrics", "nll", "--device", "cpu", "--recipe-file", "baselines/smallvae.py"]
     evaluate(["evaluate", "smallvae-digits", *options, "--out", str(tmp_path / "reports")])
     answer = check(tmp_path / "reports" / "digits" / "leaderboard.csv", "--markdown", tmp_path / "gate.md")
     assert answer.code == 1, answer
