@@ -204,7 +204,7 @@ def assert_caught(fault: str, gates: Sequence[Gate]) -> None:
         for metric in {row.baseline.metric for row in gate.rows if row.verdict in ("regression", "missing")}
     )
     codes = Counter(gate.exit_code for gate in gates)
-    note(*GATE, fault, counted(codes), ", ".join(f"{metric} {count}" for metric, count in rows.most_common()))
+    note(*GATE, fault, counted(codes), ", ".join(f"{metric} {rows[metric]}" for metric in sorted(rows)))
     assert codes == {1: len(gates)}
 
 
