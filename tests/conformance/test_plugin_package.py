@@ -103,8 +103,8 @@ def test_the_report_shows_its_metrics_as_they_declare(vaebench):
     command("train", "linear-stripes", "--seeds", "0,1", "--steps", "5", "--precision", "fp32", "--threads", "1")
     images = home / "images.npz"
     np.savez(images, images=np.random.default_rng(0).integers(0, 255, (60, 1, 8, 8), np.uint8))
-    measuring = ["--metrics", "mse,contrast,brightness", "--samples", "20", "--out", str(home / "reports")]
-    command("evaluate", "--all", *measuring)
+    measuring = ["--metrics", "mse,contrast,brightness", "--out", str(home / "reports")]
+    command("evaluate", "--all", "--samples", "20", *measuring)
     named = ["--images", str(images), "--reference", "stripes", "--name", "noise", "--kind", "reconstructions"]
     command("evaluate", *named, *measuring)
     folder = home / "reports" / "stripes"
