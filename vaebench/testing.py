@@ -241,7 +241,9 @@ def _context_of(data: ImageDataset) -> Context:
 
     splits = ("train", "valid", "test")
     facts = TrainingFacts(parameters=1, images_per_second=1.0, seconds=1.0, steps=1)
-    return Context(training=facts, splits=splits, data=lambda split: data, reference=reference, latents=latents)
+    return Context(
+        training=facts, splits=splits, data=lambda split: data, reference=reference, latents=latents, codebook_size=8
+    )
 
 
 def _more(real: Tensor | None, n: int) -> dict[str, Any]:
@@ -251,7 +253,8 @@ def _more(real: Tensor | None, n: int) -> dict[str, Any]:
     features = {name: torch.randn(n, FEATURES, generator=generator) for name in ("reconstruction", "sample")}
     latents = {name: torch.randn(n, 5, generator=generator) for name in ("mean", "log_variance")}
     path = torch.rand(n, 3, *real.shape[1:], generator=generator)
-    return {"sample": real, "draw": real, "path": path, "features": features, **latents}
+    codes = torch.randint(0, 8, (n, 4), generator=generator)
+    return {"sample": real, "draw": real, "path": path, "features": features, "codes": codes, **latents}
 
 
 def _rows(batch: EvalBatch, rows: slice) -> EvalBatch:

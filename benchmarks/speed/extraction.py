@@ -41,6 +41,7 @@ from vaebench.metrics import fidelity
 from vaebench.perceptual.inception import PUBLISHED, STORED, TO_768
 from vaebench.perceptual.weight_files import find_weights
 from vaebench.runs.recipes import build_model, find_recipe
+from vaebench.runs.trained_model import TrainedModel
 
 BARE, EXTRACTION, EVALUATION, DECODER = "bare network", "extraction", "evaluation, FID", "decoder alone"
 TURN = 64  # images
@@ -108,7 +109,7 @@ def evaluated(given: argparse.Namespace, networks: Networks, context: Context, d
     options = {"samples": given.images, "seed": 0, "identity": Identity("made", device=str(networks.device))}
 
     def made() -> sources.EvaluationSource:
-        return sources.of_model(model, data, context=context, **options)
+        return sources.of_model(TrainedModel(model, data.image_shape), data, context=context, **options)
 
     def evaluate() -> None:
         metrics = [metric for metric in fidelity.fid(inception=given.layer) if metric.spec.needs == Need.SAMPLE]

@@ -36,6 +36,7 @@ from vaebench.evaluation.sources import Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity, reconstruction, sharpness
 from vaebench.runs.recipes import build_model, find_recipe
+from vaebench.runs.trained_model import TrainedModel
 from vaebench.training.compute import choose
 
 RECIPE, SPACE = "vae-celeba", "toyfaces_cnn/conv4"
@@ -79,7 +80,8 @@ def measuring(images: Tensor, device: str) -> Point:
     began = time.perf_counter()
     context = SplitContext(data, None, networks).context()
     identity = Identity("made", device=str(device))
-    subject = sources.of_model(model, data, samples=len(data), seed=0, context=context, identity=identity)
+    wrapped = TrainedModel(model, data.image_shape)
+    subject = sources.of_model(wrapped, data, samples=len(data), seed=0, context=context, identity=identity)
     refused = [score.note for _, score in evaluator.measure(metrics, subject, networks) if score.value is None]
     assert not refused, refused
     seconds = time.perf_counter() - began

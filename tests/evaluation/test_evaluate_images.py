@@ -104,7 +104,7 @@ def test_pairs_are_cut_into_strata(evaluate, tmp_path, given):
         assert (float(row["ci_low"]), float(row["ci_high"])) == pytest.approx((low, high), rel=1e-5)
         assert (row["n"], row["seeds"]) == (str(cut.sum()), "0")
     lacking = board["kl", "posterior", "all"]
-    assert (lacking["value"], lacking["note"]) == ("", "needs a posterior")
+    assert (lacking["value"], lacking["note"]) == ("", "needs a posterior with a variance")
 
 
 def test_the_command_is_part_of_the_provenance(evaluate, given, monkeypatch):

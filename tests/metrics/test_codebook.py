@@ -8,7 +8,7 @@ from scipy import stats
 from vaebench.core.context import Context
 from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch
-from vaebench.metrics.codebook import Codes, bits_per_pixel, codebook_usage, entropy_of, usage_of
+from vaebench.metrics.codebook import Codes, bits_per_pixel, codebook_entropy, codebook_usage, entropy_of, usage_of
 
 
 def drawn(n=40, places=9, size=64, seed=0):
@@ -53,7 +53,7 @@ def test_all_metrics_of_batches():
     }
     assert scores["bits"].value == pytest.approx(entropy_of(codes, 64)[0] * 9 / 36)
     assert scores["usage"].protocol == "entries=64/n=40"
-    names = [metric.spec.name for metric in (*codebook_usage(), *bits_per_pixel())]
+    names = [metric.spec.name for metric in (*codebook_usage(), *codebook_entropy(), *bits_per_pixel())]
     assert names == ["codebook_usage", "codebook_entropy", "bits_per_pixel"]
 
 

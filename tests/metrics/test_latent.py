@@ -132,8 +132,8 @@ def test_protocols():
     ]
     assert [m.spec.needs for m in made] == [
         Need.REAL | Need.DRAW,
-        Need.LATENT,
-        Need.REAL | Need.DRAW | Need.LATENT,
+        Need.VARIANCE,
+        Need.REAL | Need.DRAW | Need.VARIANCE,
         Need.LATENT,
     ]
 

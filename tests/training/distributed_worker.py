@@ -23,6 +23,7 @@ from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.runs.recipes import build_model, find_recipe, open_dataset
 from vaebench.runs.record import RunFolder
+from vaebench.runs.trained_model import TrainedModel
 from vaebench.training.checkpoint import Saver
 from vaebench.training.compute import Compute
 from vaebench.training.loop import Plan, train
@@ -51,7 +52,7 @@ def scores(group: Group = ALONE) -> dict[str, list[float]]:
     networks = Networks()
     context = SplitContext(data, None, networks).context()
     metrics: list[Metric] = Protocol(metrics=METRICS).build(data)
-    source = sources.of_model(model, data, samples=SAMPLES, seed=0, context=context)
+    source = sources.of_model(TrainedModel(model, data.image_shape), data, samples=SAMPLES, seed=0, context=context)
     found = {}
     for metric, score in evaluator.measure(metrics, source, networks, group):
         order = 0.0 if score.per_image is None else (score.per_image * torch.arange(1, score.n + 1)).mean().item()

@@ -91,14 +91,15 @@ def numbers(text: str) -> list[int]:
         UserError: it is no list of different whole numbers and ranges of them.
     """
     found: list[int] = []
+    refused = f"--seeds {text!r} is no list of different whole numbers: write e.g. --seeds 0,1,2 or --seeds 0-4"
     for part in text.split(","):
         read = re.fullmatch(r"\s*(\d{1,15})(?:-(\d{1,15}))?\s*", part, re.ASCII)
         first, last = (int(read[1]), int(read[2] or read[1])) if read else (1, 0)
         if not first <= last < first + MOST_SEEDS:
-            raise UserError(f"--seeds {text!r} is no list of whole numbers: write e.g. --seeds 0,1,2 or --seeds 0-4")
+            raise UserError(refused)
         found.extend(range(first, last + 1))
     if len(set(found)) < len(found):
-        raise UserError(f"--seeds {text!r} names a seed twice: write e.g. --seeds 0,1,2 or --seeds 0-4")
+        raise UserError(refused)
     return found
 
 

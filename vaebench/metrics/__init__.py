@@ -69,7 +69,11 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
         ),
         "codebook_usage": Entry(
             target="vaebench.metrics.codebook:codebook_usage",
-            summary="share of a codebook's entries in use, and their entropy",
+            summary="share of a codebook's entries in use",
+        ),
+        "codebook_entropy": Entry(
+            target="vaebench.metrics.codebook:codebook_entropy",
+            summary="entropy of a codebook's entries, in bits",
         ),
         "bits_per_pixel": Entry(
             target="vaebench.metrics.codebook:bits_per_pixel",

@@ -26,8 +26,7 @@ def find_runs(names: Sequence[str]) -> list[RunFolder]:
     """Find the runs that RUNs name: ``recipe`` (all its seeds), ``recipe/seed-k``, ``external/NAME``, or a path."""
     found: list[RunFolder] = []
     for name in names:
-        of_seeds = sorted(runs_dir().glob(f"{glob.escape(name)}@*"), key=lambda path: (len(path.name), path.name))
-        if name.startswith("external/") and of_seeds:  # a model trained elsewhere, with several seeds
+        if of_seeds := _seeds_of_outside_model(name):
             found.extend(map(RunFolder, of_seeds))
             continue
         candidates = [runs_dir() / name, Path(name)]
@@ -38,6 +37,15 @@ def find_runs(names: Sequence[str]) -> list[RunFolder]:
         inner = seeds or ([folder] if list(folder.glob("*.json*")) else sorted(folder.glob("*/")))  # e.g. real/*
         found.extend(RunFolder(path) for path in inner)
     return found
+
+
+def _seeds_of_outside_model(name: str) -> list[Path]:
+    """List the folders of a model trained elsewhere, ``external/NAME``, that has training seeds."""
+    kind, _, own = name.partition("/")
+    if kind != "external" or not own or "/" in own:
+        return []
+    found = (runs_dir() / kind).glob(f"{glob.escape(own)}@*")
+    return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
 def run_names() -> list[str]:
