@@ -24,7 +24,7 @@ ADAPTERS: "Registry[Callable[[str, Opening], ImageModel]]" = Registry(
         ),
         "export": Entry(
             target="vaebench.adapters.exported:open_export",
-            summary="torch.export programs: ENCODER.pt2,DECODER.pt2, or one that reconstructs",
+            summary="torch.export programs: ENCODER.pt2,DECODER.pt2",
         ),
         "torchscript": Entry(
             target="vaebench.adapters.exported:open_torchscript",

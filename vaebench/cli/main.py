@@ -79,7 +79,7 @@ def quickstart(
 
 @app.command("list", epilog="Example: vaebench list recipes")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help="recipes, models, datasets, metrics or perceptual")] = None,
+    kind: Annotated[str | None, typer.Argument(help="recipes, models, datasets, metrics, perceptual, adapters")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
     """What there is, plugins included, and whether its data and weights are at hand."""
