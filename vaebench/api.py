@@ -13,7 +13,7 @@ from torch import Tensor
 from vaebench.core import seeding
 from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
-from vaebench.core.image_model import ImageModel
+from vaebench.core.image_model import Capability, ImageModel
 from vaebench.evaluation.evaluate import evaluate_runs
 from vaebench.evaluation.external import External, evaluate_array, evaluate_external
 from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
@@ -21,10 +21,9 @@ from vaebench.evaluation.protocol import Protocol
 from vaebench.report.analysis.comparisons import compare as compare_rows
 from vaebench.report.analysis.measured import all_folders, collect, datasets_measured
 from vaebench.report.tabular import Results, as_frame, results_of
-from vaebench.runs.find import find_runs, load_model
+from vaebench.runs.find import find_runs, load_image_model
 from vaebench.runs.recipes import find_recipe, load_split, open_dataset
 from vaebench.runs.record import RunFolder, RunRecord
-from vaebench.runs.trained_model import TrainedModel
 from vaebench.training import compute
 from vaebench.training.job import Job, train_run
 
@@ -54,8 +53,7 @@ class Run:
     @cached_property
     def model(self) -> ImageModel:
         """The model as evaluation sees it, in evaluation mode."""
-        channels, height, width = self.record.image_shape
-        return TrainedModel(load_model(self.folder, self.record, self.device), (channels, height, width))
+        return load_image_model(self.folder, self.record, self.device)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
@@ -64,10 +62,9 @@ class Run:
         Raises:
             UserError: the run is a GAN, which has no encoder.
         """
-        try:
-            return self.model.encode(images.to(self.device)).mean.cpu().clone()
-        except (AssertionError, NotImplementedError) as error:
-            raise UserError(f"{self.name} cannot encode: it has no encoder; name an autoencoder") from error
+        if Capability.ENCODE not in self.model.can:
+            raise UserError(f"{self.name} cannot encode: it has no encoder; name an autoencoder")
+        return self.model.encode(images.to(self.device)).mean.cpu().clone()
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
@@ -157,7 +154,7 @@ def evaluate(
             or (n, h, w, c), uint8 or float in [0, 1].
         dataset: ``NAME`` or ``NAME:SPLIT`` that models and images are measured against; a run knows its own.
         metrics: names; all by default.
-        name: of a model or of images in the tables, ``NAME`` or ``NAME@SEED``.
+        name: of a model or of images in the tables; of a model also ``NAME@SEED``.
         samples: how many a model draws.
         paired: whether image i of an array or path belongs to image i of the split.
         device: as ``torch.device`` takes it, or ``auto``.

@@ -19,6 +19,7 @@ from vaebench.core.image_model import ImageModel
 from vaebench.core.model import GenerativeModel
 from vaebench.core.opening import Opening
 from vaebench.core.registry import did_you_mean, load_file_attribute
+from vaebench.runs.recipe_files import is_file_reference
 from vaebench.runs.trained_model import TrainedModel
 
 FORMS = "./file.py:function, module:function, or one of {}"
@@ -40,12 +41,7 @@ def open_model(what: Any, opening: Opening) -> OpenedModel:
     """
     if isinstance(what, str):
         return open_spec(what, opening)
-    name = type(what).__name__ if not callable(what) or isinstance(what, nn.Module) else what.__name__
-    try:
-        model = as_model(what, opening, name)
-    except Exception as error:
-        raise fault_of(error, name) from error
-    return _opened(model, opening, _hash_of_source(what))
+    return _made(what, what, opening, name_of(what))
 
 
 def open_spec(spec: str, opening: Opening) -> OpenedModel:
@@ -66,10 +62,26 @@ def open_spec(spec: str, opening: Opening) -> OpenedModel:
         raise UserError(f"--model {spec!r} names no model: write {FORMS.format(', '.join(_forms()))}")
     function = _function(spec)
     try:
-        model = as_model(_called(function, spec, opening), opening, spec)
+        found = _called(function, spec, opening)
     except Exception as error:
         raise fault_of(error, spec) from error
-    return _opened(model, opening, _hash_of_source(function))
+    return _made(found, function, opening, spec)
+
+
+def _made(found: Any, source: Any, opening: Opening, name: str) -> OpenedModel:
+    """Make the model of what was found in, or returned by, ``source``; an error in it is the user's."""
+    try:
+        model = as_model(found, opening, name)
+    except Exception as error:
+        raise fault_of(error, name) from error
+    return _opened(model, opening, _hash_of_source(source))
+
+
+def name_of(what: Any) -> str:
+    """Name a model for messages: its SPEC, or the name of its function or class."""
+    if isinstance(what, str):
+        return what
+    return str(getattr(what, "__name__", type(what).__name__))
 
 
 def _forms() -> list[str]:
@@ -78,7 +90,7 @@ def _forms() -> list[str]:
 
 def _function(spec: str) -> Any:
     name, _, attribute = spec.rpartition(":")
-    if name.endswith(".py"):
+    if is_file_reference(spec):
         _let_import(Path(name).expanduser().resolve().parent)
         return load_file_attribute(spec)
     if "/" in name or not all(part.isidentifier() for part in name.split(".")):

@@ -152,8 +152,8 @@ def evaluate_external(
     path: Path, given: External, protocol: Protocol, say: Callable[[str], None]
 ) -> dict[str, list[RunFolder]]:
     """Check and evaluate the images at ``path`` and the real images of their reference; return the dataset."""
-    _checked_kind(given)
-    return _evaluate(load_images(path), given, protocol, say)
+    kind = _checked_kind(given)
+    return _evaluate(load_images(path), kind, given, protocol, say)
 
 
 def _checked_kind(given: External) -> str:
@@ -181,14 +181,14 @@ def evaluate_array(
     Args:
         array: (n, h, w), (n, h, w, c) or (n, c, h, w), uint8 or float in [0, 1].
     """
-    _checked_kind(given)
-    return _evaluate(_checked(array, Path("the array")), given, protocol, say)
+    kind = _checked_kind(given)
+    return _evaluate(_checked(array, Path("the array")), kind, given, protocol, say)
 
 
 def _evaluate(
-    images: Tensor, given: External, protocol: Protocol, say: Callable[[str], None]
+    images: Tensor, kind: str, given: External, protocol: Protocol, say: Callable[[str], None]
 ) -> dict[str, list[RunFolder]]:
-    kind, split = _checked_kind(given), reference(given.reference, Networks(pick_device(protocol.device)))
+    split = reference(given.reference, Networks(pick_device(protocol.device)))
     data = split.data
     reconstructions = kind == "reconstructions"
     measure_external(images, given.name, split, protocol, paired=given.paired, reconstructions=reconstructions)
@@ -198,14 +198,24 @@ def _evaluate(
     return {data.name: []}
 
 
-def reference(text: str, networks: Networks) -> SplitContext:
-    """Open ``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
+def named_split(option: str, text: str) -> tuple[str, str]:
+    """Split ``DATASET[:SPLIT]`` into the dataset's name and the split's, by default ``test``.
+
+    Raises:
+        UserError: nothing stands behind the colon.
+    """
     name, colon, split = text.partition(":")
     if colon and not split:
-        raise UserError(f"--reference {text} names no split after the colon: write {name}:test, or {name} alone")
+        raise UserError(f"{option} {text} names no split after the colon: write {name}:test, or {name} alone")
+    return name, split or "test"
+
+
+def reference(text: str, networks: Networks) -> SplitContext:
+    """Open ``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
+    name, split = named_split("--reference", text)
     if name not in DATASETS.names() and Path(text).is_dir():
         return SplitContext(folder_dataset(Path(text)), None, networks)
-    return SplitContext.of_split(open_dataset(name), split or "test", networks)
+    return SplitContext.of_split(open_dataset(name), split, networks)
 
 
 def measure_external(

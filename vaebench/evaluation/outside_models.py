@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vaebench.adapters.opened import OpenedModel, fault_of, open_model
+from vaebench.adapters.opened import OpenedModel, fault_of, name_of, open_model
 from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
 from vaebench.core.opening import Opening, read_range
@@ -13,7 +13,7 @@ from vaebench.core.recipe import parse_options
 from vaebench.datasets import DATASETS
 from vaebench.evaluation import sources
 from vaebench.evaluation.evaluate import SEED, draw, measure_into, measure_real, unmeasured
-from vaebench.evaluation.external import check_name
+from vaebench.evaluation.external import check_name, named_split
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.sources import Identity
@@ -57,7 +57,7 @@ def evaluate_model(given: OutsideModel, protocol: Protocol, say: Callable[[str],
     try:
         try_model(opened.model, data, opening)
     except Exception as error:
-        raise fault_of(error, str(given.spec) if isinstance(given.spec, str) else type(given.spec).__name__) from error
+        raise fault_of(error, name_of(given.spec)) from error
     measure_real(split, protocol)
     fresh = _measure(opened, name, seed, split, protocol, opening)
     shown = name if seed is None else f"{name}@{seed}"
@@ -81,15 +81,10 @@ def read_name(text: str) -> tuple[str, int | None]:
 def _split(given: OutsideModel, networks: Networks) -> SplitContext:
     if not given.dataset:
         raise UserError("--model needs --dataset NAME or NAME:SPLIT, whose images it is measured on: vaebench list")
-    dataset, colon, split = given.dataset.partition(":")
-    if colon and not split:
-        raise UserError(f"--dataset {given.dataset} names no split after the colon: write {dataset}:test")
-    options = parse_options(f"dataset {dataset}", _pairs(given.options), DATASETS.get(dataset))
-    return SplitContext.of_split(open_dataset(dataset, options), split or "test", networks)
-
-
-def _pairs(options: tuple[str, ...]) -> dict[str, str]:
-    return dict(option.split("=", 1) for option in options)
+    dataset, split = named_split("--dataset", given.dataset)
+    pairs = dict(option.split("=", 1) for option in given.options)
+    options = parse_options(f"dataset {dataset}", pairs, DATASETS.get(dataset))
+    return SplitContext.of_split(open_dataset(dataset, options), split, networks)
 
 
 def _measure(

@@ -10,6 +10,7 @@ from vaebench.core.recipe import hyperparameters_of, parse_options
 from vaebench.core.registry import did_you_mean, load_file_attribute
 from vaebench.evaluation.judges import judge_network
 from vaebench.metrics import METRICS
+from vaebench.runs.recipe_files import is_file_reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Protocol:
         built: list[Metric] = []
         broken = self._broken()
         for name in [name for name in names if name not in broken]:
-            factory = load_file_attribute(name) if is_file(name) else METRICS.get(name)
+            factory = load_file_attribute(name) if is_file_reference(name) else METRICS.get(name)
             known = hyperparameters_of(factory)
             shared = {key: text for key, text in self.given.items() if key in known}
             facts = {key: fact for key, fact in _facts_of(data).items() if key in known}
@@ -55,11 +56,6 @@ class Protocol:
             except UserError as error:
                 found[name] = str(error)
         return found
-
-
-def is_file(name: str) -> bool:
-    """Tell whether a metric is named as a function in a file of the user's own: ``./mine.py:my_metric``."""
-    return ".py:" in name
 
 
 def _facts_of(data: ImageDataset | None) -> dict[str, object]:

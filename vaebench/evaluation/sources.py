@@ -19,9 +19,8 @@ from vaebench.core.metric import EvalBatch, Need
 from vaebench.evaluation.features import cached_latents
 from vaebench.evaluation.noise import ByPosition
 from vaebench.evaluation.views import VIEWS
-from vaebench.runs.find import load_model
+from vaebench.runs.find import load_image_model
 from vaebench.runs.record import RunFolder, RunRecord
-from vaebench.runs.trained_model import TrainedModel
 
 BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)
 BATCH_ON_GPU = 512
@@ -102,8 +101,7 @@ def of_run(
     Raises:
         UserError: the run is not finished, or its weights are not those of its record.
     """
-    shape = (record.image_shape[0], record.image_shape[1], record.image_shape[2])
-    model = TrainedModel(load_model(folder, record, device), shape)
+    model = load_image_model(folder, record, device)
     identity = identity_of(record, device)
     context = replace(context, training=record.training_facts())
     return of_model(model, context.data(context.split), samples=samples, seed=seed, context=context, identity=identity)

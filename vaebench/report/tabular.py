@@ -64,9 +64,8 @@ class Results:
             if row.stratum == "all" and row.value is not None and not is_baseline(row.recipe):
                 cells.setdefault((row.metric, row.protocol), []).append(row)
         cells = {key: rows for key, rows in cells.items() if any(not is_real(row.recipe) for row in rows)}
-        tall = sum(0.7 + 0.28 * len(rows) for rows in cells.values())
-        figure = Figure(figsize=(6.5, max(1.0, tall)), layout="constrained")
         ratios = [0.7 + 0.28 * len(rows) for rows in cells.values()]
+        figure = Figure(figsize=(6.5, max(1.0, sum(ratios))), layout="constrained")
         places = figure.subplots(max(1, len(cells)), 1, squeeze=False, height_ratios=ratios or None)
         for axes, ((metric, protocol), rows) in zip(places.flat, cells.items(), strict=False):
             _panel(axes, rows)

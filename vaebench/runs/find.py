@@ -19,6 +19,7 @@ from vaebench.core.registry import did_you_mean
 from vaebench.core.validation import keywords
 from vaebench.runs.recipes import build_model, recipe_of
 from vaebench.runs.record import RunFolder, RunRecord
+from vaebench.runs.trained_model import TrainedModel
 from vaebench.runs.weights import RESTORE, load_weights
 
 
@@ -76,6 +77,12 @@ def open_run(folder: RunFolder, device: str) -> tuple[RunRecord, GenerativeModel
     """Read a finished run's record and load its model; raises as :func:`load_model` does."""
     record = folder.read_record()
     return record, load_model(folder, record, device)
+
+
+def load_image_model(folder: RunFolder, record: RunRecord, device: str) -> TrainedModel:
+    """Load a finished run's model as evaluation sees any model; raises as :func:`load_model` does."""
+    channels, height, width = record.image_shape
+    return TrainedModel(load_model(folder, record, device), (channels, height, width))
 
 
 def load_model(folder: RunFolder, record: RunRecord, device: str) -> GenerativeModel:
