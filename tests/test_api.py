@@ -113,7 +113,7 @@ def test_images_of_every_form_are_evaluated(tmp_path):
     }
     np.savez(tmp_path / "images.npz", images=images.numpy())
     for name, form in forms.items():
-        found = vb.evaluate(form, dataset="digits", metrics=["mse"], name=name, paired=True)
+        found = vb.evaluate(form, dataset="digits", metrics=["mse"], name=name, paired="position")
         assert found.table["value"].tolist() == pytest.approx([0], abs=1e-12)
 
 

@@ -139,7 +139,7 @@ def evaluate(
     metrics: Sequence[str] = (),
     name: str = "",
     samples: int = 10_000,
-    paired: bool = False,
+    paired: bool | str = False,
     device: str = "auto",
     precision: str = "fp32",
     range: tuple[float, float] | None = None,
@@ -156,7 +156,8 @@ def evaluate(
         metrics: names; all by default.
         name: of a model or of images in the tables; of a model also ``NAME@SEED``.
         samples: how many a model draws.
-        paired: whether image i of an array or path belongs to image i of the split.
+        paired: whether each image belongs to one of the split's: ``"name"`` to the one of its name, ``"position"`` to
+            the one in its place; True pairs an array by position and files by name.
         device: as ``torch.device`` takes it, or ``auto``.
         precision: of a model from elsewhere: ``fp32``, ``bf16`` or ``fp16``.
         range: values of black and white that a model from elsewhere takes and makes, such as ``(-1, 1)``.
@@ -179,11 +180,13 @@ def evaluate(
         measured = evaluate_runs([run], protocol, every=False, dataset=None, say=_silent)
         return results_of(next(iter(measured)), [folder.read_record().recipe for folder in find_runs([run])])
     if isinstance(what, Path) or (isinstance(what, str) and ":" not in what):
-        given = External(name=name, reference=dataset, paired=paired, kind="")
+        pairing = ("name" if paired else "") if isinstance(paired, bool) else paired
+        given = External(name=name, reference=dataset, paired=pairing)
         found = evaluate_external(Path(what).expanduser(), given, protocol, _silent)
     elif isinstance(what, np.ndarray) or (isinstance(what, Tensor) and what.ndim >= 3):
         array = what if isinstance(what, np.ndarray) else what.detach().cpu().numpy()
-        given = External(name=name, reference=dataset, paired=paired, kind="")
+        pairing = ("position" if paired else "") if isinstance(paired, bool) else paired
+        given = External(name=name, reference=dataset, paired=pairing)
         found = evaluate_array(array, given, protocol, _silent)
     else:
         limits = "" if range is None else f"{range[0]},{range[1]}"

@@ -184,7 +184,9 @@ def check_metric(
         assert spec.name and spec.unit and spec.protocol, f"{metric}: name, unit and protocol must be declared"
         assert spec.direction in ("higher", "lower", "target"), f"{spec.name}: direction {spec.direction!r}"
         read_margin(spec.margin, spec.name)
-        (batch,) = sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, paired=True).batches(Need(0), ALONE)
+        (batch,) = sources.of_images(
+            data.images, data, kind=Need.RECONSTRUCTION, partners=torch.arange(len(data))
+        ).batches(Need(0), ALONE)
         batch = replace(batch, **_more(batch.real, n))
         fresh = partial(_built, build, position)
         one = _taken(fresh, [batch], data)

@@ -93,7 +93,7 @@ def vaebench_values(n: int, layer: int, scratch: Path, names: tuple[str, ...]) -
             *fidelity.recall(inception=layer),
         ]
         metrics = [metric for metric in built if metric.spec.needs == Need.SAMPLE and metric.spec.name in names]
-        subject = sources.of_images(pictures(n, number), data, kind=Need.SAMPLE, paired=False, context=context)
+        subject = sources.of_images(pictures(n, number), data, kind=Need.SAMPLE, partners=None, context=context)
         yield {metric.spec.name: score.value or 0.0 for metric, score in evaluator.measure(metrics, subject, networks)}
 
 

@@ -155,14 +155,14 @@ def test_archives_of_every_layout(home, above, caplog):
 
 def test_prepared_once_and_anew_when_the_archive_changes(whole, monkeypatch):
     decoded = []
-    monkeypatch.setattr(image_cache, "decode", lambda content: decoded.append(1) or module_decode(content))
+    monkeypatch.setattr(image_cache, "decode_with_remarks", lambda content: decoded.append(1) or module_decode(content))
     first = celeba().load("test").fingerprint
     assert (celeba().load("test").fingerprint, len(decoded)) == (first, 4)
     as_zip(whole, CONTENTS | {EXPECTED["test"][0]: jpeg(99)})
     assert (celeba().load("test").fingerprint != first, len(decoded)) == (True, 8)
 
 
-module_decode = image_cache.decode
+module_decode = image_cache.decode_with_remarks
 
 
 def test_an_archive_of_images_that_are_too_large_is_refused(home, monkeypatch):
@@ -464,7 +464,9 @@ def test_what_holds_no_images_is_not_advised_again(home, tmp_path, source):
 def test_import_without_a_list(home, tmp_path, name):
     source = from_folder_with_zip(tmp_path)
     (source / name).unlink()
-    with pytest.raises(UserError, match=f"{name} is not in {source}: put it there, beside the images"):
+    with pytest.raises(
+        UserError, match=rf"neither {name} nor \w+\.csv is in {source}: put it there, beside the images"
+    ):
         celeba().fetch(source)
     assert snapshot(home) == {}
 

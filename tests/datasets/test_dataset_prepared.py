@@ -26,7 +26,7 @@ from vaebench.core import paths
 from vaebench.core.errors import UserError
 from vaebench.datasets import image_cache as module
 from vaebench.datasets.image_cache import Pictures, prepare
-from vaebench.datasets.images.files import decode
+from vaebench.datasets.images.decoding import decode
 
 SIZE = (4, 6)  # height, width
 NAMES = [f"{index:03d}.png" for index in range(40)]

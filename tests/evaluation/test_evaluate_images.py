@@ -66,7 +66,7 @@ def rows_of(tmp_path, name, dataset="digits"):
         return list(csv.DictReader(handle))
 
 
-PAIRED = ("--reference", "digits", "--paired")
+PAIRED = ("--reference", "digits", "--paired", "position")
 
 
 def test_pairs_have_the_numbers_of_opencv_and_scipy(evaluate, tmp_path, real, given):
@@ -167,17 +167,25 @@ def test_layout_and_type_do_not_matter(evaluate, given, laid_out):
     np.testing.assert_allclose(plain["blur", "recon"].values, opencv(images.astype(np.float32) / 255), rtol=1e-5)
 
 
-def save_pngs(folder, images):
+def save_pngs(folder, images, names=None):
     folder.mkdir()
     for i, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{i:04d}.png")
+        Image.fromarray(image).save(folder / f"{names[i] if names else f'{i:04d}'}.png")
     return folder
 
 
 def test_a_folder_of_images_measures_as_its_array_does(evaluate, tmp_path, given):
     images = bytes_of(given)
     evaluate(images, *PAIRED, "--metrics", "blur,ssim", name="array")
-    evaluate(save_pngs(tmp_path / "pngs", images), *PAIRED, "--metrics", "blur,ssim", name="folder")
+    evaluate(
+        save_pngs(tmp_path / "pngs", images),
+        "--reference",
+        "digits",
+        "--paired",
+        "--metrics",
+        "blur,ssim",
+        name="folder",
+    )
     array, folder = values_of("array"), values_of("folder")
     for key, content in array.items():
         np.testing.assert_array_equal(folder[key].values, content.values)
@@ -186,7 +194,7 @@ def test_a_folder_of_images_measures_as_its_array_does(evaluate, tmp_path, given
 
 def test_a_folder_as_reference(evaluate, tmp_path, real, given):
     reference = save_pngs(tmp_path / "originals", real[:30])
-    answer = evaluate(given[:30], "--reference", reference, "--paired")
+    answer = evaluate(given[:30], "--reference", reference, "--paired", "position")
     assert answer.code == 0, answer.err
     assert "measured against folder-originals:all" in answer.out
     assert values_of()["blur", "recon"].ids == tuple(f"{i:04d}.png" for i in range(30))
@@ -253,7 +261,7 @@ def test_runs_and_images_made_elsewhere_share_the_tables(evaluate, tmp_path, cli
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--reference", "digits", "--paired"], "359 images cannot be paired with the 360 of digits:test"),
+        (["--reference", "digits", "--paired", "position"], "359 images cannot be paired with the 360 of digits:test"),
         (["--reference", "digit"], "did you mean 'digits'?"),
         ([], "--images needs --reference"),
         (["--reference", "digits", "--paired", "--kind", "samples"], "leave --kind samples away"),
@@ -274,7 +282,19 @@ def test_names_that_are_no_folder_names_are_refused(evaluate, tmp_path, given, n
     assert (answer.code, "names no run" in answer.err) == (2, True)
 
 
-@pytest.mark.parametrize("shape", [(360, 27, 28), (360, 28, 28, 3)])
-def test_images_of_another_shape_are_refused(evaluate, shape):
-    answer = evaluate(np.zeros(shape, np.uint8), *PAIRED)
-    assert (answer.code, "resize them" in answer.err) == (2, True)
+def test_images_of_another_size_are_refused_with_what_mends_it(evaluate):
+    wide = np.zeros((360, 27, 28), np.uint8)
+    answer = evaluate(wide, *PAIRED)
+    assert (answer.code, "images are 28 x 27, digits's are 28 x 28: add --size 28" in answer.err) == (2, True)
+    assert evaluate(wide, *PAIRED, "--size", "28").code == 0
+
+
+def test_colours_are_refused_where_the_reference_is_grey_and_equal_channels_are_not(evaluate, given):
+    coloured = bytes_of(given)[..., None].repeat(3, 3)
+    assert evaluate(coloured, *PAIRED, name="three").code == 0
+    assert evaluate(bytes_of(given), *PAIRED, name="one").code == 0
+    three, one = values_of("three"), values_of("one")
+    assert all(np.array_equal(three[key].values, one[key].values) for key in one)
+    coloured[3, 4, 5, 0] ^= 1
+    answer = evaluate(coloured, *PAIRED, name="coloured")
+    assert (answer.code, "images have colours" in answer.err) == (2, True)

@@ -291,7 +291,8 @@ def test_images_made_elsewhere_as_pairs():
     data = dataset()
     images = to_float(data.images).flip(0)
     measured = evaluator.measure(
-        Protocol(metrics=NAMES).build(), sources.of_images(images, data, kind=Need.RECONSTRUCTION, paired=True)
+        Protocol(metrics=NAMES).build(),
+        sources.of_images(images, data, kind=Need.RECONSTRUCTION, partners=torch.arange(len(images))),
     )
     scores = {(metric.spec.name, metric.spec.protocol): score for metric, score in measured}
     known = {name for (name, _), score in scores.items() if score.value is not None}
@@ -306,7 +307,7 @@ def test_images_made_elsewhere_as_pairs():
 )
 def test_images_made_elsewhere_without_pairs(kind, protocol):
     measured = evaluator.measure(
-        Protocol(metrics=NAMES).build(), sources.of_images(dataset().images, dataset(), kind=kind, paired=False)
+        Protocol(metrics=NAMES).build(), sources.of_images(dataset().images, dataset(), kind=kind, partners=None)
     )
     assert [(m.spec.name, m.spec.protocol) for m, score in measured if score.value is not None] == [("blur", protocol)]
     notes = {metric.spec.name: score.note for metric, score in measured}
@@ -331,7 +332,7 @@ def test_samples_made_elsewhere_are_measured_against_the_real_images_as_a_whole(
             return Score(value=1.0, n=sum(seen.values()))
 
     images = dataset().images
-    evaluator.measure([Both()], sources.of_images(images[:3], dataset(), kind=Need.SAMPLE, paired=False))
+    evaluator.measure([Both()], sources.of_images(images[:3], dataset(), kind=Need.SAMPLE, partners=None))
     assert seen == {"real": len(images), "sample": 3}
 
 
@@ -339,7 +340,7 @@ def test_bytes_and_floats_measure_the_same():
     data = dataset()
     scores = [
         evaluator.measure(
-            Protocol(metrics=("blur",)).build()[:1], sources.of_images(images, data, kind=kind, paired=False)
+            Protocol(metrics=("blur",)).build()[:1], sources.of_images(images, data, kind=kind, partners=None)
         )[0][1]
         for images in (data.images, to_float(data.images))
         for kind in [Need.RECONSTRUCTION]

@@ -26,7 +26,7 @@ def evaluate(cli, tmp_path, monkeypatch):
 
     def call(*options, paired=True):
         given = ["--images", "same.npz", "--name", "same", "--reference", "digits", "--out", str(tmp_path / "reports")]
-        return cli(["evaluate", *given, *(["--paired"] if paired else []), *options])
+        return cli(["evaluate", *given, *(["--paired", "position"] if paired else []), *options])
 
     return call
 

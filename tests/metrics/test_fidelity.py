@@ -182,7 +182,7 @@ def test_real_images_are_extracted_once_for_all_runs(network):
     split = SplitContext(data, None, networks)
     for run in range(3):
         subject = sources.of_images(
-            made_images(seed=run), data, kind=Need.SAMPLE, paired=False, context=split.context()
+            made_images(seed=run), data, kind=Need.SAMPLE, partners=None, context=split.context()
         )
         evaluator.measure([metric for metric in all_metrics() if metric.spec.needs == Need.SAMPLE], subject, networks)
     assert seen(network) == 3 * MADE + REAL

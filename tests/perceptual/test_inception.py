@@ -406,7 +406,7 @@ def test_metrics_are_torch_fidelity_s_end_to_end(real_weights, monkeypatch, tmp_
     data = ImageDataset("made-up", "test", real, [f"made-up/{row}" for row in range(REAL)])
     networks = Networks()
     subject = sources.of_images(
-        made, data, kind=Need.SAMPLE, paired=False, context=SplitContext(data, None, networks).context()
+        made, data, kind=Need.SAMPLE, partners=None, context=SplitContext(data, None, networks).context()
     )
     metrics = [
         *fidelity.fid(inception=768),

@@ -17,6 +17,8 @@ CONTENTS = {
     "features": "features of real images",
     "latents": "latents of real images",
     "images": "decoded images of datasets",
+    "arrays": "unpacked arrays of images",
+    "hashes": "hashes of files",
     "toyfaces": "drawn faces",
     "judges": "classifiers that judge",
     "realigned": "realigned faces",

@@ -37,6 +37,7 @@ from vaebench.core.processes import processes
 from vaebench.runs import recipe_files
 
 SIZE_OPTION = "--max-file-size"
+PAIRED_OPTION, PAIRINGS = "--paired", ("name", "position")  # the option alone means the first
 
 app = typer.Typer(
     add_completion=False,
@@ -160,11 +161,20 @@ def evaluate(
     ] = "",
     precision: Annotated[str, typer.Option(help="of --model: fp32, bf16 or fp16")] = "fp32",
     range_: Annotated[str, typer.Option("--range", metavar="LOW,HIGH", help="of --model's black and white")] = "",
-    images: Annotated[Path | None, typer.Option(help="npz or folder of images made elsewhere")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="images made elsewhere: a folder, zip, tar, npz, npy or parquet file")
+    ] = None,
     name: Annotated[str, typer.Option(help="of these images or model, as run external/NAME; NAME@SEED")] = "",
-    reference: Annotated[str, typer.Option(help="DATASET[:SPLIT] or a folder they are measured against")] = "",
-    paired: Annotated[bool, typer.Option(help="image i belongs to image i of the reference")] = False,
+    reference: Annotated[
+        str, typer.Option(help="what they are measured against: DATASET[:SPLIT], images, or a npz of mu and sigma")
+    ] = "",
+    paired: Annotated[
+        str, typer.Option(metavar="[name|position]", help="each belongs to the real image of its name, or of its place")
+    ] = "",
     kind: Annotated[str, typer.Option(help="reconstructions or samples")] = "",
+    size: Annotated[int | None, typer.Option(help="height and width that --images are scaled to")] = None,
+    crop: Annotated[str, typer.Option(help="with --size: centre (the middle square) or none")] = "",
+    filter_: Annotated[str, typer.Option("--filter", help="with --size: bicubic, bilinear, lanczos, box")] = "",
     recipe_file: RecipeFile = None,
     device: Device = "auto",
     out_dir: Out = REPORTS,
@@ -209,9 +219,11 @@ def evaluate(
     if images is not None:
         if processes() > 1:
             raise UserError("--images are measured by one process: start it without torchrun")
+        from vaebench.datasets.images.preparation import Preparation
         from vaebench.evaluation.external import External, evaluate_external
 
-        given = External(name=name, reference=reference, paired=paired, kind=kind)
+        preparation = Preparation(size=size, crop=crop, filter=filter_)
+        given = External(name=name, reference=reference, paired=paired, kind=kind, preparation=preparation)
         write_reports(evaluate_external(images, given, protocol, say), out_dir)
         return
     with joined(device) as group:
@@ -388,17 +400,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: Sequence[str]) -> int | None:
-    """Take out what may stand anywhere (``--debug``, ``--max-file-size SIZE``), and run the command."""
+    """Take out what may stand anywhere (``--debug``, ``--max-file-size SIZE``), complete ``--paired``, and run the
+    command.
+    """
     recipe_files.allow(None)
     os.environ.pop(input_files.BOUND, None)
-    rest = []
+    rest: list[str] = []
     words = iter([word for word in given if word != "--debug"])
     for word in words:
+        if rest and rest[-1] == PAIRED_OPTION and word not in PAIRINGS:
+            rest[-1] = f"{PAIRED_OPTION}=name"
         option, equals, value = word.partition("=")
         if option != SIZE_OPTION:
             rest.append(word)
             continue
         size = value if equals else next(words, "")
         os.environ[input_files.BOUND] = str(input_files.parse_size(size))
+    if rest and rest[-1] == PAIRED_OPTION:
+        rest[-1] = f"{PAIRED_OPTION}=name"
     answered: int | None = app(rest, standalone_mode=False)
     return answered

@@ -1,11 +1,13 @@
 """Arrays of .npy and .npz files from outside: their headers say how large they are before anything is read."""
 
 import math
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 from zlib import error as ZlibError
 
 import numpy as np
@@ -18,6 +20,24 @@ from vaebench.core.errors import UserError, first_line
 Array = NDArray[Any]
 PART = 2**24  # bytes read at a time
 _ENDING = ".npy"
+LOCAL_HEADER, ENCRYPTED = 30, 1  # bytes of a zip member's own header before its name; a flag's bit
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of a .npy stream says.
+
+    Attributes:
+        shape: of the array.
+        fortran: whether its first axis varies fastest.
+        dtype: of its values, never of Python objects.
+        length: of the header, in bytes.
+    """
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    length: int
 
 
 class Npz:
@@ -47,6 +67,43 @@ class Npz:
         except FAULTS as error:
             reason = f"{self._path} is no readable npz ('{name}': {first_line(error)})"
             raise UserError(f"{reason}: {self._remedy}") from error
+
+    def header(self, name: str) -> Header:
+        """Read the header of one array; raises as :meth:`read` does."""
+        try:
+            with self._archive.open(name + _ENDING) as member:
+                return read_header(member)
+        except FAULTS as error:
+            reason = f"{self._path} is no readable npz ('{name}': {first_line(error)})"
+            raise UserError(f"{reason}: {self._remedy}") from error
+
+    def stored(self, name: str) -> tuple[int, int] | None:
+        """Return where one array's bytes, header included, begin in the file, and their CRC-32; None if compressed."""
+        info = self._archive.getinfo(name + _ENDING)
+        if info.compress_type != ZIP_STORED or info.flag_bits & ENCRYPTED:
+            return None
+        with input_files.opened(self._path, most=2**62, remedy=self._remedy) as handle:
+            handle.seek(info.header_offset)
+            local = handle.read(LOCAL_HEADER)
+        name_length, extra_length = struct.unpack("<HH", local[26:30])
+        return info.header_offset + LOCAL_HEADER + name_length + extra_length, info.CRC
+
+    def unpack(self, name: str, target: Path) -> None:
+        """Write one array to a .npy file; raises as :meth:`read` does, and OSError where the disk is full."""
+        try:
+            member = self._archive.open(name + _ENDING)
+        except FAULTS as error:
+            raise UserError(f"{self._path} is no readable npz ({first_line(error)}): {self._remedy}") from error
+        with member, target.open("wb") as written:
+            while True:
+                try:
+                    part = member.read(PART)
+                except FAULTS as error:
+                    reason = f"{self._path} is no readable npz ('{name}': {first_line(error)})"
+                    raise UserError(f"{reason}: {self._remedy}") from error
+                if not part:
+                    return
+                written.write(part)
 
 
 # what zipfile, zlib and numpy raise of damaged files (RuntimeError and NotImplementedError: encrypted, unknown methods)
@@ -89,14 +146,8 @@ def read_npz(
 
 def _array(member: IO[bytes], size: int, what: str, most: int, remedy: str) -> Array:
     """An array from a .npy stream of ``size`` bytes, read into the one place where it will lie."""
-    version = npy_format.read_magic(member)
-    readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"version {version} of the npy format")
-    shape, fortran, dtype = readers[version](member)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects")
-    wanted = math.prod(shape) * dtype.itemsize
+    header = read_header(member)
+    wanted = math.prod(header.shape) * header.dtype.itemsize
     input_files.check_size(what, wanted, most, remedy)
     if wanted > size:
         raise ValueError(f"it should have {wanted:,} bytes and has {size:,}")
@@ -108,5 +159,34 @@ def _array(member: IO[bytes], size: int, what: str, most: int, remedy: str) -> A
             raise EOFError(f"it ends after {done:,} of {wanted:,} bytes")
         view[done : done + len(part)] = part
         done += len(part)
-    array: Array = flat.view(dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    array: Array = flat.view(header.dtype)
+    return array.reshape(header.shape[::-1]).T if header.fortran else array.reshape(header.shape)
+
+
+def read_header(stream: IO[bytes]) -> Header:
+    """Read the header of a .npy stream, which then stands at the first value.
+
+    Raises:
+        ValueError: it is none, of an unknown version, or of an array of Python objects.
+    """
+    counted = _Counted(stream)
+    version = npy_format.read_magic(counted)
+    readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of the npy format")
+    shape, fortran, dtype = readers[version](counted)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    return Header(tuple(shape), bool(fortran), dtype, counted.count)
+
+
+class _Counted:
+    """Counts the bytes that are read of a stream."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self.count = stream, 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        found = self._stream.read(size)
+        self.count += len(found)
+        return found

@@ -4,6 +4,8 @@ Names become parts of paths, so one pattern bounds what a name is; texts are sin
 """
 
 import dataclasses
+import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -34,6 +36,16 @@ RESERVED = ("real", "external", "baseline", "studies")  # folders of their own i
 def is_name(text: str) -> bool:
     """Tell whether the text may name a folder or a file: letters, digits, ``.``, ``_``, ``-``, 120 at most."""
     return len(text) <= LONGEST and re.fullmatch(_NAME, text, re.ASCII) is not None
+
+
+def plain_name(text: str) -> str:
+    """Turn any text, such as a folder's name, into one that paths and tables may contain: forbidden characters give way
+    to a hash of the text.
+    """
+    if is_name(text) and len(text) < LONGEST - 20:
+        return text
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:40].lstrip("._-")
+    return f"{kept or 'images'}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}"
 
 
 def plain_line(text: str) -> str:

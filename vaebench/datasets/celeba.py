@@ -22,7 +22,7 @@ from PIL import Image
 from vaebench.core import input_files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
-from vaebench.core.files import make_dir, write_atomic
+from vaebench.core.files import make_dir, write_atomic, write_text
 from vaebench.core.paths import data_dir
 from vaebench.datasets.celeba_lists import (
     ADVICE,
@@ -30,18 +30,22 @@ from vaebench.datasets.celeba_lists import (
     ATTRIBUTES,
     IDENTITIES,
     PARTITION,
+    as_published,
     read_attributes,
     read_identities,
+    read_list,
     read_partition,
 )
 from vaebench.datasets.image_cache import Pictures, prepare
 from vaebench.datasets.images.cropping import Box, cropped
+from vaebench.datasets.images.file_hashes import hashes_of
 from vaebench.datasets.images.files import digest_of, files_under, read_image
+from vaebench.datasets.images.recognising import is_hidden
 
 PUBLISHED = {"train": 162_770, "valid": 19_867, "test": 19_962}
 FOLDER = "img_align_celeba"
 SOURCE_SIZE, SIZE = (178, 218), 64  # (width, height) as published; side of what is made of it
-_IMAGE = re.compile(r"\d{6}\.jpg")
+_IMAGE = re.compile(r"[0-9]{6}\.jpg", re.IGNORECASE)
 Files = tuple[Callable[[str], bytes], dict[str, object]]  # name -> bytes, from any thread; name -> the file's state
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,10 @@ CROPS: Mapping[str, Box] = {
     "celeba-crop148": (15, 35, 163, 183),  # centred: ALI, PyTorch VAEs
     "celeba-crop178": (0, 20, 178, 198),  # centred: the widest square
 }
+
+
+class NoImages(UserError):
+    """A subset of CelebA holds no image of a split."""
 
 
 class CelebA(DatasetSource):
@@ -79,7 +87,7 @@ class CelebA(DatasetSource):
             log.warning("%s: %s: %s%s", self.name, counted, ", ".join(strays[:3]), " …" if len(strays) > 3 else "")
         wanted = [name for name in sorted(states) if name in known and partition[name] == split]
         if not wanted:
-            raise UserError(f"{folder} holds no image of CelebA's {split} split: add some of them")
+            raise NoImages(f"{folder} holds no image of CelebA's {split} split: add some of them")
         box = CROPS[self.name]
         made = prepare(
             Pictures(
@@ -111,8 +119,15 @@ class CelebA(DatasetSource):
             _import(source, target)
         elif not lists_here or _find(target) is None:
             _download(target)
-        counts = ", ".join(f"{len(self.load(split)):,} {split}" for split in self.splits)
-        return f"{self.name}: {counts} images prepared, from {target}"
+        counts = [f"{self._count(split):,} {split}" for split in self.splits]
+        return f"{self.name}: {', '.join(counts)} images prepared, from {target}"
+
+    def _count(self, split: str) -> int:
+        """Prepare a split and count its images: none, where a subset of CelebA has none of it."""
+        try:
+            return len(self.load(split))
+        except NoImages:
+            return 0
 
 
 def _people(path: Path, names: Sequence[str]) -> torch.Tensor | None:
@@ -172,10 +187,14 @@ def _find(folder: Path) -> Files | None:
         return _in_archive(archive)
     if not unpacked.is_dir():
         return None
-    pictures = {path.rpartition("/")[2]: (path, state) for path, state in files_under(unpacked).items()}
-    pictures = {name: file for name, file in pictures.items() if _IMAGE.fullmatch(name)}
-    states: dict[str, object] = {name: (state.st_size, state.st_mtime_ns) for name, (_, state) in pictures.items()}
-    return lambda name: read_image(unpacked / pictures[name][0]), states
+    files = {path: state for path, state in files_under(unpacked).items() if _IMAGE.fullmatch(_bare(path))}
+    hashes = hashes_of(unpacked, files)
+    places = {_bare(path).lower(): path for path in files}
+    return lambda name: read_image(unpacked / places[name]), {name: hashes[path] for name, path in places.items()}
+
+
+def _bare(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _in_archive(archive: Path) -> Files:
@@ -183,7 +202,7 @@ def _in_archive(archive: Path) -> Files:
         opened = ZipFile(archive)
     except (OSError, BadZipFile) as error:
         raise UserError(f"{archive} is no readable zip ({first_line(error)}): replace it; {ADVICE}") from error
-    members = {info.filename.rpartition("/")[2]: info for info in opened.infolist()}
+    members = {_bare(info.filename).lower(): info for info in opened.infolist() if not is_hidden(info.filename)}
     members = {name: info for name, info in members.items() if _IMAGE.fullmatch(name)}
     for name, info in members.items():
         input_files.check_size(f"{archive}: {name} holds", info.file_size, input_files.IMAGE, ADVICE)
@@ -201,7 +220,7 @@ def _in_archive(archive: Path) -> Files:
 
 
 def _import(source: Path, target: Path) -> None:
-    """Read everything, then place it: an archive as it is, a folder's images as an archive."""
+    """Read everything, then place it: an archive as it is, a folder's images as an archive, lists as published."""
     if not source.exists():
         raise UserError(f"{source} does not exist: give {ARCHIVE} or the folder that holds it")
     folder = source.parent if source.is_file() or source.name == FOLDER else source
@@ -212,22 +231,50 @@ def _import(source: Path, target: Path) -> None:
     found = _in_archive(source) if source.is_file() else _find(folder)
     if found is None or not found[1]:
         raise UserError(f"{source} holds no image of CelebA, in neither {ARCHIVE} nor {FOLDER}/: give what does")
-    lists = {}
-    for name, parse in ((ATTRIBUTES, read_attributes), (PARTITION, read_partition), (IDENTITIES, read_identities)):
-        lists[name] = next((place / name for place in (folder, target) if (place / name).is_file()), folder / name)
-        if not lists[name].is_file() and name == IDENTITIES:  # published on request only: many have none
-            del lists[name]
-            continue
-        if not lists[name].is_file():
-            raise UserError(f"{name} is not in {folder}: put it there, beside the images")
-        parse(lists[name])
+    lists = {name: _list_as_published(name, source, folder, target) for name in (ATTRIBUTES, PARTITION, IDENTITIES)}
     archive = source if source.is_file() else folder / ARCHIVE
     if archive.is_file():
         write_atomic(target / ARCHIVE, partial(shutil.copyfile, archive))
     else:
         write_atomic(target / ARCHIVE, partial(_pack, *found))
-    for name, path in lists.items():
-        write_atomic(target / name, partial(shutil.copyfile, path))
+    for name, text in lists.items():
+        if text is not None:
+            write_text(target / name, text)
+
+
+def _list_as_published(name: str, source: Path, folder: Path, target: Path) -> str | None:
+    """Find a list beside the images, in their archive, or where it was imported before; as text in the published form.
+
+    Kaggle's copy has lists of comma-separated values. ``None`` where there are no identities, which few have.
+    """
+    stated = None
+    for place in (folder / name, (folder / name).with_suffix(".csv")):
+        if place.is_file():
+            stated = as_published(name, read_list(place), str(place))
+            break
+    if stated is None and source.is_file():
+        stated = _list_in_archive(name, source)
+    if stated is None and (target / name).is_file():
+        stated = as_published(name, read_list(target / name), str(target / name))
+    if stated is None and name != IDENTITIES:
+        kaggle = Path(name).with_suffix(".csv")
+        raise UserError(f"neither {name} nor {kaggle} is in {folder}: put it there, beside the images")
+    return stated
+
+
+def _list_in_archive(name: str, archive: Path) -> str | None:
+    """Read a list that lies in the archive with the images."""
+    wanted = {name, str(Path(name).with_suffix(".csv"))}
+    with ZipFile(archive) as opened:
+        for info in opened.infolist():
+            if _bare(info.filename) in wanted:
+                where = f"{archive}: {info.filename}"
+                input_files.check_size(f"{where} holds", info.file_size, input_files.LOG, ADVICE)
+                try:
+                    return as_published(name, opened.read(info).decode("utf-8-sig").splitlines(), where)
+                except (BadZipFile, EOFError, zlib.error, RuntimeError, UnicodeDecodeError) as error:
+                    raise UserError(f"{where} cannot be read ({first_line(error)}): {ADVICE}") from error
+    return None
 
 
 def _pack(read: Callable[[str], bytes], states: Mapping[str, object], archive: Path) -> None:

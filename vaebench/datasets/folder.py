@@ -1,35 +1,32 @@
 """Load a user's own images: a folder of them, of whatever sizes and formats, optionally with a table of attributes."""
 
 import csv
-import hashlib
 import io
-import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from vaebench.core import input_files
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.files import sha256_of, write_text
-from vaebench.core.paths import cache_dir
-from vaebench.core.processes import cores
+from vaebench.core.validation import plain_line
 from vaebench.datasets.image_cache import Pictures, prepare
-from vaebench.datasets.images.files import centre_square, digest_of, files_under, read_image, split_of
+from vaebench.datasets.images.arrays import ImageArray
+from vaebench.datasets.images.decoding import VERSION
+from vaebench.datasets.images.files import digest_of, split_of
+from vaebench.datasets.images.image_files import ImageFiles
+from vaebench.datasets.images.loading import array_files, open_images
+from vaebench.datasets.images.preparation import centre_square
+from vaebench.datasets.images.recognising import readable, some
 
 SMALLEST = 16
 ENOUGH = 60  # distinct images, of which some fall into each split almost surely: 0.9**60 = 0.2%
 TRUTH = {"1": True, "true": True, "0": False, "-1": False, "false": False}
-_IDENTIFIED_ONLY = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow knows these formats but does not decode them
 _SET_PATH = "--set dataset.path=DIR"
 log = logging.getLogger(__name__)
 
@@ -38,7 +35,8 @@ class Folder(DatasetSource):
     """A folder's images, cropped to the centred square and scaled by Pillow's bicubic filter, which is antialiased.
 
     Args:
-        path: the folder; its subfolders belong to it, hidden files and links to folders do not.
+        path: the folder; its subfolders belong to it, and are labels where every image lies in one; hidden files and
+            links to folders do not. Or a zip, tar, npz, npy or parquet file of images.
         size: height and width of the prepared images, 16 or more.
         attributes: a CSV whose first column names files (relative to the folder, or the bare name where only one
             file has it) and whose other columns, named in its first line, hold 0 or 1, -1 or 1, true or false.
@@ -57,37 +55,54 @@ class Folder(DatasetSource):
 
     def load(self, split: str) -> ImageDataset:
         """Load images whose ids are their POSIX paths in the folder, sorted. They are prepared once, into the cache."""
-        if not self.path:
-            raise UserError(f"folder needs a path: add {_SET_PATH}")
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            raise UserError(f"{folder} is no folder: give one that holds images, {_SET_PATH}")
-        hashes = _hashes(folder, _image_files(folder))
+        files = self._files()
+        hashes = files.hashes()
         columns, rows = _table(Path(self.attributes).expanduser(), hashes) if self.attributes else ([], None)
-        here = [name for name in hashes if rows is None or name in rows]
+        here = [name for name in sorted(files.names) if rows is None or name in rows]
         wanted = [name for name in here if split_of(hashes[name]) == split]
         if not wanted:
-            counted = f"{folder} holds {_count(len(here), 'image')}{'' if rows is None else ' with attributes'}"
+            counted = f"{files.path} holds {_count(len(here), 'image')}{'' if rows is None else ' with attributes'}"
             raise UserError(f"{counted}, none in the {split} split: add more ({ENOUGH} or so fill every split)")
         made = prepare(
             Pictures(
                 name=f"{self.name}/{split}",
                 names=wanted,
-                identity=f"folder centre square bicubic {digest_of(wanted, hashes)}",
+                identity=f"folder centre square bicubic, decoder {VERSION}: {digest_of(wanted, hashes)}",
                 size=(self.size, self.size),
-                read=lambda name: read_image(folder / name),
+                read=files.read,
                 fit=partial(centre_square, size=self.size),
             )
         )
+        labels = dict(zip(files.names, files.labels, strict=True)) if files.labels and rows is None else None
         return ImageDataset(
             name=self.name,
             split=split,
             images=made.images,
             ids=made.names,
+            labels=None if labels is None else torch.tensor([labels[name] for name in made.names]),
             attributes=_gathered(rows, made.names, len(columns)),
             attribute_names=columns,
-            note=f"{_count(len(made.names), 'image')} of {folder.resolve().name}",
+            note=_note(files, len(made.names), labels is not None),
         )
+
+    def _files(self) -> ImageFiles:
+        """Find the images, and say what lies there beside them."""
+        if not self.path:
+            raise UserError(f"folder needs a path: add {_SET_PATH}")
+        path = Path(self.path).expanduser()
+        if not path.exists():
+            raise UserError(f"{path} is no folder: give one that holds images, {_SET_PATH}")
+        try:
+            found = open_images(path)
+        except UserError as error:
+            raise UserError(f"{error}, {_SET_PATH}") from error
+        files = array_files(path, found) if isinstance(found, ImageArray) else found
+        if files.not_read:
+            counted = f"{_count(len(files.not_read), 'image')} of a format that Pillow does not read here"
+            log.warning("%s: %s are left out (%s): convert them", path, counted, some(files.not_read))
+        if files.passed_over:
+            log.info("%s: passed over %s", path, files.passed_over)
+        return files
 
     def fetch(self, source: Path | None) -> str:
         """Raise a :class:`UserError` that says how to name the folder: there is nothing to fetch."""
@@ -99,67 +114,19 @@ def _count(n: int, word: str) -> str:
     return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
+def _note(files: ImageFiles, here: int, labelled: bool) -> str:
+    """Say whose images these are, and what their labels mean."""
+    note = f"{_count(here, 'image')} of {plain_line(readable(files.path.resolve().name))}"
+    if labelled and files.classes:
+        note += "; labels are " + ", ".join(f"{label} {name}" for label, name in enumerate(files.classes))
+    return note
+
+
 def _gathered(rows: Mapping[str, list[bool]] | None, names: Iterable[str], columns: int) -> Tensor | None:
     """Collect the attributes, bool (n, columns)."""
     if rows is None:
         return None
     return torch.tensor([rows[name] for name in names], dtype=torch.bool).view(-1, columns)
-
-
-def _image_files(folder: Path) -> dict[str, os.stat_result]:
-    """List the files whose suffix Pillow reads, by POSIX path; a name that is not UTF-8 cannot be an id."""
-    formats = Image.registered_extensions()
-    readable = {suffix for suffix, name in formats.items() if name in Image.OPEN and name not in _IDENTIFIED_ONLY}
-    pictures = {name: state for name, state in files_under(folder).items() if Path(name).suffix.lower() in readable}
-    if not pictures:
-        raise UserError(f"{folder} holds no image files: give a folder that does, {_SET_PATH}")
-    odd = {name for name in pictures if any("\ud800" <= letter <= "\udfff" for letter in name)}
-    if odd:
-        counted = _count(len(odd), "name")
-        log.warning("%s: %s no UTF-8: the images are left out, e.g. %a", folder, counted, min(odd))
-    return {name: state for name, state in pictures.items() if name not in odd}
-
-
-def _hashes(folder: Path, pictures: Mapping[str, os.stat_result]) -> dict[str, str]:
-    """Hash each file's bytes by SHA-256; hashes are cached, so that only files that are new or changed are read."""
-    place = f"{folder.name}-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
-    kept = cache_dir() / "hashes" / place
-    known = _kept_hashes(kept)
-    states = {name: (state.st_size, state.st_mtime_ns) for name, state in pictures.items()}
-    changed = [name for name in pictures if known.get(name, [])[:2] != [*states[name]]]
-    if changed:
-        log.info("%s: hashing %s, once", folder, _count(len(changed), "image"))
-    with ThreadPoolExecutor(cores()) as pool:
-        fresh = dict(zip(changed, pool.map(partial(_hash, folder), changed), strict=True))
-    hashes = {name: fresh[name] if name in fresh else known[name][2] for name in pictures}
-    if changed or known.keys() - pictures.keys():
-        entries = {name: [*states[name], hashes[name]] for name in pictures}
-        write_text(kept, json.dumps({"files": entries, "sha256": _digest(entries)}))
-    return hashes
-
-
-def _hash(folder: Path, name: str) -> str:
-    try:
-        return sha256_of(folder / name)
-    except OSError as error:
-        reason = f"{folder / name} cannot be read ({error.strerror})"
-        raise UserError(f"{reason}: make it readable or take it away") from error
-
-
-def _digest(entries: object) -> str:
-    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
-
-
-def _kept_hashes(kept: Path) -> dict[str, list[Any]]:
-    """Read path -> size, time of change, hash; empty if there are none yet or the file is damaged."""
-    try:
-        noted = json.loads(kept.read_text(encoding="utf-8"))
-        entries = dict(noted["files"])
-        if _digest(entries) == noted["sha256"]:
-            return entries
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return {}
 
 
 def _table(path: Path, images: Iterable[str]) -> tuple[list[str], dict[str, list[bool]]]:

@@ -13,9 +13,9 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,15 +25,18 @@ from torch import Tensor
 from vaebench.core import content_cache
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.files import LOCK, exclusive, make_dir, sha256_of, write_text
+from vaebench.core.mapped import map_tensor
 from vaebench.core.paths import cache_dir
 from vaebench.core.processes import cores
-from vaebench.datasets.images.files import decode
+from vaebench.datasets.images.decoding import decode_with_remarks
+from vaebench.datasets.images.image_files import Content
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 CHUNK, CHUNK_BYTES = 512, 2**26  # images between two entries in the journal: so many, or what fills so many bytes
 NAMED = 5  # unreadable files that a warning names; it counts them all
+STATED = 1_000  # images; preparing fewer is not worth a message
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 log = logging.getLogger(__name__)
 
@@ -47,17 +50,22 @@ class Pictures:
         names: of the images, in the order in which they will lie.
         identity: changes when the files or their preparation do.
         size: height and width of the prepared images.
-        read: image name -> the file's bytes; called from several threads. An OSError with an errno (no permission)
-            ends the preparation, one without (damaged in the archive) leaves the image out.
-        fit: a decoded RGB picture -> one of ``size``; ValueError refuses it.
+        read: image name -> the file's bytes, or a picture where pixels lie bare; called from several threads. An
+            OSError with an errno (no permission) ends the preparation, one without (damaged in the archive) leaves
+            the image out.
+        fit: a decoded RGB picture -> one of ``size``; ValueError leaves it out.
+        all_needed: whether an image that cannot be read ends the preparation, instead of being left out.
+        where: the pictures lie, for messages; empty for ``name``.
     """
 
     name: str
     names: Sequence[str]
     identity: str
     size: tuple[int, int]
-    read: Callable[[str], bytes]
+    read: Callable[[str], Content]
     fit: Callable[[Image.Image], Image.Image]
+    all_needed: bool = False
+    where: str = ""
 
     @property
     def folder(self) -> Path:
@@ -72,11 +80,23 @@ class Pictures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """uint8 images (n, 3, h, w) in a memory map, their names, and files that could not be read, with the reason."""
+    """Decoded images.
+
+    Attributes:
+        images: uint8 (n, 3, h, w), in a memory map.
+        names: of each.
+        unreadable: files that could not be read, with the reason.
+        sha256: of the pixels.
+        grey: whether the three channels of every image are equal.
+        remarks: what was chosen in decoding -> of how many images.
+    """
 
     images: Tensor
     names: list[str]
     unreadable: Mapping[str, str]
+    sha256: str
+    grey: bool
+    remarks: Mapping[str, int]
 
 
 def prepare(pictures: Pictures) -> Prepared:
@@ -120,14 +140,22 @@ def _open(pictures: Pictures, folder: Path) -> Prepared | None:
             raise ValueError("names differ")
         if sha256_of(pixels) != described["sha256"]:
             raise ValueError("sha256 differs")
-        flat = torch.from_file(str(pixels), shared=False, size=len(names) * pictures.bytes_each, dtype=torch.uint8)
+        flat = map_tensor(pixels, torch.uint8, len(names) * pictures.bytes_each)
+        grey, remarks = bool(described.get("grey", False)), dict(described.get("remarks", {}))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         if not (folder / "manifest.json").exists():
             return None
         log.warning("%s: the prepared images in %s are damaged (%s) and are made anew", pictures.name, folder, error)
         _clear(folder)
         return None
-    return Prepared(images=flat.view(-1, 3, *pictures.size), names=names, unreadable=unreadable)
+    return Prepared(
+        images=flat.view(-1, 3, *pictures.size),
+        names=names,
+        unreadable=unreadable,
+        sha256=described["sha256"],
+        grey=grey,
+        remarks=remarks,
+    )
 
 
 def _decode_all(pictures: Pictures, folder: Path) -> None:
@@ -142,7 +170,7 @@ def _decode_all(pictures: Pictures, folder: Path) -> None:
         (folder / "journal.json").unlink()
     except (OSError, UserError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError) and cause.errno in FULL:
+        if pictures.all_needed or (isinstance(cause, OSError) and cause.errno in FULL):
             _clear(folder)
         if isinstance(error, UserError):
             raise
@@ -150,35 +178,60 @@ def _decode_all(pictures: Pictures, folder: Path) -> None:
         raise UserError(f"cannot write {folder} ({reason}): free some space or set VAEBENCH_CACHE=DIR") from error
 
 
+@dataclass(slots=True)
+class _Progress:
+    """What is known of the pictures that are decoded already; the journal keeps it."""
+
+    done: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    grey: bool = True
+    remarks: dict[str, int] = field(default_factory=dict)
+    digest: "_Hash" = field(default_factory=hashlib.sha256)
+
+    def add(self, name: str, made: "_Decoded | str") -> bytes:
+        """Take in a picture, or why there is none; return its pixels."""
+        self.done += 1
+        if isinstance(made, str):
+            self.unreadable[name] = made
+            return b""
+        self.digest.update(made.pixels)
+        self.grey = self.grey and made.grey
+        for remark in made.remarks:
+            self.remarks[remark] = self.remarks.get(remark, 0) + 1
+        return made.pixels
+
+    def noted(self) -> dict[str, Any]:
+        """Describe it for the journal or the manifest."""
+        facts = {"unreadable": self.unreadable, "grey": self.grey, "remarks": self.remarks}
+        return {**facts, "done": self.done, "sha256": self.digest.hexdigest()}
+
+
 def _fill(pictures: Pictures, folder: Path) -> dict[str, Any]:
     """Decode chunk by chunk, each noted in the journal; the manifest's content."""
     pixels, journal = folder / "pixels.uint8", folder / "journal.json"
-    done, unreadable, digest = _resume(pixels, journal, pictures)
+    progress = _resume(pixels, journal, pictures)
     total, each = len(pictures.names), max(1, min(CHUNK, CHUNK_BYTES // pictures.bytes_each))
-    _require_space(folder, (total - done) * pictures.bytes_each)
-    log.info("%s: preparing %s images, once; they are kept in %s", pictures.name, f"{total - done:,}", folder)
+    _require_space(folder, (total - progress.done) * pictures.bytes_each)
+    left, stated = f"{total - progress.done:,}", total - progress.done >= STATED
+    if stated:
+        log.info("%s: preparing %s images, once; they are kept in %s", pictures.name, left, folder)
     Image.init()  # readers that register while another thread looks for one would be overlooked
     with pixels.open("ab") as out, ThreadPoolExecutor(cores()) as pool:
-        for start in range(done, total, each):
+        for start in range(progress.done, total, each):
             chunk = pictures.names[start : start + each]
             for name, made in zip(chunk, pool.map(lambda name: _decoded(pictures, name), chunk), strict=True):
-                if isinstance(made, str):
-                    unreadable[name] = made
-                else:
-                    digest.update(made)
-                    out.write(made)
+                out.write(progress.add(name, made))
             out.flush()
             os.fsync(out.fileno())
-            noted = {"done": start + len(chunk), "unreadable": unreadable, "sha256": digest.hexdigest()}
-            write_text(journal, json.dumps(noted))
-            if (start // each) % max(1, total // each // 10) == 0:
+            write_text(journal, json.dumps(progress.noted()))
+            if stated and (start // each) % max(1, total // each // 10) == 0:
                 log.info("%s: %s of %s images prepared", pictures.name, f"{start + len(chunk):,}", f"{total:,}")
-    kept = [name for name in pictures.names if name not in unreadable]
-    return {"names": kept, "unreadable": unreadable, "sha256": digest.hexdigest()}
+    kept = [name for name in pictures.names if name not in progress.unreadable]
+    return {**progress.noted(), "names": kept}
 
 
-def _resume(pixels: Path, journal: Path, pictures: Pictures) -> tuple[int, dict[str, str], "_Hash"]:
-    """Return images done, unreadable files and the pixels' hash so far; cut off what the journal does not list."""
+def _resume(pixels: Path, journal: Path, pictures: Pictures) -> _Progress:
+    """Return what an interrupted call had done; cut off what the journal does not list."""
     try:
         noted = json.loads(journal.read_text(encoding="utf-8"))
         done, unreadable = int(noted["done"]), dict(noted["unreadable"])
@@ -186,11 +239,11 @@ def _resume(pixels: Path, journal: Path, pictures: Pictures) -> tuple[int, dict[
         with pixels.open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256")
         if digest.hexdigest() == noted["sha256"]:
-            return done, unreadable, digest
+            return _Progress(done, unreadable, bool(noted["grey"]), dict(noted["remarks"]), digest)
     except (OSError, ValueError, KeyError, TypeError):
         pass
     pixels.unlink(missing_ok=True)
-    return 0, {}, hashlib.sha256()
+    return _Progress()
 
 
 def _require_space(folder: Path, needed: int) -> None:
@@ -201,14 +254,27 @@ def _require_space(folder: Path, needed: int) -> None:
         raise UserError(f"{reason}: free some space or set VAEBENCH_CACHE=DIR")
 
 
-def _decoded(pictures: Pictures, name: str) -> bytes | str:
-    """Return the image as bytes of (3, h, w), or why it cannot be read."""
+class _Decoded(NamedTuple):
+    pixels: bytes  # of (3, h, w)
+    grey: bool
+    remarks: frozenset[str]
+
+
+def _decoded(pictures: Pictures, name: str) -> _Decoded | str:
+    """Return the image's pixels, or why it cannot be read."""
     try:
-        fitted = pictures.fit(decode(pictures.read(name)))
+        content = pictures.read(name)
+        given, remarks = decode_with_remarks(content) if isinstance(content, bytes) else (content, frozenset[str]())
+        fitted = pictures.fit(given)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             reason = f"{name} cannot be read ({error.strerror})"
-            raise UserError(f"{pictures.name}: {reason}: make it readable or take it away") from error
+            raise UserError(f"{pictures.where or pictures.name}: {reason}: make it readable or take it away") from error
+        if pictures.all_needed:
+            reason = f"{name} is no readable image ({first_line(error)})"
+            raise UserError(f"{pictures.where or pictures.name}: {reason}: repair it or take it out") from error
         return first_line(error)
     assert fitted.size == pictures.size[::-1]
-    return np.asarray(fitted).transpose(2, 0, 1).tobytes()
+    array = np.asarray(fitted)
+    grey = bool((array[..., 0] == array[..., 1]).all() and (array[..., 0] == array[..., 2]).all())
+    return _Decoded(array.transpose(2, 0, 1).tobytes(), grey, remarks)

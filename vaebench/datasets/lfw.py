@@ -5,6 +5,7 @@ Under ``VAEBENCH_DATA/lfw``: a folder for each person (as published, funneled or
 
 import hashlib
 import logging
+import os
 import re
 import tarfile
 import tempfile
@@ -23,6 +24,7 @@ from vaebench.core.errors import UserError, first_line
 from vaebench.core.files import make_dir
 from vaebench.core.paths import data_dir
 from vaebench.datasets.image_cache import Pictures, prepare
+from vaebench.datasets.images.file_hashes import hashes_of
 from vaebench.datasets.images.files import digest_of, files_under, read_image, split_of
 
 PUBLISHED, SIDE = 13_233, 250
@@ -115,15 +117,14 @@ def _find(folder: Path) -> Files | None:
     """Find the images in a folder of people, at whatever depth, or in a tar in it."""
     if not folder.is_dir():
         return None
-    sets: dict[str, dict[str, object]] = {}
+    sets: dict[str, dict[str, os.stat_result]] = {}
     for path, state in files_under(folder).items():
         matched = _IMAGE.fullmatch(path)
         if matched:
-            images = sets.setdefault(matched["above"] or "", {})
-            images[matched["id"]] = (state.st_size, state.st_mtime_ns)
+            sets.setdefault(matched["above"] or "", {})[matched["id"]] = state
     if sets:
         first = min(sets, key=lambda above: (above.count("/") + bool(above), above))
-        return lambda name: read_image(folder / first / name), sets[first]
+        return lambda name: read_image(folder / first / name), dict(hashes_of(folder / first, sets[first]))
     archive = next((folder / name for name in ARCHIVES if (folder / name).is_file()), None)
     return _in_tar(archive) if archive else None
 

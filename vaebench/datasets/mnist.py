@@ -2,9 +2,10 @@
 
 import gzip
 import hashlib
-import shutil
+import io
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -13,9 +14,11 @@ import torch
 
 from vaebench.core import input_files
 from vaebench.core.dataset import DatasetSource, ImageDataset
-from vaebench.core.errors import UserError
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.files import write_atomic
 from vaebench.core.paths import data_dir
+from vaebench.datasets.images.files import files_under
+from vaebench.datasets.images.recognising import is_hidden
 
 # md5 of the raw idx content: compression differs between copies, the content does not
 FILES = {
@@ -41,15 +44,23 @@ def _find(folder: Path, name: str) -> Path:
 def _read_verified(path: Path, md5: str) -> bytes:
     remedy = "replace it with 'vaebench fetch mnist --from FOLDER'"
     try:
-        with input_files.opened(path, most=MOST, remedy=remedy) as handle:
-            unpacked = gzip.GzipFile(fileobj=handle) if path.suffix == ".gz" else handle
-            content = unpacked.read(MOST + 1)  # a small file may hold gigabytes of the same byte
+        content = _unpacked(input_files.read_bytes(path, most=MOST, remedy=remedy))
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error}): {remedy}") from error
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        reason = f"{path} is not the published MNIST file (md5 of its content differs)"
-        raise UserError(f"{reason}: replace it with 'vaebench fetch mnist --from FOLDER'")
+    if _md5(content) != md5:
+        raise UserError(f"{path} is not the published MNIST file (md5 of its content differs): {remedy}")
     return content
+
+
+def _unpacked(content: bytes) -> bytes:
+    """Unpack what gzip has packed, whatever it is called; a small file may hold gigabytes of the same byte."""
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    return gzip.GzipFile(fileobj=io.BytesIO(content)).read(MOST + 1)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 class Mnist(DatasetSource):
@@ -77,13 +88,12 @@ class Mnist(DatasetSource):
         )
 
     def fetch(self, source: Path | None) -> str:
-        """Copy the four files from a folder or zip, or download them through torchvision; verify, then place."""
+        """Copy the four files, whatever they are called, from a folder or zip, or download them through torchvision."""
         target = data_dir() / "mnist"
         if source is None and _whole(target):
             return f"mnist: at hand and verified, in {target}"
         with tempfile.TemporaryDirectory() as scratch:
-            folder = self._download(Path(scratch)) if source is None else _opened(source, Path(scratch))
-            contents = {name: _read_verified(_find(folder, name), md5) for name, md5 in FILES.items()}
+            contents = _by_content(self._download(Path(scratch)) if source is None else source)
         for name, content in contents.items():
             write_atomic(target / name, lambda temporary, content=content: temporary.write_bytes(content))  # type: ignore[misc]
         return f"mnist: 4 files verified, in {target}"
@@ -108,24 +118,45 @@ def _whole(folder: Path) -> bool:
         return False
 
 
-def _opened(source: Path, scratch: Path) -> Path:
-    """Open a folder that holds the files: ``source`` itself, its mnist or MNIST/raw subfolder, or a zip unpacked."""
-    if source.is_file():
+def _by_content(source: Path) -> dict[str, bytes]:
+    """Find the four files in a folder or zip, at whatever depth and under whatever names: their md5 decides.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    names = {md5: name for name, md5 in FILES.items()}
+    found, damaged = {}, {}
+    for where, content in _candidates(source):
         try:
-            with ZipFile(source) as archive:
-                for member in archive.namelist():
-                    if Path(member).name.removesuffix(".gz") in FILES and not member.endswith("/"):
-                        remedy = "give the folder with the idx files"
-                        input_files.check_size(
-                            f"{source}: {member} holds", archive.getinfo(member).file_size, MOST, remedy
-                        )
-                        with archive.open(member) as packed, (scratch / Path(member).name).open("wb") as out:
-                            shutil.copyfileobj(packed, out)
-        except (OSError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
-            raise UserError(f"{source} is no readable zip ({error}): give the folder with the idx files") from error
-        return scratch
-    if not source.is_dir():
+            unpacked = _unpacked(content)
+        except (OSError, EOFError, zlib.error) as error:
+            damaged[where] = f"is damaged ({first_line(error)})"
+            continue
+        if name := names.get(_md5(unpacked)):
+            found[name] = unpacked
+        elif "ubyte" in where:
+            damaged[where] = "is not the published file (md5 of its content differs)"
+    missing = [name for name in FILES if name not in found]
+    if missing:
+        why = next((f"; {where} {reason}" for where, reason in damaged.items()), "")
+        remedy = "give the folder or zip with the four idx files, or run 'vaebench fetch mnist' to download them"
+        raise UserError(f"MNIST file {missing[0]} is not in {source}, under any name{why}: {remedy}")
+    return {name: found[name] for name in FILES}
+
+
+def _candidates(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each file that may be one of the four."""
+    if source.is_dir():
+        for name, state in files_under(source).items():
+            if state.st_size <= MOST:
+                yield str(source / name), input_files.read_bytes(source / name, most=MOST, remedy="take it away")
+        return
+    if not source.is_file():
         raise UserError(f"{source} does not exist: give the folder or zip with the four idx files")
-    folders = (source, source / "mnist", source / "MNIST" / "raw")
-    first = next(iter(FILES))
-    return next((folder for folder in folders if list(folder.glob(f"{first}*"))), source)
+    try:
+        with ZipFile(source) as archive:
+            for info in archive.infolist():
+                if not info.is_dir() and not is_hidden(info.filename) and info.file_size <= MOST:
+                    yield f"{source}: {info.filename}", archive.read(info)
+    except (OSError, EOFError, RuntimeError, BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
+        raise UserError(f"{source} is no readable zip ({error}): give the folder with the idx files") from error

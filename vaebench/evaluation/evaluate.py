@@ -213,7 +213,7 @@ def unmeasured(
     evaluator.name_extractors(metrics, split.networks)
 
     def positions() -> list[int]:
-        found = pending(folder, identity, split.data, metrics, protocol.samples)
+        found = pending(folder, identity, split.data, metrics, protocol.samples, protocol.prepared)
         chosen = {id(metric) for metric in (metrics if protocol.again else found)}
         return [position for position, metric in enumerate(metrics) if id(metric) in chosen]
 
@@ -262,7 +262,9 @@ def _write_real(folder: RunFolder, split: SplitContext, metrics: Sequence[Metric
     data = split.data
     per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
     if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found
-        measure_into(folder, sources.of_real(data, split.context()), split, metrics, samples=protocol.samples)
+        measure_into(
+            folder, sources.of_real(data, split.context(), protocol.prepared), split, metrics, samples=protocol.samples
+        )
     if data.redistributable:
         shown = galleries.to_pixels(data.images[data.showcase_indices()])
         galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown}, "")

@@ -13,6 +13,7 @@ from torch import Tensor
 from vaebench.core.context import FeatureSpace
 from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
+from vaebench.core.mapped import give_back_mapped_pages
 from vaebench.core.memory import give_back_freed_memory
 from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score
 from vaebench.evaluation.accumulator_transfer import pack, unpack
@@ -88,6 +89,7 @@ def measure(
         row += 0 if batch.real is None else len(batch.real)
         if number % BATCHES_UNTIL_TRIM == 0:
             give_back_freed_memory()
+            give_back_mapped_pages()
     if not _brought_together(consumers, group):
         return []
     refusals = {

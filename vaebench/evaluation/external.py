@@ -1,8 +1,6 @@
-"""Images that vaebench did not make: an npz file or a folder, checked before anything is measured."""
+"""Images that vaebench did not make: opened, paired, checked, and measured against a dataset or other images."""
 
 import hashlib
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,131 +8,52 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from vaebench.core import input_files
-from vaebench.core.array_files import opened_npz
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.paths import runs_dir
 from vaebench.core.registry import did_you_mean
-from vaebench.core.validation import LONGEST, is_name
+from vaebench.core.validation import LONGEST, is_name, plain_name
 from vaebench.datasets import DATASETS
+from vaebench.datasets.images.arrays import image_array
+from vaebench.datasets.images.loading import Images, load_images
+from vaebench.datasets.images.preparation import AS_THEY_ARE, Preparation
 from vaebench.evaluation import sources
 from vaebench.evaluation.evaluate import GALLERY_SAMPLES, measure_into, measure_real, unmeasured
 from vaebench.evaluation.features import Networks
+from vaebench.evaluation.pairing import partners
 from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.sources import Identity
 from vaebench.evaluation.split_context import SplitContext
+from vaebench.evaluation.stated_moments import StatedContext, open_moments, states_moments
 from vaebench.runs import galleries
 from vaebench.runs.recipes import open_dataset
 from vaebench.runs.record import RunFolder
 
-MOST = 8_000 * input_files.MB  # of an array of images; they are all in memory
-REPAIR = "repair it or take it out of the folder"
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-
-
-def load_images(path: Path) -> Tensor:
-    """Load ``images`` of an npz, or a folder's image files by name: uint8 or float32 in [0, 1], (n, c, h, w).
-
-    Raises :class:`UserError` for a missing or unreadable file, wrong shape or dtype, NaN, or values outside [0, 1].
-    """
-    if path.is_dir():
-        return _folder(path)[0]
-    remedy = "save with np.savez(FILE, images=...)"
-    try:
-        with opened_npz(path, most=MOST, remedy=remedy) as archive:
-            if "images" not in archive:
-                held = ", ".join(archive.names) or "nothing"
-                raise UserError(f"{path} holds {held}, no array 'images': {remedy}")
-            array = archive.read("images")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: give an npz file or a folder of images") from None
-    return _checked(array, path)
-
-
-def _checked(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", path: Path) -> Tensor:
-    if array.ndim == 3:
-        array = array[:, None]
-    elif array.ndim == 4 and array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
-        array = array.transpose(0, 3, 1, 2)
-    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
-        wanted = "(n,h,w), (n,h,w,c) or (n,c,h,w) with c 1 or 3"
-        raise UserError(f"{path}: images have shape {array.shape}, not {wanted}: reshape them")
-    if array.dtype == np.uint8:
-        return torch.from_numpy(np.ascontiguousarray(array, np.uint8))
-    if not np.issubdtype(array.dtype, np.floating):
-        raise UserError(f"{path}: images are {array.dtype}: save uint8 (0 to 255) or float (0 to 1)")
-    floats = np.ascontiguousarray(array, np.float32)
-    if not np.isfinite(floats).all():
-        bad = int((~np.isfinite(floats)).reshape(len(floats), -1).any(1).sum())
-        raise UserError(f"{path}: {bad} images hold NaN or infinite values: save finite floats in [0, 1]")
-    if floats.min() < 0 or floats.max() > 1:
-        low, high = floats.min(), floats.max()
-        raise UserError(f"{path}: floats lie in [{low!s}, {high!s}], not in [0, 1]: scale them, or save uint8")
-    return torch.from_numpy(floats)
-
-
-def _folder(path: Path) -> tuple[Tensor, list[str]]:
-    paths = sorted((file for file in path.iterdir() if file.suffix.lower() in SUFFIXES), key=_natural)
-    if not paths:
-        raise UserError(f"{path} holds no images ({', '.join(sorted(SUFFIXES))}): give another folder")
-    arrays = []
-    for file in paths:
-        try:
-            with (
-                input_files.opened(file, most=input_files.IMAGE, remedy=REPAIR) as handle,
-                Image.open(handle) as opened,
-            ):
-                if opened.mode.startswith(("I", "F")):  # Pillow would clip them to 255
-                    raise UserError(f"{file} has more than 8 bits a channel ({opened.mode}): save it with 8")
-                arrays.append(np.asarray(opened.convert("L" if opened.mode in ("1", "L") else "RGB")))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"{file} is no readable image: {REPAIR}") from error
-        if arrays[-1].shape != arrays[0].shape:
-            sizes = f"{arrays[0].shape} and {arrays[-1].shape}"
-            raise UserError(f"{file} has another size or mode than {paths[0].name} ({sizes}): make them alike")
-    stacked = np.stack(arrays)
-    return _checked(stacked, path), [file.name for file in paths]
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key that puts ``2.png`` before ``10.png``."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]
-
-
-def folder_dataset(path: Path) -> ImageDataset:
-    """Load a folder of images, unchanged, as a dataset to measure against; ids are the file names.
-
-    Its name in the tables is ``folder-NAME``, which no registered dataset's can be mistaken for.
-    """
-    images, names = _folder(path)
-    return ImageDataset(name=f"folder-{_plain(path.resolve().name)}", split="all", images=images, ids=names)
-
-
-def _plain(name: str) -> str:
-    """Turn a folder's name into one that other paths may contain: forbidden characters give way to a hash of the
-    name.
-    """
-    if is_name(name) and len(name) < LONGEST - 20:
-        return name
-    kept = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:40].lstrip("._-")
-    return f"{kept or 'images'}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+PAIRINGS = ("name", "position")
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class External:
-    """Options of the command line for images made elsewhere."""
+    """Options of the command line for images made elsewhere.
+
+    Attributes:
+        name: of the images in the tables.
+        reference: ``DATASET[:SPLIT]``, or a path of images or of their moments.
+        paired: how image and real image belong together: ``name``, ``position``, or empty where they do not.
+        kind: ``reconstructions``, ``samples``, or empty: reconstructions where paired.
+        preparation: crop and size, of the images and of those at a path that they are measured against.
+    """
 
     name: str
-    reference: str  # DATASET[:SPLIT] or a folder
-    paired: bool
-    kind: str  # reconstructions, samples, or empty: reconstructions where paired
+    reference: str
+    paired: str = ""
+    kind: str = ""
+    preparation: Preparation = AS_THEY_ARE
 
 
 def check_name(name: str) -> None:
@@ -148,12 +67,28 @@ def check_name(name: str) -> None:
         raise UserError(f"--name {name[:40]!r} names no run: {rule}")
 
 
-def evaluate_external(
-    path: Path, given: External, protocol: Protocol, say: Callable[[str], None]
-) -> dict[str, list[RunFolder]]:
+def evaluate_external(path: Path, given: External, protocol: Protocol, say: Say) -> dict[str, list[RunFolder]]:
     """Check and evaluate the images at ``path`` and the real images of their reference; return the dataset."""
     kind = _checked_kind(given)
-    return _evaluate(load_images(path), kind, given, protocol, say)
+    images = load_images(path, given.preparation)
+    for remark in images.remarks:
+        say(remark)
+    return _evaluate(images, str(path), kind, given, protocol, say)
+
+
+def evaluate_array(
+    array: "np.ndarray[Any, np.dtype[np.generic]]", given: External, protocol: Protocol, say: Say
+) -> dict[str, list[RunFolder]]:
+    """Check and evaluate images at hand, as :func:`evaluate_external` does those of a file.
+
+    Args:
+        array: (n, h, w), (n, h, w, c) or (n, c, h, w), uint8 or float in [0, 1].
+    """
+    kind = _checked_kind(given)
+    found = image_array(array, Path("the array"))
+    return _evaluate(
+        Images(images=found.images, ids=None, sha256=found.sha256), "the array", kind, given, protocol, say
+    )
 
 
 def _checked_kind(given: External) -> str:
@@ -168,33 +103,30 @@ def _checked_kind(given: External) -> str:
         raise UserError(f"--kind '{kind}' is unknown: {did_you_mean(kind, ['reconstructions', 'samples'])}")
     if given.paired and kind == "samples":
         raise UserError("--paired images are reconstructions: leave --kind samples away")
+    if given.paired and given.paired not in PAIRINGS:
+        raise UserError(f"--paired '{given.paired}' is unknown: {did_you_mean(given.paired, PAIRINGS)}")
     if not given.reference:
-        raise UserError("--images needs --reference: a DATASET[:SPLIT] or a folder they are measured against")
+        raise UserError("--images needs --reference: a DATASET[:SPLIT], or a folder or file of images")
     return kind
 
 
-def evaluate_array(
-    array: "np.ndarray[Any, np.dtype[np.generic]]", given: External, protocol: Protocol, say: Callable[[str], None]
-) -> dict[str, list[RunFolder]]:
-    """Check and evaluate images at hand, as :func:`evaluate_external` does those of a file.
-
-    Args:
-        array: (n, h, w), (n, h, w, c) or (n, c, h, w), uint8 or float in [0, 1].
-    """
-    kind = _checked_kind(given)
-    return _evaluate(_checked(array, Path("the array")), kind, given, protocol, say)
-
-
 def _evaluate(
-    images: Tensor, kind: str, given: External, protocol: Protocol, say: Callable[[str], None]
+    images: Images, where: str, kind: str, given: External, protocol: Protocol, say: Say
 ) -> dict[str, list[RunFolder]]:
-    split = reference(given.reference, Networks(pick_device(protocol.device)))
-    data = split.data
-    reconstructions = kind == "reconstructions"
-    measure_external(images, given.name, split, protocol, paired=given.paired, reconstructions=reconstructions)
-    # training images stand beside samples of as many images
-    measure_real(split, protocol if reconstructions else replace(protocol, samples=len(images)))
-    say(f"external/{given.name}: {len(images)} images measured against {data.name}:{data.split}")
+    protocol = replace(protocol, prepared=str(given.preparation))
+    split, remarks = reference(given, images, Networks(pick_device(protocol.device)))
+    for remark in remarks:
+        say(remark)
+    images = _like(images, split.data, where)
+    data, count = split.data, len(images.images)
+    fresh = measure_external(images, given, split, protocol, reconstructions=kind == "reconstructions", where=where)
+    if not isinstance(split, StatedContext):
+        # real images of a dataset are its own, whatever is done to others; training images stand beside as many samples
+        own = given.reference.partition(":")[0] in DATASETS.names()
+        real = replace(protocol, prepared="" if own else protocol.prepared)
+        measure_real(split, real if kind == "reconstructions" else replace(real, samples=count))
+    done = f"{count:,} images measured" if fresh else f"nothing new to measure of {count:,} images"
+    say(f"external/{given.name}: {done} against {data.name}:{data.split}")
     return {data.name: []}
 
 
@@ -210,44 +142,128 @@ def named_split(option: str, text: str) -> tuple[str, str]:
     return name, split or "test"
 
 
-def reference(text: str, networks: Networks) -> SplitContext:
-    """Open ``DATASET[:SPLIT]``, by default its test split, or a folder of images."""
-    name, split = named_split("--reference", text)
-    if name not in DATASETS.names() and Path(text).is_dir():
-        return SplitContext(folder_dataset(Path(text)), None, networks)
-    return SplitContext.of_split(open_dataset(name), split, networks)
+def reference(given: External, images: Images, networks: Networks) -> tuple[SplitContext, list[str]]:
+    """Open what images are measured against: ``DATASET[:SPLIT]``, a path of images, or a npz of their moments.
+
+    Args:
+        given: names it, and says how images at a path are prepared.
+        images: that are measured: colours beside grey images show these as equal channels.
+        networks: that features come from.
+
+    Returns:
+        The split, and what was chosen in decoding its images.
+    """
+    path = Path(given.reference).expanduser()
+    if given.reference.partition(":")[0] in DATASETS.names() or not path.exists():
+        name, split = named_split("--reference", given.reference)
+        return SplitContext.of_split(open_dataset(name), split, networks), []
+    kind = "folder" if path.is_dir() else "file"
+    name = f"{kind}-{plain_name(path.resolve().name if path.is_dir() else path.stem)}"
+    if states_moments(path):
+        _, channels, height, width = images.images.shape
+        return open_moments(path, name, (channels, height, width), networks), []
+    found = load_images(path, given.preparation)
+    return SplitContext(image_dataset(found, name, images.images.shape[1]), None, networks), list(found.remarks)
+
+
+def image_dataset(found: Images, name: str, channels: int = 1) -> ImageDataset:
+    """Make a dataset of loaded images, to measure against.
+
+    Args:
+        found: the images; their ids are those of the dataset, or row numbers.
+        name: in the tables.
+        channels: of what is measured: beside three, grey images have three, too.
+    """
+    pixels = found.images
+    if pixels.is_floating_point():
+        pixels = pixels.mul(255).round().to(torch.uint8)
+    note = "; ".join(f"{label} {each}" for label, each in enumerate(found.classes))
+    return ImageDataset(
+        name=name,
+        split="all",
+        images=pixels.expand(-1, max(channels, pixels.shape[1]), -1, -1),
+        ids=list(found.ids or (f"{row:06d}" for row in range(len(pixels)))),
+        labels=found.labels,
+        note=f"labels are {note}" if note else "",
+    )
+
+
+def _like(images: Images, data: ImageDataset, where: str) -> Images:
+    """Give images the channels of the data: grey ones may have one or three equal ones.
+
+    Raises:
+        UserError: they have another size, or colours where the data is grey.
+    """
+    pixels, channels = images.images, data.images.shape[1]
+    if pixels.shape[2:] != data.images.shape[2:]:
+        found, fitting = (f"{part.shape[-1]} x {part.shape[-2]}" for part in (pixels, data.images))
+        raise UserError(f"{where}: images are {found}, {data.name}'s are {fitting}: {_scaling(data)}")
+    if pixels.shape[1] == channels:
+        return images
+    if channels == 3:
+        return replace(images, images=pixels.expand(-1, 3, -1, -1))
+    if not all(bool((part == part[:, :1]).all()) for part in pixels.split(sources.BATCH)):
+        raise UserError(f"{where}: images have colours, {data.name}'s are grey: save them as grey")
+    return replace(images, images=pixels[:, :1])
+
+
+def _scaling(data: ImageDataset) -> str:
+    height, width = data.images.shape[2:]
+    return f"add --size {height}" if height == width else "scale them"
+
+
+def _partners(images: Images, given: External, data: ImageDataset, where: str) -> Tensor:
+    """Find the row of each real image's partner; :class:`UserError` where one has none."""
+    if given.paired == "name":
+        if images.ids is None:
+            advice = "save an array ids beside the images, or pair them by --paired position"
+            raise UserError(f"{where} names no image, so none can be paired by name: {advice}")
+        return partners(images.ids, data.ids, where, f"{data.name}:{data.split}")
+    if images.ids is not None:
+        raise UserError(f"{where} names its images: pair them by name, --paired alone, or leave it away")
+    if len(images.images) != len(data):
+        reason = f"{len(images.images)} images cannot be paired with the {len(data)} of {data.name}:{data.split}"
+        raise UserError(f"{reason}: give one for each, in order, or leave --paired away")
+    return torch.arange(len(data))
 
 
 def measure_external(
-    images: Tensor,
-    name: str,
-    split: SplitContext,
-    protocol: Protocol,
-    *,
-    paired: bool,
-    reconstructions: bool,
-) -> None:
-    """Measure checked images as run ``external/NAME``; :class:`UserError` if they do not fit the data."""
-    data = split.data
-    if images.shape[1:] != data.images.shape[1:]:
-        found, fitting = tuple(images.shape[1:]), tuple(data.images.shape[1:])
-        raise UserError(f"images are {found} (channels, height, width), {data.name}'s are {fitting}: resize them")
-    if paired and len(images) != len(data):
-        reason = f"{len(images)} images cannot be paired with the {len(data)} of {data.name}:{data.split}"
-        raise UserError(f"{reason}: give one for each, in order, or leave --paired away")
-    kind = Need.RECONSTRUCTION if reconstructions else Need.SAMPLE
-    folder = RunFolder(runs_dir() / "external" / name)
+    images: Images, given: External, split: SplitContext, protocol: Protocol, *, reconstructions: bool, where: str
+) -> bool:
+    """Measure loaded images as run ``external/NAME``; return whether anything was missing.
+
+    Raises:
+        UserError: they cannot be paired, or nothing can be measured of them.
+    """
+    data, pixels = split.data, images.images
+    rows = _partners(images, given, data, where) if given.paired else None
+    folder = RunFolder(runs_dir() / "external" / given.name)
     # the images' own hash stands in place of weights': other images under this name replace these
-    identity = Identity(f"external/{name}", content_sha256=hashlib.sha256(images.numpy().tobytes()).hexdigest())
-    protocol = replace(protocol, samples=len(images))
+    identity = Identity(f"external/{given.name}", content_sha256=_identity(images, rows))
+    protocol = replace(protocol, samples=len(pixels))
     metrics = unmeasured(folder, identity, split, protocol.build(data), protocol)
-    context = split.context()
-    source = sources.of_images(images, data, kind=kind, paired=paired, context=context, identity=identity)
     if metrics:
-        measure_into(folder, source, split, metrics, samples=len(images), needed=True)
+        source = sources.of_images(
+            pixels,
+            data,
+            kind=Need.RECONSTRUCTION if reconstructions else Need.SAMPLE,
+            partners=rows,
+            context=split.context(),
+            identity=identity,
+            prepared=protocol.prepared,
+        )
+        measure_into(folder, source, split, metrics, samples=len(pixels), needed=True)
     gallery: dict[str, galleries.Pixels] = {}
-    if paired:
-        gallery["reconstructions"] = galleries.to_pixels(images[data.showcase_indices()])
+    if rows is not None:
+        gallery["reconstructions"] = galleries.to_pixels(pixels[rows[data.showcase_indices()]])
     elif not reconstructions:
-        gallery["samples"] = galleries.to_pixels(images[:GALLERY_SAMPLES])
+        gallery["samples"] = galleries.to_pixels(pixels[:GALLERY_SAMPLES])
     galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), gallery, identity.content_sha256)
+    return bool(metrics)
+
+
+def _identity(images: Images, rows: Tensor | None) -> str:
+    """Hash the images, and which belongs to which real one where that is not their order."""
+    if rows is None or torch.equal(rows, torch.arange(len(rows))):
+        return images.sha256
+    return hashlib.sha256(f"{images.sha256} {rows.tolist()}".encode()).hexdigest()

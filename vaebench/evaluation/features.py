@@ -23,6 +23,7 @@ from vaebench.core.context import PIXELS, FeatureSpace, Reference
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.files import exclusive, make_dir, write_sealed
+from vaebench.core.mapped import give_back_mapped_pages
 from vaebench.core.perceptual import Perceptual
 from vaebench.evaluation.feature_extraction import Pace, pooled_features
 from vaebench.evaluation.resumable_rows import ResumableRows, join_rows, map_rows, read_rows
@@ -209,6 +210,7 @@ class CachedFeatures(Reference):
         last = min(stop + -(stop - chunk) % batch, end)
         images = to_float(self._data.images[first:last])
         found = self._networks.extract(images, [self._space])[self._space].cpu()
+        give_back_mapped_pages()
         return found[start - first : min(stop, end) - first]
 
 

@@ -23,6 +23,7 @@ class Protocol:
     samples: int = 10_000
     again: bool = False  # measure what was measured already, too
     device: str = "auto"
+    prepared: str = ""  # how images made elsewhere were cropped and scaled; empty: they are as they were given
 
     def build(self, data: ImageDataset | None = None) -> list[Metric]:
         """Build the metrics; :class:`UserError` for unknown metrics or options.

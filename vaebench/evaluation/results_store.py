@@ -41,21 +41,42 @@ def place_of(data: ImageDataset) -> str:
     return f"{data.name}-{data.split}-{data.fingerprint[:12]}"
 
 
-def question(metric: Metric, samples: int) -> str:
+def question(metric: Metric, samples: int, prepared: str = "") -> str:
     """Identify what a result measures, as far as it is known before measuring: equal ones are not measured twice."""
-    return f"{metric.spec.protocol}; samples={samples}" if metric.spec.needs & Need.SAMPLE else metric.spec.protocol
+    protocol = marked(metric.spec.protocol, prepared)
+    return f"{protocol}; samples={samples}" if metric.spec.needs & Need.SAMPLE else protocol
+
+
+def marked(protocol: str, prepared: str) -> str:
+    """Add to a protocol how images were prepared before they were measured, if at all."""
+    return f"{protocol}/{prepared}" if prepared else protocol
 
 
 def pending(
-    folder: RunFolder, identity: Identity, data: ImageDataset, metrics: Sequence[Metric], samples: int
+    folder: RunFolder,
+    identity: Identity,
+    data: ImageDataset,
+    metrics: Sequence[Metric],
+    samples: int,
+    prepared: str = "",
 ) -> list[Metric]:
-    """Find the metrics not yet measured of these weights and images, by this extractor and version of vaebench."""
+    """Find the metrics not yet measured of these weights and images, by this extractor and version of vaebench.
+
+    The dataset's name counts: equal images under two names stand in two tables.
+    """
     lines = results.read(folder.results) if folder.results.exists() else []
     last = lines[-1].provenance.weights_sha256 if lines else identity.content_sha256
     if last != identity.content_sha256:
         return list(metrics)  # the folder speaks of other weights, or images: all its answers are void
     answered = {
-        (line.metric, origin.asked, origin.weights_sha256, origin.data_fingerprint, origin.extractor_sha256)
+        (
+            line.metric,
+            origin.asked,
+            origin.weights_sha256,
+            line.dataset,
+            origin.data_fingerprint,
+            origin.extractor_sha256,
+        )
         for line in lines
         if line.stratum == "all" and (origin := line.provenance).vaebench_version == __version__
     }
@@ -63,8 +84,8 @@ def pending(
         metric
         for metric in metrics
         if (
-            *(metric.spec.name, question(metric, samples), identity.content_sha256),
-            *(data.fingerprint, metric.extractor_sha256),
+            *(metric.spec.name, question(metric, samples, prepared), identity.content_sha256),
+            *(data.name, data.fingerprint, metric.extractor_sha256),
         )
         not in answered
     ]
@@ -99,7 +120,7 @@ def store(
     lines: list[Result] = []
     for metric, score in scores:
         cut = {"all": score, **score.parts}
-        protocol = score.protocol or metric.spec.protocol
+        protocol = marked(score.protocol or metric.spec.protocol, source.prepared)
         for stratum, part in cut.items():
             series = per_image.Series(data.name, data.split, data.fingerprint, metric.spec.name, protocol, stratum)
             if part.per_image is None:
@@ -111,8 +132,9 @@ def store(
                 kept[series] = per_image.PerImageValues(tuple(ids), part.per_image.numpy(), part.influence)
         if score.per_image is not None and metric.spec.stratified and _belongs(score, metric, data, source.paired):
             cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
-        marked = replace(provenance, extractor_sha256=metric.extractor_sha256, asked=question(metric, samples))
-        lines.extend(_result(metric, protocol, part, stratum, identity, data, marked) for stratum, part in cut.items())
+        asked = question(metric, samples, source.prepared)
+        origin = replace(provenance, extractor_sha256=metric.extractor_sha256, asked=asked)
+        lines.extend(_result(metric, protocol, part, stratum, identity, data, origin) for stratum, part in cut.items())
     make_dir(folder.path)
     with exclusive(folder.path, wait=True):
         per_image.write(folder.per_image, kept, gone)

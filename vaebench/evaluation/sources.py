@@ -74,6 +74,7 @@ class EvaluationSource:
         paired: whether row i of its images belongs to image i of the evaluated split.
         latent_shape: of a model that can be looked into; ``None`` for everything else.
         shown_samples: n -> images (n, c, h, w) on the CPU, for pictures; ``None`` of what draws none.
+        prepared: how its images were cropped and scaled before, part of the protocol; empty where they were not.
     """
 
     identity: Identity = UNNAMED
@@ -84,6 +85,7 @@ class EvaluationSource:
     paired: bool = True
     latent_shape: tuple[int, ...] | None = None
     shown_samples: Callable[[int], Tensor] | None = None
+    prepared: str = ""
 
 
 def identity_of(record: RunRecord, device: str) -> Identity:
@@ -315,17 +317,25 @@ def of_images(
     data: ImageDataset,
     *,
     kind: Need,
-    paired: bool,
+    partners: Tensor | None,
     context: Context | None = None,
     identity: Identity = UNNAMED,
+    prepared: str = "",
 ) -> EvaluationSource:
-    """Make a source of images made elsewhere: uint8 or float (n, c, h, w), as ``Need.RECONSTRUCTION`` or
-    ``Need.SAMPLE``.
+    """Make a source of images made elsewhere.
 
-    With ``paired``, image i belongs to image i of ``data``, and what compares the two can be measured. Samples
-    are measured against ``data`` as a whole: its images come in batches of their own.
+    Args:
+        images: uint8 or float (n, c, h, w).
+        data: the images that they are measured against.
+        kind: ``Need.RECONSTRUCTION`` or ``Need.SAMPLE``.
+        partners: int64 (len(data),), the row of each of ``data``'s images' own: what compares the two can then be
+            measured. ``None`` of what is measured against ``data`` as a whole, whose images come in batches of their
+            own.
+        context: the evaluated split's.
+        identity: whose results they are.
+        prepared: how the images were cropped and scaled.
     """
-    provides = kind
+    provides, paired = kind, partners is not None
     if paired or kind == Need.SAMPLE:
         provides |= Need.REAL | _labelling(data)
 
@@ -333,14 +343,19 @@ def of_images(
         if not paired and kind == Need.SAMPLE:
             yield from _real_batches(data)
         for rows in torch.arange(len(images)).split(BATCH):
-            part = images[rows]
+            part = images[rows if partners is None else partners[rows]].contiguous()
             filled: dict[str, Any] = {FIELDS[kind]: to_float(part) if part.dtype == torch.uint8 else part}
             if paired:
                 filled |= {"real": to_float(data.images[rows]), **_labels(data, rows)}
             yield EvalBatch(**filled)
 
     return EvaluationSource(
-        identity=identity, provides=provides, batches=batches, context=context or Context(), paired=paired
+        identity=identity,
+        provides=provides,
+        batches=batches,
+        context=context or Context(),
+        paired=paired,
+        prepared=prepared,
     )
 
 
@@ -349,7 +364,7 @@ def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
         yield EvalBatch(real=to_float(data.images[rows]), **_labels(data, rows))
 
 
-def of_real(data: ImageDataset, context: Context | None = None) -> EvaluationSource:
+def of_real(data: ImageDataset, context: Context | None = None, prepared: str = "") -> EvaluationSource:
     """Make a source of the real images themselves, in place of reconstructions and of samples."""
     context = context or Context()
 
@@ -364,6 +379,7 @@ def of_real(data: ImageDataset, context: Context | None = None) -> EvaluationSou
         batches=batches,
         context=replace(context, blend=lambda first, second, weight: first),  # the target: images as they are
         ready=lambda space: context.reference(space, data.split).features,
+        prepared=prepared,
     )
 
 
