@@ -89,7 +89,7 @@ def measure(
         row += 0 if batch.real is None else len(batch.real)
         if number % BATCHES_UNTIL_TRIM == 0:
             give_back_freed_memory()
-            give_back_mapped_pages()
+        give_back_mapped_pages()
     if not _brought_together(consumers, group):
         return []
     refusals = {

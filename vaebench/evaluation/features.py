@@ -6,6 +6,7 @@ included), of the network's weights, and of how the images were prepared.
 
 import contextlib
 import logging
+import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ BATCH = 16  # images at a time: what Inception makes of them on the way stays in
 BATCH_ON_GPU = 128  # enough work for a GPU; Inception's largest layer takes 0.7 GB of its memory then
 PREPARATION = "8-bit/1"  # part of the key: change it with anything that changes features
 STATED = 5_000  # images; extraction of fewer is not worth a message
+FLOATS = 2**26  # bytes of real images that are floats at a time
 CHUNK = 512  # real images at a time: between two of them a stop loses nothing
 
 log = logging.getLogger(__name__)
@@ -208,10 +210,18 @@ class CachedFeatures(Reference):
         end = min(chunk + CHUNK, len(self._data))
         first = start - (start - chunk) % batch
         last = min(stop + -(stop - chunk) % batch, end)
-        images = to_float(self._data.images[first:last])
-        found = self._networks.extract(images, [self._space])[self._space].cpu()
+        images = self._data.images[first:last]
+        found = [
+            self._networks.extract(to_float(part.contiguous()), [self._space])[self._space].cpu()
+            for part in images.split(self._at_a_time(batch))
+        ]
         give_back_mapped_pages()
-        return found[start - first : min(stop, end) - first]
+        return torch.cat(found)[start - first : min(stop, end) - first]
+
+    def _at_a_time(self, batch: int) -> int:
+        """Choose how many images become floats at a time: whole batches, of so many bytes at most."""
+        each = 4 * math.prod(self._data.image_shape)
+        return batch * max(1, min(CHUNK, FLOATS // each) // batch)
 
 
 def cached_latents(

@@ -24,6 +24,7 @@ from vaebench.runs.record import RunFolder, RunRecord
 
 BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)
 BATCH_ON_GPU = 512
+FLOATS = 2**24  # bytes of images that become floats at a time where no model works on them
 PATHS, FRAMES = 200, 11  # straight lines between prior draws, and images on each, ends included
 FIELDS = {
     Need.REAL: "real",
@@ -342,7 +343,7 @@ def of_images(
     def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
         if not paired and kind == Need.SAMPLE:
             yield from _real_batches(data)
-        for rows in torch.arange(len(images)).split(BATCH):
+        for rows in torch.arange(len(images)).split(at_a_time(images)):
             part = images[rows if partners is None else partners[rows]].contiguous()
             filled: dict[str, Any] = {FIELDS[kind]: to_float(part) if part.dtype == torch.uint8 else part}
             if paired:
@@ -359,8 +360,13 @@ def of_images(
     )
 
 
+def at_a_time(images: Tensor) -> int:
+    """Choose how many images become floats at a time where no model works on them: large ones are fewer."""
+    return max(1, min(BATCH, FLOATS // (4 * max(1, images[:1].numel()))))
+
+
 def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
-    for rows in torch.arange(len(data)).split(BATCH):
+    for rows in torch.arange(len(data)).split(at_a_time(data.images)):
         yield EvalBatch(real=to_float(data.images[rows]), **_labels(data, rows))
 
 

@@ -1,0 +1,113 @@
+"""Peak memory and time of `vaebench evaluate --images` as images of 256 x 256 grow in number and in kind of file.
+
+    python benchmarks/speed/streaming_images.py [--images 500 5000] [--metrics blur,fid] [--inception 64]
+
+Each row is the command line in a process of its own: images made up, as a npz (np.savez), as one that is compressed
+(np.savez_compressed), and as PNG files, against a folder of 500 real ones. Its peak is the largest resident memory that
+the kernel saw (`ru_maxrss`), mapped pages included. Decoded and unpacked images lie in a cache of their own, which each
+row finds empty. 50,000 images (9.8 GB) need some 40 GB of disk and an hour: `--images 50000`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vaebench.core.machine import machine
+
+SIDE, REFERENCE, BLOCK = 256, 500, 250
+
+
+def pictures(start: int, stop: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """Make images ``start`` to ``stop`` of an endless row: smooth, with a little noise; uint8 (n, 256, 256, 3)."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    made = np.empty((stop - start, SIDE, SIDE, 3), np.uint8)
+    for row, number in enumerate(range(start, stop)):
+        random = np.random.default_rng(number)
+        waves = [np.sin(random.uniform(2, 20) * x + random.uniform(2, 20) * y + random.uniform(0, 6)) for _ in range(3)]
+        made[row] = np.clip(np.stack(waves, -1) * 100 + 128 + random.integers(-8, 9, (SIDE, SIDE, 1)), 0, 255)
+    return made
+
+
+def as_npz(folder: Path, n: int) -> Path:
+    """Write them as np.savez does, a block at a time."""
+    whole = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(n, SIDE, SIDE, 3))
+    for start in range(0, n, BLOCK):
+        whole[start : start + BLOCK] = pictures(start, min(start + BLOCK, n))
+    whole.flush()
+    return _zipped(folder, zipfile.ZIP_STORED)
+
+
+def as_compressed_npz(folder: Path, n: int) -> Path:
+    """Write them as np.savez_compressed does."""
+    as_npz(folder, n).unlink()
+    return _zipped(folder, zipfile.ZIP_DEFLATED)
+
+
+def _zipped(folder: Path, kind: int) -> Path:
+    with zipfile.ZipFile(folder / "images.npz", "w", kind, compresslevel=1) as archive:
+        archive.write(folder / "images.npy", "images.npy")
+    (folder / "images.npy").unlink()
+    return folder / "images.npz"
+
+
+def as_pngs(folder: Path, n: int) -> Path:
+    """Write them as PNG files."""
+    target = folder / "pngs"
+    target.mkdir()
+    for start in range(0, n, BLOCK):
+        for row, image in enumerate(pictures(start, min(start + BLOCK, n))):
+            Image.fromarray(image).save(target / f"{start + row:06d}.png", compress_level=1)
+    return target
+
+
+FORMS: dict[str, Callable[[Path, int], Path]] = {"npz": as_npz, "npz, compressed": as_compressed_npz, "PNG": as_pngs}
+
+
+def measure(images: Path, reference: Path, place: Path, metrics: str, inception: int) -> tuple[float, float]:
+    """Run the command; return its peak in MB and its seconds."""
+    environment = {**os.environ, "VAEBENCH_RUNS": str(place / "runs"), "VAEBENCH_CACHE": str(place / "cache")}
+    command = [sys.executable, "-m", "vaebench", "evaluate", "--images", str(images), "--name", "made", "--reference"]
+    command += [str(reference), "--metrics", metrics, "--inception", str(inception), "--out", str(place / "reports")]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return usage.ru_maxrss * 1024 / 1e6, time.perf_counter() - began
+
+
+def main() -> None:
+    """One process a row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs="+", default=[500, 5_000])
+    parser.add_argument("--metrics", default="blur,fid")
+    parser.add_argument("--inception", type=int, default=64)
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    parser.add_argument("--scratch", type=Path, help="folder with enough space; by default the system's")
+    given = parser.parse_args()
+    print(f"{machine('cpu')}; {given.metrics} at layer {given.inception} against {REFERENCE} images\n")
+    print(f"{'images as':16} {'number':>8} {'pixels, MB':>11} {'peak, MB':>9} {'seconds':>8}")
+    with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
+        reference = Path(scratch, "real")
+        reference.mkdir()
+        as_pngs(reference, REFERENCE)
+        for name in given.forms:
+            for n in given.images:
+                with tempfile.TemporaryDirectory(dir=scratch) as place:
+                    images = FORMS[name](Path(place), n)
+                    peak, seconds = measure(images, reference, Path(place), given.metrics, given.inception)
+                pixels = n * SIDE * SIDE * 3 / 1e6
+                print(f"{name:16} {n:8,} {pixels:11,.0f} {peak:9,.0f} {seconds:8.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
