@@ -155,7 +155,10 @@ def evaluate(
     inception: Annotated[int | None, typer.Option(help="feature layer: 64, 192, 768 or 2048 (the usual)")] = None,
     fid_infinity: Annotated[bool, typer.Option("--fid-infinity", help="extrapolate FID to infinite n, too")] = False,
     again: Annotated[bool, typer.Option("--again", help="measure anew what was measured already")] = False,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="METRIC.OPTION=VALUE")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="METRIC.OPTION=VALUE", help="of a metric, or of the data: dataset.path=DIR"),
+    ] = None,
     model: Annotated[
         str, typer.Option(metavar="SPEC", help="a model trained elsewhere: ./file.py:function, diffusers:DIR, ...")
     ] = "",
@@ -193,13 +196,14 @@ def evaluate(
         raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
     protocol = Protocol(
         metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
-        options=_metric_options([setting for setting in settings or [] if not (model and _of_data(setting))]),
+        options=_metric_options([setting for setting in settings or [] if not _of_data(setting)]),
         given=({} if inception is None else {"inception": str(inception)})
         | ({"infinity": "true"} if fid_infinity else {}),
         samples=Protocol().samples if samples is None else samples,
         again=again,
         device=device,
     )
+    of_data = [setting.removeprefix("dataset.") for setting in settings or [] if _of_data(setting)]
     protocol.build()  # a misspelt metric or option is said before anything is measured
     if model:
         if images is not None or names or every:
@@ -208,9 +212,8 @@ def evaluate(
             raise UserError("--model is measured by one process: start it without torchrun")
         from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
 
-        options = tuple(setting.removeprefix("dataset.") for setting in settings or [] if _of_data(setting))
         outside = OutsideModel(
-            spec=model, name=name, dataset=dataset or "", options=options, precision=precision, range=range_
+            spec=model, name=name, dataset=dataset or "", options=tuple(of_data), precision=precision, range=range_
         )
         write_reports(evaluate_model(outside, protocol, say), out_dir)
         return
@@ -223,11 +226,20 @@ def evaluate(
         from vaebench.evaluation.external import External, evaluate_external
 
         preparation = Preparation(size=size, crop=crop, filter=filter_)
-        given = External(name=name, reference=reference, paired=paired, kind=kind, preparation=preparation)
+        given = External(
+            name=name,
+            reference=reference,
+            paired=paired,
+            kind=kind,
+            preparation=preparation,
+            options=tuple(of_data),
+        )
         write_reports(evaluate_external(images, given, protocol, say), out_dir)
         return
     with joined(device) as group:
-        measured = evaluate_runs(names or [], protocol, every=every, dataset=dataset, say=say, group=group)
+        measured = evaluate_runs(
+            names or [], protocol, every=every, dataset=dataset, say=say, group=group, options=_pairs(of_data)
+        )
         if group.leads:
             write_reports(measured, out_dir)
         group.wait()

@@ -116,10 +116,16 @@ class DatasetSource(ABC):
     """What a dataset plugin provides: how to load each split, and how to get the data.
 
     The constructor's keyword parameters are the dataset's options (``--set dataset.KEY=VALUE``).
+
+    Attributes:
+        name: registered.
+        splits: that can be loaded.
+        published: whether its name says which images these are; of a user's own images only their content does.
     """
 
     name: str
     splits: tuple[str, ...]
+    published: bool = True
 
     @abstractmethod
     def load(self, split: str) -> ImageDataset:

@@ -46,6 +46,7 @@ class Folder(DatasetSource):
     """
 
     name = "folder"
+    published = False
     splits = ("train", "valid", "test")
 
     def __init__(self, path: str = "", size: int = 64, attributes: str = "") -> None:

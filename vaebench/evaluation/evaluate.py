@@ -3,8 +3,10 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 import torch
 
@@ -17,6 +19,8 @@ from vaebench.core.files import make_dir
 from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Metric, Need
 from vaebench.core.paths import runs_dir
+from vaebench.core.recipe import parse_options
+from vaebench.datasets import DATASETS
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.baselines import baselines, classical_blends
 from vaebench.evaluation.features import Networks
@@ -33,6 +37,7 @@ from vaebench.runs.record import RunFolder, RunRecord
 log = logging.getLogger(__name__)
 
 TRAIN = "train"
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 SEED = 0  # of evaluation's noise: the same draws for every run, so that runs differ by themselves alone
 GALLERY_SAMPLES = 60
 SAMPLES = "samples.png"
@@ -51,11 +56,13 @@ def evaluate_runs(
     dataset: str | None,
     say: Callable[[str], None],
     group: Group = ALONE,
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> dict[str, list[RunFolder]]:
     """Evaluate the named runs on the test split of their data, and the real images; return dataset -> folders measured.
 
     With ``every``, all finished runs; unfinished ones and damaged ones are named and passed over. Processes of
-    ``group`` share the images that models and networks work on; the first one takes the scores and writes.
+    ``group`` share the images that models and networks work on; the first one takes the scores and writes. Options of
+    the data, such as where it lies now, take the place of those that a run was trained with.
     """
     work = runs_to_measure(names, every=every, dataset=dataset, say=say, group=group)
     for message in protocol.passed_over():
@@ -67,7 +74,8 @@ def evaluate_runs(
     broken: list[UserError] = []
     for folder, record in work:
         try:
-            measured_now = _measure_one(folder, record, opened, networks, protocol, say, group)
+            placed = _with_options(record, options)
+            measured_now = _measure_one(folder, placed, opened, networks, protocol, say, group)
         except UserError as error:
             if not every or group.size > 1:  # processes that go on must all do so
                 raise
@@ -81,7 +89,7 @@ def evaluate_runs(
         sizes = {
             size
             for folder, record in work
-            if folder in measured.get(split.data.name, ()) and _key(record) == key
+            if folder in measured.get(split.data.name, ()) and _key(_with_options(record, options)) == key
             for size in _probed(folder, record)
         }
         for name in group.led(partial(measure_baselines, split, protocol, sizes)):
@@ -109,6 +117,7 @@ def _measure_one(
         group.agree(split.data.fingerprint, said)
         measure_real(split, protocol, group)
         opened[key] = split
+    _check_training_images(folder, record, opened[key], say)
     if record.resumed_by_faulty_version():
         say(f"{record.recipe}/seed-{record.seed}: {RESUMED_WRONGLY}")
     began = time.monotonic()
@@ -116,6 +125,38 @@ def _measure_one(
     done = f"measured in {time.monotonic() - began:.0f} s" if fresh else "nothing new to measure"
     say(f"{record.recipe}/seed-{record.seed}: {done}")
     return opened[key].data.name
+
+
+def _with_options(record: RunRecord, options: Mapping[str, str]) -> RunRecord:
+    """Return the record with options of the data in place of its own; :class:`UserError` for unknown ones."""
+    if not options:
+        return record
+    given = parse_options(f"dataset {record.dataset}", options, DATASETS.get(record.dataset))
+    return replace(record, dataset_options={**record.dataset_options, **given})
+
+
+def _check_training_images(
+    folder: RunFolder, record: RunRecord, split: SplitContext, say: Callable[[str], None]
+) -> None:
+    """Compare the training images that are here with those that the run was trained on.
+
+    Raises:
+        UserError: they are others, and nothing but their content says which images these are.
+    """
+    try:
+        here = split.split(TRAIN).fingerprint
+    except UserError as error:  # the test images alone can be measured
+        log.info("%s: its training images cannot be compared with those here: %s", folder.path, error)
+        return
+    if here == record.data_fingerprint:
+        return
+    reason = (
+        f"{folder.path} was trained on other {record.dataset} images (fingerprint {record.data_fingerprint[:12]}) than "
+        f"those here ({here[:12]})"
+    )
+    if not split.published:
+        raise UserError(f"{reason}: say where those are with --set dataset.path=DIR, or train on these")
+    say(f"{reason}: what reads training images, such as memorisation, compares it with these")
 
 
 def _key(record: RunRecord) -> str:

@@ -15,6 +15,7 @@ from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.paths import runs_dir
+from vaebench.core.recipe import parse_options
 from vaebench.core.registry import did_you_mean
 from vaebench.core.validation import LONGEST, is_name, plain_name
 from vaebench.datasets import DATASETS
@@ -47,6 +48,7 @@ class External:
         paired: how image and real image belong together: ``name``, ``position``, or empty where they do not.
         kind: ``reconstructions``, ``samples``, or empty: reconstructions where paired.
         preparation: crop and size, of the images and of those at a path that they are measured against.
+        options: of the dataset that they are measured against: ``OPTION=VALUE``.
     """
 
     name: str
@@ -54,6 +56,7 @@ class External:
     paired: str = ""
     kind: str = ""
     preparation: Preparation = AS_THEY_ARE
+    options: tuple[str, ...] = ()
 
 
 def check_name(name: str) -> None:
@@ -156,7 +159,11 @@ def reference(given: External, images: Images, networks: Networks) -> tuple[Spli
     path = Path(given.reference).expanduser()
     if given.reference.partition(":")[0] in DATASETS.names() or not path.exists():
         name, split = named_split("--reference", given.reference)
-        return SplitContext.of_split(open_dataset(name), split, networks), []
+        pairs = dict(option.split("=", 1) for option in given.options)
+        options = parse_options(f"dataset {name}", pairs, DATASETS.get(name))
+        return SplitContext.of_split(open_dataset(name, options), split, networks), []
+    if given.options:
+        raise UserError(f"--set dataset.{given.options[0]} sets nothing of {path}: it is measured as it is")
     kind = "folder" if path.is_dir() else "file"
     name = f"{kind}-{plain_name(path.resolve().name if path.is_dir() else path.stem)}"
     if states_moments(path):

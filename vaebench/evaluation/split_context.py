@@ -51,6 +51,11 @@ class SplitContext:
             self._splits[split] = load_split(self._source, split)
         return self._splits[split]
 
+    @property
+    def published(self) -> bool:
+        """Tell whether the dataset's name says which images these are."""
+        return self._source is not None and self._source.published
+
     def extract_for(self, metrics: Sequence[Metric], group: Group) -> None:
         """Extract the evaluated split's features in the metrics' spaces, each process of ``group`` its share of rows.
 
