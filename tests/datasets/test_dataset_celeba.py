@@ -637,3 +637,81 @@ def test_the_real_images(real, table, parts, monkeypatch):
         assert (len(data), data.fingerprint[:8]) == (1_782, "1aab97e4")
         assert data.note == "subset: 1,782 of the 19,962 test images, from 18,000 of CelebA's 202,599"
         assert abs(data.attributes[:, list(data.attribute_names).index("Male")].float().mean() - 0.386) < 0.05
+
+
+def as_kaggle(folder):
+    """The layout of Kaggle's copy: nested folders, lists of comma-separated values, their own headers."""
+    as_folder(folder, below=FOLDER)
+    rows = [[name, *(1 if value else -1 for value in values)] for name, values in TRUTH.items()]
+    lines = [",".join(map(str, row)) for row in [["image_id", *COLUMNS], *rows]]
+    (folder / "list_attr_celeba.csv").write_text("\n".join(lines) + "\n")
+    parts = "".join(f"{name},{part}\r\n" for name, part in PARTS.items())
+    (folder / "list_eval_partition.csv").write_text("image_id,partition\r\n" + parts)
+    return folder
+
+
+def kaggle_folder(tmp_path):
+    return as_kaggle(tmp_path / "from")
+
+
+def kaggle_zip(tmp_path):
+    """One zip of images and lists, as Kaggle serves it."""
+    folder = as_kaggle(tmp_path / "from")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return tmp_path / "archive.zip"
+
+
+def upper_case(tmp_path):
+    folder = lists(as_folder(tmp_path / "from"))
+    for path in (folder / FOLDER).iterdir():
+        path.rename(path.with_name(path.name.upper()))
+    return folder
+
+
+def upper_case_lists(tmp_path):
+    folder = upper_case(tmp_path)
+    for name in (ATTRIBUTES, PARTITION):
+        (folder / name).write_text((folder / name).read_text().replace(".jpg", ".JPG"))
+    return folder
+
+
+def with_byte_order_marks(tmp_path):
+    folder = lists(as_folder(tmp_path / "from"))
+    for name in (ATTRIBUTES, PARTITION):
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    return folder
+
+
+AS_PEOPLE_HAVE_IT = [kaggle_folder, kaggle_zip, upper_case, upper_case_lists, with_byte_order_marks]
+
+
+@pytest.mark.parametrize("source", AS_PEOPLE_HAVE_IT)
+def test_every_layout_is_the_same_dataset(home, tmp_path, places, monkeypatch, source):
+    lists(as_zip(home))
+    expected = {split: celeba().load(split).fingerprint for split in SPLITS}
+    monkeypatch.setenv("VAEBENCH_DATA", str(tmp_path / "other"))
+    assert celeba().fetch(source(tmp_path)).startswith("celeba: 4 train, 4 valid, 4 test")
+    assert {split: celeba().load(split).fingerprint for split in SPLITS} == expected
+
+
+def test_a_subset_without_a_split_is_imported(home, tmp_path):
+    kept = {name: TRUTH[name] for name, part in PARTS.items() if part != 1}
+    folder = as_folder(tmp_path / "from", {name: CONTENTS[name] for name in kept})
+    lists(folder, kept, {name: PARTS[name] for name in kept})
+    assert celeba().fetch(folder).startswith("celeba: 4 train, 0 valid, 4 test")
+    with pytest.raises(UserError, match="no image of CelebA's valid split"):
+        celeba().load("valid")
+
+
+@pytest.mark.parametrize(
+    "text", ["image_id,Male\n000001.jpg,2\n", "image_id,Male\n000001.jpg\n", "image_id\n000001.jpg,1\n"]
+)
+def test_a_csv_that_is_no_list_of_attributes_is_refused(home, tmp_path, text):
+    folder = as_kaggle(tmp_path / "from")
+    (folder / "list_attr_celeba.csv").write_text(text)
+    with pytest.raises(UserError, match=r"list_attr_celeba\.csv"):
+        celeba().fetch(folder)
+    assert snapshot(home) == {}

@@ -348,3 +348,53 @@ def test_the_real_mnist(mnist_folder, monkeypatch, split):
     assert (len(data), data.fingerprint) == PINNED[split]
     if split == "test":
         assert data.labels[data.showcase_indices()].tolist() == list(range(10))
+
+
+def dotted(name, content):
+    return name.replace("-idx", ".idx"), content
+
+
+def in_a_folder_of_its_own(name, content):
+    return f"{name}/{name}", content
+
+
+def unpacked_but_called_gz(name, content):
+    return f"{name}.gz", content
+
+
+def packed_but_not_called_so(name, content):
+    return name, gzip.compress(content)
+
+
+def of_no_meaning(name, content):
+    return f"{hashlib.md5(content, usedforsecurity=False).hexdigest()}.bin", content
+
+
+NAMINGS = [dotted, in_a_folder_of_its_own, unpacked_but_called_gz, packed_but_not_called_so, of_no_meaning]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "MNIST/raw"])
+@pytest.mark.parametrize("naming", NAMINGS)
+def test_content_decides_which_file_is_which(small, home, tmp_path, naming, form):
+    files = dict(naming(name, content) for name, content in CONTENTS.items())
+    source = tmp_path / ("from.zip" if form == "zip" else "from")
+    if form == "zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    for name, content in files.items() if form != "zip" else ():
+        path = source / ("" if form == "folder" else form) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    Mnist().fetch(source)
+    assert {path.name: path.read_bytes() for path in home.iterdir()} == CONTENTS
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_file_in_place_is_read_whatever_its_ending_says(small, home, packed):
+    lay(home)
+    for name in NAMES:
+        content = (home / name).read_bytes()
+        (home / name).unlink()
+        (home / (name if packed else f"{name}.gz")).write_bytes(gzip.compress(content) if packed else content)
+    assert len(Mnist().load("train")) == 12

@@ -237,8 +237,9 @@ def evaluate(
         write_reports(evaluate_external(images, given, protocol, say), out_dir)
         return
     with joined(device) as group:
+        options = dict(setting.split("=", 1) for setting in of_data)
         measured = evaluate_runs(
-            names or [], protocol, every=every, dataset=dataset, say=say, group=group, options=_pairs(of_data)
+            names or [], protocol, every=every, dataset=dataset, say=say, group=group, options=options
         )
         if group.leads:
             write_reports(measured, out_dir)

@@ -7,6 +7,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import weakref
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -78,7 +79,9 @@ def in_tar(path: Path) -> ImageFiles:
         UserError: it is no tar, or holds no images.
     """
     try:
-        archive = tarfile.open(fileobj=_uncompressed(path), mode="r:")  # noqa: SIM115  (read from as long as images are)
+        content = _uncompressed(path)
+        archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (read from for as long as it is referred to)
+        weakref.finalize(archive, content.close)
         members = {_within(info.name): info for info in archive if info.isreg()}
         _require_end(archive)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError, ValueError) as error:
