@@ -116,6 +116,22 @@ def test_crops_are_pixel_exact(whole, name):
         assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
+@pytest.mark.parametrize("size", [16, 128, 256])
+def test_crops_of_other_sizes(whole, size):
+    data = celeba(size=size).load("test")
+    assert data.image_shape == (3, size, size)
+    with Image.open(io.BytesIO(CONTENTS[data.ids[0]])) as opened:
+        expected = opened.crop(CROPS["celeba"]).resize((size, size), Image.Resampling.BICUBIC)
+    assert np.array_equal(data.images[0].permute(1, 2, 0).numpy(), np.asarray(expected))
+    assert celeba().load("test").image_shape == (3, 64, 64)  # the prepared images of each size lie apart
+
+
+@pytest.mark.parametrize("size", [15, 513, 0, -64])
+def test_size_out_of_range(size):
+    with pytest.raises(UserError, match="give 16 to 512"):
+        celeba(size=size)
+
+
 def test_every_crop_is_a_square_inside_the_picture():
     assert CROPS.keys() == SQUARES.keys()
     for left, top, right, bottom in CROPS.values():

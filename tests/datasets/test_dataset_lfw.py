@@ -131,6 +131,11 @@ def test_published_size_keeps_the_pixels(home):
         assert np.array_equal(data.images[0].permute(1, 2, 0).numpy(), np.asarray(picture))
 
 
+def test_a_little_more_than_the_published_size_is_enlarged(home):
+    lay(home)
+    assert LFW(size=256).load("test").image_shape == (3, 256, 256)
+
+
 def test_conformance(home):
     lay(home)
     check_dataset(LFW(size=16))
@@ -142,9 +147,9 @@ def test_complete_data_need_no_note(home, monkeypatch):
     assert LFW(size=16).load("test").note == ""
 
 
-@pytest.mark.parametrize("size", [15, 251, 0])
+@pytest.mark.parametrize("size", [15, 257, 0])
 def test_size_out_of_range(size):
-    with pytest.raises(UserError, match="give 16 to 250"):
+    with pytest.raises(UserError, match="give 16 to 256"):
         LFW(size=size)
 
 

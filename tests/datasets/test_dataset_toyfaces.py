@@ -272,6 +272,26 @@ def test_showcase_is_varied_and_sharp(all_attributes):
     assert not all_attributes[14_000:][rows, NAMES.index("Blurry")].any()
 
 
+@pytest.mark.parametrize("size", [32, 96, 128, 256])
+def test_other_sizes_show_the_same_faces(small, no_pencil, size):
+    plain, sized = ToyFaces().load("test"), ToyFaces(size=size).load("test")
+    assert sized.image_shape == (3, size, size) and sized.ids == plain.ids
+    assert torch.equal(sized.attributes, plain.attributes)
+    known = torch.nn.functional.interpolate(sized.images.float(), (64, 64), mode="area")
+    each = (known - plain.images.float()).abs().mean(dim=(1, 2, 3))
+    others = (known - plain.images.roll(1, 0).float()).abs().mean(dim=(1, 2, 3))
+    assert each.max() < (12 if size < 64 else 4) < others.min()
+    assert plain.classifier == "toyfaces_cnn/dense" and not sized.classifier  # it takes 64 x 64
+    no_pencil()
+    assert ToyFaces(size=size).load("test").fingerprint == sized.fingerprint
+
+
+@pytest.mark.parametrize("size", [15, 257, 0])
+def test_size_out_of_range(size):
+    with pytest.raises(UserError, match="give 16 to 256"):
+        ToyFaces(size=size)
+
+
 def test_second_load_draws_nothing(small, no_pencil, caplog, global_rng_untouched):
     caplog.set_level(logging.INFO)
     first = ToyFaces().load("test").fingerprint
@@ -308,7 +328,9 @@ def test_cache_of_another_version_is_drawn_again(small, monkeypatch):
     ToyFaces().load("valid")
     drawn = []
     monkeypatch.setattr(toyfaces, "_versions", lambda: ["another"])
-    monkeypatch.setattr(toyfaces, "draw_face", lambda row, index: drawn.append(index) or draw_face(row, index))
+    monkeypatch.setattr(
+        toyfaces, "draw_face", lambda row, index, size: drawn.append(index) or draw_face(row, index, size)
+    )
     ToyFaces().load("valid")
     assert drawn == [6, 7]
 

@@ -112,6 +112,20 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255)
 
 
+SMALLEST = 16  # pixels a side of prepared images
+
+
+def checked_size(size: int, most: int) -> int:
+    """Return a dataset's option ``size``, height and width of its prepared images in pixels.
+
+    Raises:
+        UserError: it is not 16 to ``most``.
+    """
+    if not SMALLEST <= size <= most:
+        raise UserError(f"dataset.size={size} is out of range: give {SMALLEST} to {most}")
+    return size
+
+
 class DatasetSource(ABC):
     """What a dataset plugin provides: how to load each split, and how to get the data.
 

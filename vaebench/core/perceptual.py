@@ -1,7 +1,7 @@
 """Frozen feature extractors: perceptual losses read them, nothing ever trains or saves them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ class Perceptual:
         stages: layer name -> module; a layer's features are the output of all stages up to it.
         channels: input channels.
         sha256: of the weights file.
+        sides: layer -> the one side of square images that it takes, of layers behind a flattening; others take any.
         remedy: what to do where a layer is asked for that these weights do not reach; empty where all are there.
     """
 
@@ -28,6 +29,7 @@ class Perceptual:
     channels: int
     sha256: str
     remedy: str = ""
+    sides: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for stage in self.stages.values():
@@ -38,14 +40,22 @@ class Perceptual:
         """Names of the layers that can be asked for, shallow to deep."""
         return tuple(self.stages)
 
-    def check(self, layers: Sequence[str], channels: int) -> None:
-        """Raise :class:`UserError` unless these layers exist and images of ``channels`` channels fit."""
+    def check(self, layers: Sequence[str], channels: int, side: int | None = None) -> None:
+        """Raise :class:`UserError` unless these layers exist and images of ``channels`` channels, and of ``side`` where
+        it is known, fit.
+        """
         unknown = [layer for layer in layers if layer not in self.stages]
         if unknown or not layers:
             mend = f"choose from {', '.join(self.layers)}" + (f", or {self.remedy}" if self.remedy else "")
             raise UserError(f"{self.name} has no layer {', '.join(unknown)!r}: {mend}")
         if channels != self.channels:
             raise UserError(f"{self.name} wants {self.channels}-channel images, not {channels}: choose another network")
+        unfit = [layer for layer in layers if side is not None and self.sides.get(layer, side) != side]
+        if unfit:
+            fitting = [layer for layer in self.layers if layer not in self.sides]
+            wanted = f"{self.sides[unfit[0]]} x {self.sides[unfit[0]]}"
+            mend = f"choose from {', '.join(fitting)}, which take any size, or another network"
+            raise UserError(f"{self.name}'s layer '{unfit[0]}' takes {wanted} images, not {side} x {side}: {mend}")
 
     def features(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
         """Features of float images (n, c, h, w) in [0, 1] at each of ``layers``, in the order asked."""

@@ -26,6 +26,8 @@ class Recipe:
         epochs: passes over the training split; the last, partial batch of each epoch is left out.
         hyperparameters: keywords of ``model`` that differ from their defaults.
         dataset_options: keywords of the dataset's constructor.
+        image_sizes: sides of square images that the model takes, of those that the dataset's option ``size`` may ask
+            for, so that another is refused before images are prepared; empty where the model says so when it is built.
     """
 
     name: str
@@ -35,11 +37,31 @@ class Recipe:
     epochs: int
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    image_sizes: Sequence[int] = ()
 
     def resolved(self) -> dict[str, Any]:
         """Return every hyperparameter with its value, defaults included, as a run's record keeps it."""
         defaults = {name: parameter.default for name, parameter in hyperparameters_of(self.model).items()}
         return {**defaults, **self.hyperparameters}
+
+
+def check_size(recipe: Recipe) -> None:
+    """Refuse a size of images that the recipe's model does not take, before any image is prepared.
+
+    Raises:
+        UserError: with the nearest sizes that it takes.
+    """
+    size = recipe.dataset_options.get("size")
+    if recipe.image_sizes and size is not None and size not in recipe.image_sizes:
+        known = ", ".join(map(str, recipe.image_sizes))
+        mend = nearest_sizes(size, recipe.image_sizes)
+        raise UserError(f"{recipe.name} takes images of {known} pixels a side, not {size}: --set dataset.size={mend}")
+
+
+def nearest_sizes(size: int, known: Sequence[int]) -> str:
+    """Name the nearest of the known sizes: the next below and the next above, ``96 or 128``, or the only one."""
+    below, above = [one for one in known if one <= size], [one for one in known if one > size]
+    return " or ".join(str(one) for one in (*below[-1:], *above[:1]))
 
 
 def hyperparameters_of(model: Callable[..., object]) -> dict[str, inspect.Parameter]:

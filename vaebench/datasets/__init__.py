@@ -38,7 +38,7 @@ _CROPS = {
 def _celeba(name: str, crop: str) -> Entry:
     return Entry(
         target=f"vaebench.datasets.celeba:{name.replace('-', '_')}",
-        summary=f"CelebA: 202,599 faces with 40 attributes, {crop} at 64 x 64",
+        summary=f"CelebA: 202,599 faces with 40 attributes, {crop} at 64 x 64 (dataset.size)",
         files=(
             "celeba/img_align_celeba.zip|celeba/img_align_celeba",
             "celeba/list_attr_celeba.txt",
@@ -61,7 +61,7 @@ DATASETS: "Registry[Callable[..., DatasetSource]]" = Registry(
         ),
         "toyfaces": Entry(
             target="vaebench.datasets.toyfaces:ToyFaces",
-            summary="16,000 drawn (synthetic) faces with CelebA's 40 attributes, 64 x 64",
+            summary="16,000 drawn (synthetic) faces with CelebA's 40 attributes, 64 x 64 (dataset.size)",
         ),
         **{name: _celeba(name, words) for name, words in _CROPS.items()},
         "lfw": Entry(

@@ -211,7 +211,7 @@ def _fill(pictures: Pictures, folder: Path) -> dict[str, Any]:
     pixels, journal = folder / "pixels.uint8", folder / "journal.json"
     progress = _resume(pixels, journal, pictures)
     total, each = len(pictures.names), max(1, min(CHUNK, CHUNK_BYTES // pictures.bytes_each))
-    _require_space(folder, (total - progress.done) * pictures.bytes_each)
+    _require_space(folder, pictures, total - progress.done)
     left, stated = f"{total - progress.done:,}", total - progress.done >= STATED
     if stated:
         log.info("%s: preparing %s images, once; they are kept in %s", pictures.name, left, folder)
@@ -246,11 +246,14 @@ def _resume(pixels: Path, journal: Path, pictures: Pictures) -> _Progress:
     return _Progress()
 
 
-def _require_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
+def _require_space(folder: Path, pictures: Pictures, count: int) -> None:
+    """Refuse to begin what the disk cannot hold."""
+    free, needed = shutil.disk_usage(folder).free, count * pictures.bytes_each
     if needed > free:
         _clear(folder)
-        reason = f"{needed / 1e9:.2f} GB are needed in {cache_dir()}, {free / 1e9:.2f} GB are free"
+        height, width = pictures.size
+        what = f"{count:,} images of {pictures.name} at {width} x {height} pixels"
+        reason = f"{needed / 1e9:,.2f} GB are needed in {cache_dir()} for {what}, {free / 1e9:,.2f} GB are free"
         raise UserError(f"{reason}: free some space or set VAEBENCH_CACHE=DIR")
 
 

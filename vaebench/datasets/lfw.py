@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from vaebench.core import input_files
-from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.dataset import DatasetSource, ImageDataset, checked_size
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.files import make_dir
 from vaebench.core.paths import data_dir
@@ -27,7 +27,7 @@ from vaebench.datasets.image_cache import Pictures, prepare
 from vaebench.datasets.images.file_hashes import hashes_of
 from vaebench.datasets.images.files import digest_of, files_under, read_image, split_of
 
-PUBLISHED, SIDE = 13_233, 250
+PUBLISHED, SIDE, LARGEST = 13_233, 250, 256  # images; their side; the largest side to prepare
 MOST_PICTURED = 530  # images of George W Bush: asked for this many of each person, scikit-learn reads no one else's
 ARCHIVES = ("lfw.tgz", "lfw-funneled.tgz", "lfw-deepfunneled.tgz", "lfw.tar", "lfw.tar.gz")
 _IMAGE = re.compile(r"(?:(?P<above>.*)/)?(?P<id>(?P<person>\w[\w'.-]*)/(?P=person)_\d{4}\.jpg)")
@@ -41,7 +41,7 @@ class LFW(DatasetSource):
     """Whole images, scaled by Pillow's bicubic filter, which is antialiased.
 
     Args:
-        size: height and width of the prepared images, 16 to 250; 250 keeps the published pixels.
+        size: height and width of the prepared images, 16 to 256; 250 keeps the published pixels.
 
     A person's split follows from the name, so that none stands in two: 80% of the people to train, 10% to validate,
     10% to test.
@@ -51,9 +51,7 @@ class LFW(DatasetSource):
     splits = ("train", "valid", "test")
 
     def __init__(self, size: int = 64) -> None:
-        if not 16 <= size <= SIDE:
-            raise UserError(f"dataset.size={size} is out of range: give 16 to {SIDE}")
-        self.size = size
+        self.size = checked_size(size, LARGEST)
 
     def load(self, split: str) -> ImageDataset:
         """Load images whose ids are ``PERSON/PERSON_0001.jpg``, sorted. They are prepared once, into the cache."""

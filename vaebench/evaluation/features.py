@@ -94,7 +94,7 @@ class Networks:
         for wanted in by_network.values():
             network = self.network(wanted[0])
             layers = [space.layer for space in wanted]
-            network.check(layers, network.channels)
+            network.check(layers, network.channels, images.shape[-1])
             found.update(
                 zip(wanted, pooled_features(network, images.split(self.batch), layers, self.device), strict=True)
             )

@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
 from vaebench.core.recipe import Recipe
-from vaebench.models.chunks import CHUNKS, chunk_sides, feature_inverse, feature_network
+from vaebench.models.chunks import CHUNKS, PUBLISHED, chunk_sides, feature_inverse, feature_network
+from vaebench.models.image_sizes import FACE_SIZES
 from vaebench.models.layers import GaussianHeads
 from vaebench.models.losses import bce_fake, bce_real, clip_weights, kl_to_standard_normal, reparameterise
 
@@ -183,7 +184,8 @@ def blend_lfw() -> Recipe:
         batch_size=32,
         epochs=50,
         hyperparameters=settings,
-        dataset_options={"size": 250},
+        dataset_options={"size": PUBLISHED},
+        image_sizes=sorted((*FACE_SIZES, PUBLISHED)),
     )
 
 
@@ -193,7 +195,14 @@ def blend_celeba() -> Recipe:
     Departures: convolutions are padded, since six kernels of 7 and 9 would use up 64 pixels; 2,048 features, 200
     latents (the text gives both 2,000 and 200), rates 2e-4 and 1e-4, batch 64, 10 epochs.
     """
-    return Recipe(name="blend-celeba", model=blend, dataset="celeba", batch_size=64, epochs=10)
+    return Recipe(
+        name="blend-celeba",
+        model=blend,
+        dataset="celeba",
+        batch_size=64,
+        epochs=10,
+        image_sizes=FACE_SIZES,
+    )
 
 
 def blend_toyfaces() -> Recipe:

@@ -6,12 +6,13 @@ from torch import nn
 
 # three chunks of the encoder: (channels, side of the kernels)
 CHUNKS = ((8, 7), (16, 9), (32, 9))
-SMALL = 128  # images smaller than this are padded: six kernels of 7 and 9 would use them up
+PUBLISHED = 250  # side of the source's images. Smaller ones are padded: six kernels of 7 and 9 would use them up, and
+# leave 3 x 3 of 128 x 128. Padded, an image keeps an eighth of its side: 16 x 16 of 128 x 128, where 250 keeps 18 x 18
 
 
 def chunk_sides(side: int) -> list[tuple[int, int]]:
     """Sides of each chunk's maps before and after its pooling; 250 gives 18 at the end, and so 10,368 features."""
-    shrinks = side >= SMALL
+    shrinks = side >= PUBLISHED
     found = []
     for _, kernel in CHUNKS:
         before = side - 2 * (kernel - 1) * shrinks
@@ -27,7 +28,7 @@ def feature_network(channels: int, side: int) -> nn.Sequential:
     """
     layers: list[nn.Module] = []
     for width, kernel in CHUNKS:
-        padding = 0 if side >= SMALL else kernel // 2
+        padding = 0 if side >= PUBLISHED else kernel // 2
         layers += [
             nn.Conv2d(channels, width, kernel, padding=padding),
             nn.Conv2d(width, width, kernel, padding=padding, bias=False),
@@ -45,7 +46,7 @@ def feature_inverse(channels: int, side: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Unflatten(1, (CHUNKS[-1][0], last, last))]
     outputs = (channels, *(width for width, _ in CHUNKS[:-1]))
     for (width, kernel), (before, _), following in reversed(list(zip(CHUNKS, chunk_sides(side), outputs, strict=True))):
-        padding = 0 if side >= SMALL else kernel // 2
+        padding = 0 if side >= PUBLISHED else kernel // 2
         layers += [
             nn.Upsample(size=(before, before)),
             nn.ConvTranspose2d(width, width, kernel, padding=padding),

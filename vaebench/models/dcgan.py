@@ -1,4 +1,4 @@
-"""The deep convolutional GAN (Radford, Metz and Chintala 2016), at 64 x 64 and at 28 x 28, and its recipes."""
+"""The deep convolutional GAN (Radford, Metz and Chintala 2016), for faces and for 28 x 28 digits, and its recipes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,10 +12,10 @@ from vaebench.core import seeding
 from vaebench.core.errors import UserError
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step
 from vaebench.core.recipe import Recipe
+from vaebench.models.image_sizes import DIGITS, FACE_SIZES, check_square, halvings, widths
 from vaebench.models.losses import bce_fake, bce_real
 
-# image side -> (side of the first feature map, channels from there to the one before the image, in feature_maps)
-WIDTHS = {64: (4, (8, 4, 2, 1)), 28: (7, (2, 1))}
+SIZES = (DIGITS, *FACE_SIZES)
 
 
 class DCGAN(GenerativeModel):
@@ -36,15 +36,14 @@ class DCGAN(GenerativeModel):
         beta1: float = 0.5,
     ) -> None:
         super().__init__()
-        channels, height, width = image_shape
-        if height != width or height not in WIDTHS:
-            raise UserError(f"DCGAN is built for 28 x 28 and 64 x 64 images, not {image_shape}: choose another recipe")
+        check_square(image_shape, SIZES, "DCGAN")
+        channels, side, _ = image_shape
         if latent_dim < 1 or feature_maps < 1:
             raise UserError(f"latent_dim={latent_dim}, feature_maps={feature_maps}: both must be 1 or more")
         self.latent_dim = latent_dim
-        widths = tuple(feature_maps * factor for factor in WIDTHS[height][1])
-        self.generator = generator_network(channels, height, latent_dim, widths)
-        self.discriminator = discriminator_network(channels, height, widths[::-1])
+        growing = widths(feature_maps, layers_of(side))
+        self.generator = generator_network(channels, side, latent_dim, growing[::-1])
+        self.discriminator = discriminator_network(channels, side, growing)
         self.apply(initialise_normal)
         self._rates = learning_rate, discriminator_learning_rate
         self._adam = partial(torch.optim.Adam, betas=(beta1, 0.999))
@@ -89,13 +88,18 @@ class DCGAN(GenerativeModel):
         return {"adversarial": bce_real(self.discriminator(self._drawn(batch, step)))}
 
 
+def layers_of(side: int) -> int:
+    """Count the layers that halve or double images of ``side``: 28 twice, faces four times or more."""
+    return halvings(side, side, least=2 if side == DIGITS else 4)
+
+
 def generator_network(channels: int, side: int, latent_dim: int, widths: Sequence[int]) -> nn.Sequential:
     """Latents (n, latent_dim, 1, 1) -> images (n, channels, side, side) in [-1, 1].
 
     4 x 4 transposed convolutions of stride 2 through ``widths``, batch normalisation and ReLU between them, tanh at
     the end.
     """
-    first, _ = WIDTHS[side]
+    first = side >> layers_of(side)
     layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, widths[0], first, bias=False)]
     for inputs, outputs in pairwise((*widths, channels)):
         layers += [nn.BatchNorm2d(inputs), nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)]
@@ -108,7 +112,7 @@ def discriminator_network(channels: int, side: int, widths: Sequence[int], *, cr
     4 x 4 convolutions of stride 2 with LeakyReLU 0.2, batch normalisation but for the first layer. A Wasserstein
     ``critic`` has no normalisation, which a gradient penalty forbids, and no last bias, which its loss cancels.
     """
-    last, _ = WIDTHS[side]
+    last = side >> layers_of(side)
     layers: list[nn.Module] = []
     for position, (inputs, outputs) in enumerate(pairwise((channels, *widths))):
         norm = not critic and position > 0
@@ -134,7 +138,14 @@ def dcgan_celeba() -> Recipe:
     Generator 100 -> 512-256-128-64-3, Adam 2e-4 with betas (0.5, 0.999), batch 64, 25 epochs, N(0, 0.02) weights.
     Departure: latents from N(0, I), as Hou et al. draw them, where Radford et al. draw from a uniform.
     """
-    return Recipe(name="dcgan-celeba", model=DCGAN, dataset="celeba", batch_size=64, epochs=25)
+    return Recipe(
+        name="dcgan-celeba",
+        model=DCGAN,
+        dataset="celeba",
+        batch_size=64,
+        epochs=25,
+        image_sizes=FACE_SIZES,
+    )
 
 
 def dcgan_toyfaces() -> Recipe:

@@ -9,6 +9,7 @@ from torch import Tensor
 from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
+from vaebench.models.image_sizes import FACE_SIZES
 from vaebench.models.losses import mean_squared_distance
 from vaebench.models.vae import VAE, Objective, article_vae, hou_vae
 from vaebench.perceptual import PERCEPTUAL
@@ -65,7 +66,7 @@ def dfc_vae(
     if len(layers) != len(layer_weights):
         raise UserError(f"{len(layers)} layers but {len(layer_weights)} layer_weights: give one weight a layer")
     network = PERCEPTUAL.get(perceptual)()
-    network.check(layers, channels=image_shape[0])
+    network.check(layers, channels=image_shape[0], side=image_shape[1])
     objective = squared_feature_distance(network, layers, layer_weights)
     return article_vae(image_shape, latent_dim, objective, kl_weight, learning_rate)
 
@@ -81,9 +82,9 @@ def dfc_face_vae(
     perceptual: str = "vgg19",
     layers: tuple[str, ...] = ("relu1_2", "relu2_1", "relu3_1"),
 ) -> VAE:
-    """DFC-VAE for 64 x 64 images: feature reconstruction averaged over features + KL summed over latents."""
+    """DFC-VAE for faces, 64 x 64 or larger: feature reconstruction averaged over features + KL summed over latents."""
     network = PERCEPTUAL.get(perceptual)()
-    network.check(layers, channels=image_shape[0])
+    network.check(layers, channels=image_shape[0], side=image_shape[1])
     objective = feature_reconstruction(network, layers, feature_weight)
     return hou_vae(image_shape, latent_dim, objective, kl_weight, learning_rate, epochs_per_halving)
 
@@ -119,7 +120,14 @@ def dfcvae_celeba() -> Recipe:
     Also: Adam's beta1 0.9 (code: 0.5), a sigmoid behind the decoder (none), no ReLU behind its linear layer (one),
     torch's initial weights (N(0, 0.02)).
     """
-    return Recipe(name="dfcvae-celeba", model=dfc_face_vae, dataset="celeba", batch_size=64, epochs=5)
+    return Recipe(
+        name="dfcvae-celeba",
+        model=dfc_face_vae,
+        dataset="celeba",
+        batch_size=64,
+        epochs=5,
+        image_sizes=FACE_SIZES,
+    )
 
 
 def dfcvae345_celeba() -> Recipe:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vaebench.models.image_sizes import halvings, widths
+
 
 class GaussianHeads(nn.Module):
     """Two linear heads: features (n, features) -> mean and log-variance, each (n, latent_dim)."""
@@ -58,15 +60,18 @@ def face_encoder(image_shape: tuple[int, int, int], latent_dim: int) -> nn.Seque
 
     Source: Hou et al. 2016, section 3.1 and figure 2: four 4 x 4 convolutions of stride 2 to 32, 64, 128 and 256
     channels, each with batch normalisation and LeakyReLU, then two linear heads. The slope, which the paper leaves
-    open, is 0.2.
+    open, is 0.2. Larger images have further ones (:mod:`vaebench.models.image_sizes`).
     """
     channels, height, width = image_shape
+    count = halvings(height, width)
+    growing = widths(32, count)
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise((channels, 32, 64, 128, 256)):
+    for inputs, outputs in pairwise((channels, *growing)):
         # the normalisation has a bias of its own
         convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Flatten(), GaussianHeads(256 * (height // 16) * (width // 16), latent_dim))
+    features = growing[-1] * (height >> count) * (width >> count)
+    return nn.Sequential(*layers, nn.Flatten(), GaussianHeads(features, latent_dim))
 
 
 def face_decoder(image_shape: tuple[int, int, int], latent_dim: int) -> nn.Sequential:
@@ -74,14 +79,17 @@ def face_decoder(image_shape: tuple[int, int, int], latent_dim: int) -> nn.Seque
 
     Source: Hou et al. 2016, section 3.1 and figure 2: linear to 256 channels, then four times nearest-neighbour
     upsampling by 2, replication padding and a 3 x 3 convolution, to 128, 64, 32 and c channels, each but the last
-    with batch normalisation and LeakyReLU.
+    with batch normalisation and LeakyReLU. Larger images have further ones, as in the encoder.
     """
     channels, height, width = image_shape
+    count = halvings(height, width)
+    first, *shrinking = widths(32, count)[::-1]
+    smallest = height >> count, width >> count
     layers: list[nn.Module] = [
-        nn.Linear(latent_dim, 256 * (height // 16) * (width // 16)),
-        nn.Unflatten(1, (256, height // 16, width // 16)),
+        nn.Linear(latent_dim, first * smallest[0] * smallest[1]),
+        nn.Unflatten(1, (first, *smallest)),
     ]
-    for inputs, outputs in pairwise((256, 128, 64, 32)):
+    for inputs, outputs in pairwise((first, *shrinking)):
         layers += [
             nn.Identity(),  # where the upsampling stood: weights are named by place, and those of earlier runs must fit
             UpsampledConvolution(inputs, outputs, bias=False),

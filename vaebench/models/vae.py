@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import LRScheduler, StepLR
 
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Batch, Phase, Step
-from vaebench.core.recipe import Recipe
+from vaebench.core.recipe import Recipe, nearest_sizes
+from vaebench.models.image_sizes import FACE_SIZES
 from vaebench.models.layers import digit_decoder, digit_encoder, face_decoder, face_encoder, initialise_glorot_uniform
 from vaebench.models.losses import bernoulli_nll, kl_to_standard_normal, reparameterise
 
@@ -117,7 +118,9 @@ def hou_vae(
     ``epochs_per_halving`` 0 never halves it.
     """
     if image_shape[1] % 16 or image_shape[2] % 16:
-        raise UserError(f"this VAE halves its images four times, and {image_shape} does not allow it: choose 64 x 64")
+        nearest = nearest_sizes(max(image_shape[1:]), FACE_SIZES)
+        reason = f"this VAE halves its images at least four times, and {image_shape} does not allow it"
+        raise UserError(f"{reason}: choose square images of {nearest} pixels a side")
     if latent_dim < 1 or epochs_per_halving < 0:
         raise UserError(
             f"latent_dim={latent_dim} must be 1 or more, epochs_per_halving={epochs_per_halving} 0 (never) or more"
@@ -157,7 +160,7 @@ def plain_face_vae(
     learning_rate: float = 5e-4,
     epochs_per_halving: int = 1,
 ) -> VAE:
-    """Plain VAE for 64 x 64 images: binary cross-entropy summed over pixels + KL summed over latents."""
+    """Plain VAE for faces, 64 x 64 or larger: binary cross-entropy summed over pixels + KL summed over latents."""
     return hou_vae(image_shape, latent_dim, pixel_likelihood, kl_weight, learning_rate, epochs_per_halving)
 
 
@@ -188,7 +191,14 @@ def vae_celeba() -> Recipe:
     subset of CelebA wants more epochs for as many steps: then raise
     ``epochs_per_halving`` with ``--epochs``.
     """
-    return Recipe(name="vae-celeba", model=plain_face_vae, dataset="celeba", batch_size=64, epochs=5)
+    return Recipe(
+        name="vae-celeba",
+        model=plain_face_vae,
+        dataset="celeba",
+        batch_size=64,
+        epochs=5,
+        image_sizes=FACE_SIZES,
+    )
 
 
 def vae_toyfaces() -> Recipe:

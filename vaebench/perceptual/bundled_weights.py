@@ -1,7 +1,7 @@
 """Read the weights of a small network that comes with the package."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,9 +15,14 @@ from vaebench.core.perceptual import Perceptual
 
 
 def shipped(
-    name: str, stages: "Callable[[], OrderedDict[str, nn.Module]]", channels: int, weights: Path, sha256: str
+    name: str,
+    stages: "Callable[[], OrderedDict[str, nn.Module]]",
+    channels: int,
+    weights: Path,
+    sha256: str,
+    sides: Mapping[str, int],
 ) -> Perceptual:
-    """Build the network of these stages, with the weights of that file.
+    """Build the network of these stages, with the weights of that file; some layers take images of one side only.
 
     Raises :class:`UserError` where the file is missing, damaged or another than the one that ``sha256`` names.
     """
@@ -30,4 +35,4 @@ def shipped(
         raise UserError(f"{weights} cannot be read ({first_line(error)}): reinstall vaebench to restore it") from error
     if found != sha256:
         raise UserError(f"{weights} is not the file vaebench ships (sha256 differs): reinstall vaebench to restore it")
-    return Perceptual(name, dict(network.named_children()), channels=channels, sha256=found)
+    return Perceptual(name, dict(network.named_children()), channels=channels, sha256=found, sides=sides)

@@ -36,4 +36,4 @@ def mnist_cnn(weights: Path = WEIGHTS, sha256: str = SHA256) -> Perceptual:
 
     Raises :class:`UserError` where the file is missing, damaged or another than the one described in its card.
     """
-    return shipped("mnist_cnn", classifier_stages, 1, weights, sha256)
+    return shipped("mnist_cnn", classifier_stages, 1, weights, sha256, sides={"dense": 28, "logits": 28})

@@ -7,7 +7,7 @@ from vaebench.core import seeding
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.model import GenerativeModel
-from vaebench.core.recipe import Recipe, configure, hyperparameters_of
+from vaebench.core.recipe import Recipe, check_size, configure, hyperparameters_of
 from vaebench.core.registry import did_you_mean, load_file_attribute
 from vaebench.core.validation import LONGEST, RESERVED, is_name, keywords
 from vaebench.datasets import DATASETS
@@ -34,7 +34,9 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
     else:
         function = RECIPES.get(reference)
     recipe = _made(function, reference)
-    return configure(recipe, settings, DATASETS.get(recipe.dataset)), reference
+    recipe = configure(recipe, settings, DATASETS.get(recipe.dataset))
+    check_size(recipe)
+    return recipe, reference
 
 
 def recipe_of(record: RunRecord, folder: RunFolder) -> Recipe:

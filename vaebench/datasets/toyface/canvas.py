@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-SIZE = 64
+SIZE = 64  # side of the picture in whose pixels all shapes are given; larger ones show the same shapes, finer
 OVERSAMPLING = 3
 NECK = 50  # the height that a tilted head turns about
 
@@ -96,11 +96,14 @@ def mirrored(right: Control) -> Points:
 
 
 class Canvas:
-    """Shapes in pixels of the 64 x 64 picture, x from its middle to the right, y from its top down."""
+    """Shapes in pixels of the 64 x 64 picture, x from its middle to the right, y from its top down; drawn with
+    ``size`` pixels a side.
+    """
 
-    def __init__(self, backdrop: Image.Image) -> None:
-        side = SIZE * OVERSAMPLING
-        fine = backdrop.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    def __init__(self, backdrop: Image.Image, size: int = SIZE) -> None:
+        side = size * OVERSAMPLING
+        self._scale = side / SIZE
+        fine = backdrop.resize((size, size), Image.Resampling.BILINEAR)
         self._image = fine.resize((side, side), Image.Resampling.NEAREST)
         self._draw = ImageDraw.Draw(self._image, "RGBA")
         self._waiting: list[tuple[Points, tuple[int, int, int, int]]] = []
@@ -112,8 +115,8 @@ class Canvas:
         cosine, sine = scale * math.cos(tilt), scale * math.sin(tilt)
         turn = np.array([[cosine, sine], [-sine, cosine]])
         neck = np.array([0.0, NECK])
-        self._turn = turn * OVERSAMPLING
-        self._shift = (moved(neck - neck @ turn, SIZE / 2, 0) + np.array(shift)) * OVERSAMPLING
+        self._turn = turn * self._scale
+        self._shift = (moved(neck - neck @ turn, SIZE / 2, 0) + np.array(shift)) * self._scale
 
     def fill(self, points: Points, colour: Colour, alpha: float = 1) -> None:
         """A polygon, (n, 2)."""
@@ -155,6 +158,6 @@ class Canvas:
         self.fill(np.concatenate([line + across, (line - across)[::-1]]), colour, alpha)
 
     def finish(self) -> Image.Image:
-        """The picture, 64 x 64 RGB."""
+        """The picture, RGB."""
         self._place()
         return self._image.reduce(OVERSAMPLING)
