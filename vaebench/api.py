@@ -16,6 +16,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.image_model import Capability, ImageModel
 from vaebench.evaluation.evaluate import evaluate_runs
 from vaebench.evaluation.external import External, evaluate_array, evaluate_external
+from vaebench.evaluation.origin_notes import check_note, note_origin
 from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
 from vaebench.evaluation.protocol import Protocol
 from vaebench.report.analysis.comparisons import compare as compare_rows
@@ -145,6 +146,8 @@ def evaluate(
     range: tuple[float, float] | None = None,
     options: Mapping[str, Mapping[str, object]] | None = None,
     again: bool = False,
+    posterior: str = "mean",
+    command: str = "",
 ) -> Results:
     """Measure a run, a model or images, and return what was measured.
 
@@ -163,6 +166,8 @@ def evaluate(
         range: values of black and white that a model from elsewhere takes and makes, such as ``(-1, 1)``.
         options: of metrics, by name, such as ``{"diversity": {"features": "pixels"}}``.
         again: whether to measure anew what was measured already.
+        posterior: what reconstructions are decoded from: the posterior's ``mean``, or a draw (``sample``).
+        command: a note of how a model or images from elsewhere were made, kept with their numbers.
 
     Raises:
         UserError: something is missing or cannot be measured; the message says how to mend it.
@@ -173,7 +178,9 @@ def evaluate(
         samples=samples,
         again=again,
         device=device,
+        posterior=posterior,
     )
+    check_note(command)
     protocol.build()
     run = what.name if isinstance(what, Run) else what
     if isinstance(run, str) and ":" not in run and not Path(run).expanduser().is_file() and not _holds_images(run):
@@ -192,6 +199,7 @@ def evaluate(
         limits = "" if range is None else f"{range[0]},{range[1]}"
         outside = OutsideModel(spec=what, name=name, dataset=dataset, precision=precision, range=limits)
         found = evaluate_model(outside, protocol, _silent)
+    note_origin(name, command)
     return results_of(next(iter(found)), [f"external/{name.partition('@')[0]}"])
 
 

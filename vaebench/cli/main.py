@@ -164,6 +164,10 @@ def evaluate(
     ] = "",
     precision: Annotated[str, typer.Option(help="of --model: fp32, bf16 or fp16")] = "fp32",
     range_: Annotated[str, typer.Option("--range", metavar="LOW,HIGH", help="of --model's black and white")] = "",
+    posterior: Annotated[str, typer.Option(help="reconstruct from its mean, or from a draw: sample")] = "mean",
+    command: Annotated[
+        str, typer.Option(metavar="TEXT", help="how --model or --images were made: a note kept with their numbers")
+    ] = "",
     images: Annotated[
         Path | None, typer.Option(help="images made elsewhere: a folder, zip, tar, npz, npy or parquet file")
     ] = None,
@@ -188,6 +192,7 @@ def evaluate(
     """
     from vaebench.core.distributed import joined
     from vaebench.evaluation.evaluate import evaluate_runs
+    from vaebench.evaluation.origin_notes import note_origin
     from vaebench.evaluation.protocol import Protocol
 
     if images is not None and samples is not None:
@@ -202,8 +207,10 @@ def evaluate(
         samples=Protocol().samples if samples is None else samples,
         again=again,
         device=device,
+        posterior=posterior,
     )
     of_data = [setting.removeprefix("dataset.") for setting in settings or [] if _of_data(setting)]
+    _check_origin(command, posterior, model=bool(model), images=images is not None)
     protocol.build()  # a misspelt metric or option is said before anything is measured
     if model:
         if images is not None or names or every:
@@ -215,7 +222,9 @@ def evaluate(
         outside = OutsideModel(
             spec=model, name=name, dataset=dataset or "", options=tuple(of_data), precision=precision, range=range_
         )
-        write_reports(evaluate_model(outside, protocol, say), out_dir)
+        measured = evaluate_model(outside, protocol, say)
+        note_origin(name, command)
+        write_reports(measured, out_dir)
         return
     if images is not None and (names or every):
         raise UserError("--images measures images made elsewhere: leave RUNs and --all away")
@@ -234,7 +243,9 @@ def evaluate(
             preparation=preparation,
             options=tuple(of_data),
         )
-        write_reports(evaluate_external(images, given, protocol, say), out_dir)
+        measured = evaluate_external(images, given, protocol, say)
+        note_origin(name, command)
+        write_reports(measured, out_dir)
         return
     with joined(device) as group:
         options = dict(setting.split("=", 1) for setting in of_data)
@@ -244,6 +255,17 @@ def evaluate(
         if group.leads:
             write_reports(measured, out_dir)
         group.wait()
+
+
+def _check_origin(note: str, posterior: str, *, model: bool, images: bool) -> None:
+    """Refuse options that say nothing of what is measured."""
+    from vaebench.evaluation.origin_notes import check_note
+
+    if note and not (model or images):
+        raise UserError("--command is of --model or --images: a run's record has the command that trained it")
+    if images and posterior != "mean":
+        raise UserError("--posterior is of models: images are measured as they are, leave it away")
+    check_note(note)
 
 
 def _of_data(setting: str) -> bool:

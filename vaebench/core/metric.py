@@ -173,10 +173,18 @@ class Metric(Accumulator):
     Attributes:
         spec: all facts about it.
         extractor_sha256: of the weights that a feature extractor has; empty where there is none.
+        made_from: what an evaluation adds to the protocol of all its values, such as ``posterior=sample``; empty for
+            the usual way.
     """
 
     spec: MetricSpec
     extractor_sha256: str = ""
+    made_from: str = ""
+
+    def protocol_of(self, score: Score | None = None) -> str:
+        """Return the protocol of a score of this metric, or the one it has before it is measured."""
+        known = score.protocol if score is not None and score.protocol else self.spec.protocol
+        return f"{known}/{self.made_from}" if self.made_from else known
 
     @abstractmethod
     def update(self, batch: EvalBatch) -> None:

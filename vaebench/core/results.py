@@ -33,6 +33,7 @@ class Provenance:
     seconds: NotNegative  # of the evaluation pass that made it
     asked: Text = ""  # the protocol before measuring, and how many samples: what need not be measured twice
     data_note: Text = ""  # what a reader must know of the images, e.g. that they are synthetic, or a subset
+    made_by: Text = ""  # how a model or images from elsewhere were made, in the words of who measured them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -220,7 +220,15 @@ def measure_run(
         return False
     split.extract_for(metrics, group)
     if source is None:
-        source = sources.of_run(folder, record, split.context(), samples=protocol.samples, seed=SEED, device=device)
+        source = sources.of_run(
+            folder,
+            record,
+            split.context(),
+            samples=protocol.samples,
+            seed=SEED,
+            device=device,
+            posterior=protocol.posterior,
+        )
     if undrawn and group.leads:  # before the numbers: a stop between the two must not leave these beside older pictures
         draw(folder, source, data)
     group.wait()
@@ -254,7 +262,7 @@ def unmeasured(
     evaluator.name_extractors(metrics, split.networks)
 
     def positions() -> list[int]:
-        found = pending(folder, identity, split.data, metrics, protocol.samples, protocol.prepared)
+        found = pending(folder, identity, split.data, metrics, protocol.samples)
         chosen = {id(metric) for metric in (metrics if protocol.again else found)}
         return [position for position, metric in enumerate(metrics) if id(metric) in chosen]
 
@@ -304,7 +312,7 @@ def _write_real(folder: RunFolder, split: SplitContext, metrics: Sequence[Metric
     per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
     if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found
         measure_into(
-            folder, sources.of_real(data, split.context(), protocol.prepared), split, metrics, samples=protocol.samples
+            folder, sources.of_real(data, split.context()), split, metrics, samples=protocol.samples
         )
     if data.redistributable:
         shown = galleries.to_pixels(data.images[data.showcase_indices()])

@@ -257,7 +257,6 @@ def measure_external(
             partners=rows,
             context=split.context(),
             identity=identity,
-            prepared=protocol.prepared,
         )
         measure_into(folder, source, split, metrics, samples=len(pixels), needed=True)
     gallery: dict[str, galleries.Pixels] = {}

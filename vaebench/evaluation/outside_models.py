@@ -7,6 +7,7 @@ from typing import Any
 from vaebench.adapters.opened import OpenedModel, fault_of, name_of, open_model
 from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
+from vaebench.core.image_model import Capability
 from vaebench.core.opening import Opening, read_range
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import parse_options
@@ -58,6 +59,8 @@ def evaluate_model(given: OutsideModel, protocol: Protocol, say: Callable[[str],
         try_model(opened.model, data, opening)
     except Exception as error:
         raise fault_of(error, name_of(given.spec)) from error
+    if protocol.posterior == "sample" and Capability.VARIANCE not in opened.model.can:
+        raise UserError(sources.NO_VARIANCE)
     measure_real(split, protocol)
     fresh = _measure(opened, name, seed, split, protocol, opening)
     shown = name if seed is None else f"{name}@{seed}"
@@ -97,7 +100,13 @@ def _measure(
     if not metrics:
         return False
     source = sources.of_model(
-        opened.model, split.data, samples=protocol.samples, seed=SEED, context=split.context(), identity=identity
+        opened.model,
+        split.data,
+        samples=protocol.samples,
+        seed=SEED,
+        context=split.context(),
+        identity=identity,
+        posterior=protocol.posterior,
     )
     measure_into(folder, source, split, metrics, samples=protocol.samples, needed=True)
     draw(folder, source, split.data)

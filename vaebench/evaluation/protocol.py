@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
-from vaebench.core.metric import Metric
+from vaebench.core.metric import Metric, Need
 from vaebench.core.recipe import hyperparameters_of, parse_options
 from vaebench.core.registry import did_you_mean, load_file_attribute
 from vaebench.evaluation.judges import judge_network
 from vaebench.metrics import METRICS
 from vaebench.runs.recipe_files import is_file_reference
+
+POSTERIORS = ("mean", "sample")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class Protocol:
     given: Mapping[str, str] = field(default_factory=dict)  # option -> text, for every metric that has it
     samples: int = 10_000
     again: bool = False  # measure what was measured already, too
+    posterior: str = "mean"  # what reconstructions are decoded from: the posterior's mean, or a draw (``sample``)
     device: str = "auto"
     prepared: str = ""  # how images made elsewhere were cropped and scaled; empty: they are as they were given
 
@@ -31,6 +34,8 @@ class Protocol:
         A factory with a parameter named as one of ``given`` takes it from there, and with one named as a fact of
         ``data`` (:func:`_facts_of`) from the data, unless an option of its own says otherwise.
         """
+        if self.posterior not in POSTERIORS:
+            raise UserError(f"--posterior {self.posterior!r} is unknown: {did_you_mean(self.posterior, POSTERIORS)}")
         names = self.metrics or tuple(METRICS.names())
         for owner in self.options:
             if owner not in names:
@@ -43,6 +48,10 @@ class Protocol:
             shared = {key: text for key, text in self.given.items() if key in known}
             facts = {key: fact for key, fact in _facts_of(data).items() if key in known}
             built.extend(factory(**{**facts, **parse_options(name, {**shared, **self.options.get(name, {})}, factory)}))
+        for metric in built:
+            drawn = self.posterior != "mean" and Need.RECONSTRUCTION in metric.spec.needs
+            marks = [f"posterior={self.posterior}" if drawn else "", self.prepared]
+            metric.made_from = "/".join(mark for mark in marks if mark)
         return built
 
     def passed_over(self) -> list[str]:

@@ -41,15 +41,10 @@ def place_of(data: ImageDataset) -> str:
     return f"{data.name}-{data.split}-{data.fingerprint[:12]}"
 
 
-def question(metric: Metric, samples: int, prepared: str = "") -> str:
+def question(metric: Metric, samples: int) -> str:
     """Identify what a result measures, as far as it is known before measuring: equal ones are not measured twice."""
-    protocol = marked(metric.spec.protocol, prepared)
+    protocol = metric.protocol_of()
     return f"{protocol}; samples={samples}" if metric.spec.needs & Need.SAMPLE else protocol
-
-
-def marked(protocol: str, prepared: str) -> str:
-    """Add to a protocol how images were prepared before they were measured, if at all."""
-    return f"{protocol}/{prepared}" if prepared else protocol
 
 
 def pending(
@@ -58,7 +53,6 @@ def pending(
     data: ImageDataset,
     metrics: Sequence[Metric],
     samples: int,
-    prepared: str = "",
 ) -> list[Metric]:
     """Find the metrics not yet measured of these weights and images, by this extractor and version of vaebench.
 
@@ -84,7 +78,7 @@ def pending(
         metric
         for metric in metrics
         if (
-            *(metric.spec.name, question(metric, samples, prepared), identity.content_sha256),
+            *(metric.spec.name, question(metric, samples), identity.content_sha256),
             *(data.name, data.fingerprint, metric.extractor_sha256),
         )
         not in answered
@@ -120,7 +114,7 @@ def store(
     lines: list[Result] = []
     for metric, score in scores:
         cut = {"all": score, **score.parts}
-        protocol = marked(score.protocol or metric.spec.protocol, source.prepared)
+        protocol = metric.protocol_of(score)
         for stratum, part in cut.items():
             series = per_image.Series(data.name, data.split, data.fingerprint, metric.spec.name, protocol, stratum)
             if part.per_image is None:
@@ -132,7 +126,7 @@ def store(
                 kept[series] = per_image.PerImageValues(tuple(ids), part.per_image.numpy(), part.influence)
         if score.per_image is not None and metric.spec.stratified and _belongs(score, metric, data, source.paired):
             cut |= {name: Score.mean_of(score.per_image[rows]) for name, rows in subsets.items()}
-        asked = question(metric, samples, source.prepared)
+        asked = question(metric, samples)
         origin = replace(provenance, extractor_sha256=metric.extractor_sha256, asked=asked)
         lines.extend(_result(metric, protocol, part, stratum, identity, data, origin) for stratum, part in cut.items())
     make_dir(folder.path)

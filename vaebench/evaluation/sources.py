@@ -25,6 +25,10 @@ from vaebench.runs.record import RunFolder, RunRecord
 BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)
 BATCH_ON_GPU = 512
 FLOATS = 2**24  # bytes of images that become floats at a time where no model works on them
+NO_VARIANCE = (
+    "--posterior sample draws from the posterior, and this encoder gives no variance to draw with: leave it away, and "
+    "reconstructions are decoded from the latents that it gives"
+)
 PATHS, FRAMES = 200, 11  # straight lines between prior draws, and images on each, ends included
 FIELDS = {
     Need.REAL: "real",
@@ -75,7 +79,6 @@ class EvaluationSource:
         paired: whether row i of its images belongs to image i of the evaluated split.
         latent_shape: of a model that can be looked into; ``None`` for everything else.
         shown_samples: n -> images (n, c, h, w) on the CPU, for pictures; ``None`` of what draws none.
-        prepared: how its images were cropped and scaled before, part of the protocol; empty where they were not.
     """
 
     identity: Identity = UNNAMED
@@ -86,7 +89,6 @@ class EvaluationSource:
     paired: bool = True
     latent_shape: tuple[int, ...] | None = None
     shown_samples: Callable[[int], Tensor] | None = None
-    prepared: str = ""
 
 
 def identity_of(record: RunRecord, device: str) -> Identity:
@@ -95,7 +97,14 @@ def identity_of(record: RunRecord, device: str) -> Identity:
 
 
 def of_run(
-    folder: RunFolder, record: RunRecord, context: Context, *, samples: int, seed: int, device: str
+    folder: RunFolder,
+    record: RunRecord,
+    context: Context,
+    *,
+    samples: int,
+    seed: int,
+    device: str,
+    posterior: str = "mean",
 ) -> EvaluationSource:
     """Make a source of a finished run, its model loaded onto ``device``, with the evaluated split's ``context``.
 
@@ -107,7 +116,8 @@ def of_run(
     model = load_image_model(folder, record, device)
     identity = identity_of(record, device)
     context = replace(context, training=record.training_facts())
-    return of_model(model, context.data(context.split), samples=samples, seed=seed, context=context, identity=identity)
+    data = context.data(context.split)
+    return of_model(model, data, samples=samples, seed=seed, context=context, identity=identity, posterior=posterior)
 
 
 def of_model(
@@ -118,9 +128,12 @@ def of_model(
     seed: int,
     context: Context,
     identity: Identity = UNNAMED,
+    posterior: str = "mean",
 ) -> EvaluationSource:
     """Make a source of a model in evaluation mode, on ``data`` and on ``samples`` draws.
 
+    Reconstructions are decoded from the posterior's mean, or with ``posterior`` "sample" from a draw, the one that the
+    evidence lower bound is taken of.
     ``context`` is the evaluated split's; what the model does to images is added here. Of several processes each
     provides its share, contiguous, in order. Noise is drawn by position on the CPU, so values depend neither on batch
     size nor on device. Spatial latents reach the metrics flattened.
@@ -133,7 +146,7 @@ def of_model(
         noise = ByPosition(seed, "posterior draws", len(data), model.latent_shape or (1,))
         for rows in torch.arange(len(data))[group.share(len(data))].split(batch_on(device)):
             real = to_float(data.images[rows].to(device))
-            made = _made_of(model, real, wanted, noise, rows)
+            made = _made_of(model, real, wanted, noise, rows, posterior)
             yield EvalBatch(real=real, **_labels(data, rows), **made)
         if Need.SAMPLE in wanted:
             yield from _samples(model, samples, seed, device, group)
@@ -182,7 +195,9 @@ def _provided(can: Capability, data: ImageDataset, *, prior: bool) -> Need:
 _ENCODED = Need.RECONSTRUCTION | Need.DRAW | Need.LATENT | Need.VARIANCE | Need.CODES
 
 
-def _made_of(model: ImageModel, real: Tensor, wanted: Need, noise: "ByPosition", rows: Tensor) -> dict[str, Any]:
+def _made_of(
+    model: ImageModel, real: Tensor, wanted: Need, noise: "ByPosition", rows: Tensor, kind: str
+) -> dict[str, Any]:
     """Encode and decode a batch of real images as far as is wanted; latents come flattened."""
     if not wanted & _ENCODED:
         return {}
@@ -192,12 +207,14 @@ def _made_of(model: ImageModel, real: Tensor, wanted: Need, noise: "ByPosition",
         made["codes"] = posterior.codes.flatten(1)
     if posterior.log_variance is not None:
         made["log_variance"] = posterior.log_variance.float().flatten(1)
-    if Need.RECONSTRUCTION in wanted:
-        made["reconstruction"] = model.decode(posterior.mean)
-    if Need.DRAW in wanted:
-        assert posterior.log_variance is not None
+    of_draws = Need.RECONSTRUCTION in wanted and kind == "sample"
+    if Need.DRAW in wanted or of_draws:
+        if posterior.log_variance is None:
+            raise UserError(NO_VARIANCE)
         drawn = noise.rows(rows).to(real.device)
         made["draw"] = model.decode(posterior.mean + drawn * torch.exp(0.5 * posterior.log_variance))
+    if Need.RECONSTRUCTION in wanted:
+        made["reconstruction"] = made["draw"] if of_draws else model.decode(posterior.mean)
     return made
 
 
@@ -321,7 +338,6 @@ def of_images(
     partners: Tensor | None,
     context: Context | None = None,
     identity: Identity = UNNAMED,
-    prepared: str = "",
 ) -> EvaluationSource:
     """Make a source of images made elsewhere.
 
@@ -334,7 +350,6 @@ def of_images(
             own.
         context: the evaluated split's.
         identity: whose results they are.
-        prepared: how the images were cropped and scaled.
     """
     provides, paired = kind, partners is not None
     if paired or kind == Need.SAMPLE:
@@ -356,7 +371,6 @@ def of_images(
         batches=batches,
         context=context or Context(),
         paired=paired,
-        prepared=prepared,
     )
 
 
@@ -370,7 +384,7 @@ def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
         yield EvalBatch(real=to_float(data.images[rows]), **_labels(data, rows))
 
 
-def of_real(data: ImageDataset, context: Context | None = None, prepared: str = "") -> EvaluationSource:
+def of_real(data: ImageDataset, context: Context | None = None) -> EvaluationSource:
     """Make a source of the real images themselves, in place of reconstructions and of samples."""
     context = context or Context()
 
@@ -385,7 +399,6 @@ def of_real(data: ImageDataset, context: Context | None = None, prepared: str = 
         batches=batches,
         context=replace(context, blend=lambda first, second, weight: first),  # the target: images as they are
         ready=lambda space: context.reference(space, data.split).features,
-        prepared=prepared,
     )
 
 

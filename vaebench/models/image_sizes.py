@@ -2,10 +2,10 @@
 
 The published networks halve 64 x 64 images four times, to maps of 4 x 4, and make images by the way back. An image of
 twice the side is halved once more, as the usual forms of DCGAN for 128 x 128 and 256 x 256 do: four convolutions alone
-would look at 46 x 46 pixels, which is little of a larger face. 96 and 192 have three
-halves of 64's and 128's side and their layers, and end at 6 x 6. Each further layer has twice the channels of the one
-before, up to :data:`WIDEST` times the first layer's: DCGAN at 128 x 128 begins with 1,024 channels, as figure 1 of
-Radford et al. 2016 does, and so it does at 256 x 256.
+would look at 46 x 46 pixels, which is little of a larger face. 96 and 192, one and a half times 64 and 128, have the
+layers of these and end at 6 x 6. Each further layer has twice the channels of the one before, up to :data:`WIDEST`
+times the first layer's: DCGAN at 128 x 128 begins with 1,024 channels, as figure 1 of Radford et al. 2016 does, and so
+it does at 256 x 256.
 
 ======  ========  ============  =====================================  ==============================
 side    halvings  smallest map  DCGAN, in ``feature_maps``             Hou et al. (VAE, DFC-VAE, critic)

@@ -290,5 +290,6 @@ def provenance_lines(result: Result) -> list[str]:
         "device": source.device,
         "measured": f"{source.created}, in a pass of {source.seconds} s",
         "command": source.command,
+        "made by": source.made_by,
     }
     return [f"{name:17} {text}" for name, text in facts.items() if text]
