@@ -1,6 +1,6 @@
 """Conformance checks that a plugin author runs against a plugin.
 
-    from vaebench.testing import check_dataset, check_metric, check_perceptual, check_recipe
+    from vaebench.testing import check_adapter, check_dataset, check_metric, check_perceptual, check_recipe
 
     def test_my_recipe():
         check_recipe(my_recipe())
@@ -21,17 +21,20 @@ import torch
 from torch import Tensor
 
 from vaebench.core.context import Context, FeatureSpace, Reference
-from vaebench.core.dataset import DatasetSource, ImageDataset
+from vaebench.core.dataset import DatasetSource, ImageDataset, to_float
 from vaebench.core.distributed import ALONE
 from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.image_model import Capability, ImageModel
 from vaebench.core.margin import read_margin
 from vaebench.core.metric import EvalBatch, Metric, Need, Score
 from vaebench.core.model import Autoencoder, GenerativeModel, trained_modules
+from vaebench.core.opening import Opening
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
 from vaebench.core.training_facts import TrainingFacts
 from vaebench.evaluation import sources
 from vaebench.evaluation.accumulator_transfer import pack, unpack
+from vaebench.evaluation.trial import try_model
 from vaebench.runs import history
 from vaebench.runs.recipes import build_model
 from vaebench.runs.record import RunFolder
@@ -167,6 +170,49 @@ def check_perceptual(network: Perceptual, side: int = 64) -> None:
         (alone,) = network.features(images[:1], [layer])
         close = torch.allclose(alone, features[:1], rtol=1e-3, atol=1e-4)
         assert close, f"{network.name}: {layer}'s features depend on the other images of the batch"
+
+
+@torch.inference_mode()
+def check_adapter(
+    adapter: Callable[[str, Opening], ImageModel], what: str, image_shape: tuple[int, int, int] = (1, 28, 28)
+) -> None:
+    """Check what an adapter opens: it passes the trial that every outside model passes, keeps the shapes that it
+    declares, and opened again gives the same images.
+
+    Args:
+        adapter: the function of the entry point.
+        what: what stands behind ``NAME:`` in ``--model NAME:WHAT``.
+        image_shape: (c, h, w) of images that the model takes.
+    """
+    opening = Opening(image_shape=image_shape)
+    model, twin = adapter(what, opening), adapter(what, opening)
+    name = f"{type(model).__name__} of '{what}'"
+    assert isinstance(model, ImageModel), f"the adapter gave a {name}, no ImageModel"
+    data = random_images(image_shape)
+    images = to_float(data.images)
+    try:
+        try_model(model, data, opening)
+    except UserError as error:
+        raise AssertionError(f"{name}: {error}") from error
+    made: list[Tensor] = []
+    if Capability.ENCODE in model.can:
+        posterior = model.encode(images)
+        found, declared = tuple(posterior.mean.shape), (len(images), *(model.latent_shape or ()))
+        assert found == declared, f"{name}: latents are {found}, not (n, *latent_shape) = {declared}"
+        with_variance, with_codes = Capability.VARIANCE in model.can, Capability.CODES in model.can
+        assert (posterior.log_variance is not None) == with_variance, f"{name}: can it VARIANCE or not?"
+        assert (posterior.codes is not None) == with_codes, f"{name}: can it CODES or not?"
+        assert not with_codes or model.codebook_size, f"{name}: codes without codebook_size"
+        made += [posterior.mean, twin.encode(images).mean]
+    if Capability.DECODE in model.can:
+        assert model.latent_shape is not None, f"{name} decodes, and declares no latent_shape"
+        latents = model.prior(3, torch.Generator().manual_seed(0))
+        made += [model.decode(latents), twin.decode(latents)]
+        assert made[-1].dtype == torch.float32, f"{name}: images are {made[-1].dtype}, not float32"
+    if Capability.SAMPLE in model.can:
+        made += [one.sample(3, torch.Generator().manual_seed(0)) for one in (model, twin)]
+    for first, second in zip(made[::2], made[1::2], strict=True):
+        assert torch.equal(first, second), f"{name}: opened again, the same model gave something else"
 
 
 def check_metric(

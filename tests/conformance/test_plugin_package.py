@@ -19,7 +19,6 @@ import torch
 
 SOURCE = Path(__file__).with_name("plugin_package")
 NAME = "vaebench-striped"
-METRICS = {("metrics", "contrast"), ("metrics", "brightness")}
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +65,17 @@ def test_list_names_the_package_as_the_source(vaebench):
     command, _ = vaebench
     listed = json.loads(command("list", "--json"))
     theirs = {(line["kind"], line["name"]): line["summary"] for line in listed if line["origin"] == NAME}
-    assert set(theirs) == {("recipes", "linear-stripes"), ("datasets", "stripes"), *METRICS}
-    assert set(theirs.values()) == {"Stripes, a linear autoencoder for them, and their contrast"}
+    assert theirs == {  # the docstring of each
+        ("recipes", "linear-stripes"): "Two epochs of ``stripes``.",
+        ("datasets", "stripes"): "Images with stripes of two to four pixels; made, not loaded.",
+        ("metrics", "contrast"): "Brightest minus darkest pixel of each reconstruction, times ``scale``.",
+        (
+            "metrics",
+            "brightness",
+        ): "Mean intensity of each reconstruction: it describes, so no model is better for more of it.",
+        ("adapters", "smoothed"): "Average squares of SIDE x SIDE pixels: ``--model smoothed:SIDE``.",
+    }
+    assert "smoothed" in command("list", "adapters")
     assert any(line["origin"] == "built-in" for line in listed)
 
 
@@ -124,9 +132,44 @@ def test_the_report_shows_its_metrics_as_they_declare(vaebench):
     assert "## Contrast by stratum" in (folder / "leaderboard.md").read_text()
 
 
+def test_a_model_is_measured_through_its_adapter(vaebench, monkeypatch):
+    command, home = vaebench
+    for side in (2, 4, 2):  # under one name: another side is another model, though no file tells them apart
+        named = ["--model", f"smoothed:{side}", "--name", "smooth", "--dataset", "stripes", "--metrics", "mse,contrast"]
+        assert "external/smooth: measured on stripes:test" in command("evaluate", *named, "--out", "adapted")
+    with (home / "adapted" / "stripes" / "leaderboard.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["recipe"] == "external/smooth" and row["stratum"] == "all"]
+    found = {row["metric"]: float(row["value"]) for row in rows}
+    monkeypatch.syspath_prepend(SOURCE / "src")
+    from striped.dataset import Stripes
+
+    images = Stripes().load("test").images.double() / 255
+    averages = torch.nn.functional.avg_pool2d(images, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert found["mse"] == pytest.approx(float((averages - images).square().mean()), rel=1e-5)
+
+
+def test_an_adapter_s_own_refusal_and_fault_are_said_in_one_line(cli, monkeypatch):
+    from vaebench.adapters import ADAPTERS
+
+    def broken(what, opening):
+        raise KeyError("the third layer")
+
+    monkeypatch.syspath_prepend(SOURCE / "src")
+    from striped.adapter import open_smoothed
+
+    known = ADAPTERS.names()
+    monkeypatch.setattr(ADAPTERS, "names", lambda: [*known, "smoothed"])
+    for adapter, said in ((open_smoothed, "smoothed:9 names no side: write smoothed:1"), (broken, "KeyError")):
+        monkeypatch.setattr(ADAPTERS, "get", lambda name, adapter=adapter: adapter)
+        answer = cli(["evaluate", "--model", "smoothed:9", "--name", "x", "--dataset", "digits", "--metrics", "mse"])
+        assert answer.code == 2 and said in answer.err
+    assert "test_plugin_package.py:" in answer.err
+
+
 def test_it_passes_the_conformance_checks(monkeypatch):
     testing = pytest.importorskip("vaebench.testing")
     monkeypatch.syspath_prepend(SOURCE / "src")
+    from striped.adapter import Smoothed, open_smoothed
     from striped.dataset import Stripes
     from striped.metric import brightness, contrast
     from striped.recipe import linear_stripes
@@ -135,3 +178,22 @@ def test_it_passes_the_conformance_checks(monkeypatch):
     testing.check_dataset(Stripes())
     testing.check_metric(contrast)
     testing.check_metric(brightness)
+    testing.check_adapter(open_smoothed, "2", image_shape=(1, 8, 8))
+
+    class Wrong(Smoothed):
+        def encode(self, images):
+            return super().encode(images.flip(2) if self.side == 2 else images)
+
+        def decode(self, latents):
+            return super().decode(latents) + self.shade
+
+    def opened(shade):
+        model = Wrong(2, (1, 8, 8))
+        model.shade = shade
+        return model
+
+    shades = iter((0.0, 0.1))
+    with pytest.raises(AssertionError, match="opened again"):
+        testing.check_adapter(lambda what, opening: opened(next(shades)), "2", image_shape=(1, 8, 8))
+    with pytest.raises(AssertionError, match="outside of"):
+        testing.check_adapter(lambda what, opening: opened(1.0), "2", image_shape=(1, 8, 8))

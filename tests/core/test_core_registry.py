@@ -163,3 +163,22 @@ def test_file_attribute_errors_are_one_line(tmp_path, source, reference, message
     with pytest.raises(UserError, match=message) as raised:
         load_file_attribute(f"{tmp_path}/{reference}")
     assert "\n" not in str(raised.value)
+
+
+def test_a_docstring_is_read_without_running_anything(tmp_path, monkeypatch):
+    package = tmp_path / "loudpackage"
+    package.mkdir()
+    (package / "__init__.py").write_text('raise RuntimeError("was run")\n')
+    (package / "inner.py").write_text(
+        'raise RuntimeError("was run")\n'
+        'def made():\n    """Make it\n    in two lines.\n\n    Not this."""\n\n'
+        'class Kept:\n    """Keep it."""\n\n'
+        "bare = made\ndef silent(): pass\n"
+    )
+    (package / "broken.py").write_text("def (\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry.docstring_of("loudpackage.inner:made") == "Make it in two lines."
+    assert registry.docstring_of("loudpackage.inner:Kept") == "Keep it."
+    for target in ("inner:bare", "inner:silent", "inner:gone", "broken:made", "nowhere:made"):
+        assert registry.docstring_of(f"loudpackage.{target}") == ""
+    assert registry.docstring_of("no_such_package_anywhere.inner:made") == ""

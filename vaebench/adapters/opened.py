@@ -56,8 +56,13 @@ def open_spec(spec: str, opening: Opening) -> OpenedModel:
     if colon and prefix in ADAPTERS.names():
         if not what:
             raise UserError(f"--model {spec} names nothing behind the colon: 'vaebench list adapters' shows the forms")
+        adapter = ADAPTERS.get(prefix)
+        try:
+            model = as_model(adapter(what, opening), opening, spec)
+        except Exception as error:
+            raise fault_of(error, spec) from error
         files = [Path(part.strip()).expanduser() for part in what.split(",")]
-        return _opened(ADAPTERS.get(prefix)(what, opening), opening, _hash_of_files(files))
+        return _opened(model, opening, _hash_of_files(files) or f"{prefix}:{what}")
     if not colon or not what:
         raise UserError(f"--model {spec!r} names no model: write {FORMS.format(', '.join(_forms()))}")
     function = _function(spec)

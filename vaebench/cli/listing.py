@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaebench.core.errors import UserError
 from vaebench.core.paths import data_dir, hub_dir, weights_dir
-from vaebench.core.registry import Entry, Registry, did_you_mean
+from vaebench.core.registry import Entry, Registry, did_you_mean, docstring_of
 
 if TYPE_CHECKING:
     pass
@@ -48,7 +48,12 @@ def _lines(kind: str, tables: Tables) -> Iterator[Line]:
     for name, claims in tables[kind].items():
         origin = " and ".join(claim.origin for claim in claims)
         state = _obstacle(kind, name, claims, tables) or "ready"
-        yield Line(kind=kind, name=name, summary=claims[0].summary, origin=origin, state=state)
+        yield Line(kind=kind, name=name, summary=_summary(claims[0]), origin=origin, state=state)
+
+
+def _summary(entry: Entry) -> str:
+    """Describe an entry: a plugin's by its docstring, or by its package's summary where it has none."""
+    return entry.summary if entry.origin == "built-in" else docstring_of(entry.target) or entry.summary
 
 
 def _obstacle(kind: str, name: str, claims: Sequence[Entry], tables: Tables) -> str:

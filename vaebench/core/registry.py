@@ -1,5 +1,6 @@
 """Plugins by name: imported lazily; name clashes are refused, and misspelt names get a suggestion."""
 
+import ast
 import difflib
 import importlib
 import importlib.util
@@ -102,6 +103,39 @@ class Registry(Generic[T]):
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             origin = f"{self.kind} plugin '{name}' from {entry.origin} fails to load"
             raise UserError(f"{origin} ({reason}): mend or uninstall it; --debug shows the traceback") from error
+
+
+def docstring_of(target: str) -> str:
+    """Return the first paragraph of the docstring of ``module:attribute``, on one line, without importing it.
+
+    Empty where the module's source cannot be found, or the attribute is not defined in it by ``def`` or ``class``.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        path = _source_of(module)
+        tree = ast.parse(path.read_bytes()) if path else ast.Module([], [])
+    except (OSError, SyntaxError, ValueError, ImportError):
+        return ""
+    for part in tree.body:
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and part.name == attribute:
+            return " ".join((ast.get_docstring(part) or "").partition("\n\n")[0].split())
+    return ""
+
+
+def _source_of(module: str) -> Path | None:
+    """Find a module's file: only its top-level package is looked up, since looking further would run that package."""
+    top, *inner = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        return None
+    if not inner:
+        return Path(spec.origin) if spec.origin else None
+    for folder in spec.submodule_search_locations or ():
+        below = Path(folder, *inner)
+        for path in (below.with_suffix(".py"), below / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
 
 
 def load_file_attribute(reference: str) -> Any:

@@ -1,1 +1,1 @@
-"""A third party's recipe, dataset and metric: what a plugin author writes, and nothing else."""
+"""A third party's recipe, dataset, metric and adapter: what a plugin author writes, and nothing else."""
