@@ -39,10 +39,10 @@ def test_names_are_there_and_nothing_is_imported_before_they_are_asked_for():
 
 def test_a_run_is_trained_once_and_its_model_looked_into():
     run = vb.train("vae-digits", seed=1, latent_dim=3, **FAST)
-    assert run.name == "vae-digits/seed-1" and run.record.hyperparameters["latent_dim"] == 3
+    assert run.name == "vae-digits[latent_dim=3]/seed-1" and run.record.hyperparameters["latent_dim"] == 3
     again = vb.train("vae-digits", seed=1, latent_dim=3, **FAST)
     assert again.record.weights_sha256 == run.record.weights_sha256
-    loaded = vb.load_run("vae-digits/seed-1", device="cpu")
+    loaded = vb.load_run("vae-digits[latent_dim=3]/seed-1", device="cpu")
     images = DATASETS.get("digits")().load("test").images[:5].float() / 255
     latents = loaded.encode(images)
     assert latents.shape == (5, 3) and loaded.decode(latents).shape == (5, 1, 28, 28)

@@ -37,9 +37,9 @@ def mine(tmp_path: Path) -> Path:
 def test_it_trains_from_the_file_and_joins_the_table(mine, cli, tmp_path):
     trained = cli(["train", f"{mine}:densevae_digits", "--steps", "5", "--set", "beta=2", "--threads", "1"])
     assert trained.code == 0, trained.err
-    measured = cli(["evaluate", "densevae-digits", "--samples", "50", "--out", tmp_path / "reports"])
+    measured = cli(["evaluate", "densevae-digits[beta=2]", "--samples", "50", "--out", tmp_path / "reports"])
     assert measured.code == 0, measured.err
-    assert "densevae-digits" in (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
+    assert "densevae-digits[beta=2]" in (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
 
 
 def test_it_passes_the_checks_for_plugins(mine):

@@ -93,12 +93,13 @@ def train(
     """Train one recipe with one seed into the runs folder, or return the run if it is there already.
 
     Args:
-        recipe: a registered name, or ``./file.py:function``.
+        recipe: a registered name, or ``./file.py:function``; settings may stand in it, ``vae-digits[latent_dim=10]``.
         seed: of weights, batches and noise.
         steps, epochs: length, instead of the recipe's.
         device, precision, threads: as ``vaebench train`` takes them.
         dataset: options of the recipe's dataset, such as ``{"size": 64}``.
-        settings: hyperparameters and ``batch_size``, as ``vaebench train --set`` takes them.
+        settings: hyperparameters and ``batch_size``, one value each, as ``vaebench train --set`` takes them; the run
+            lies under a name that has them, ``vae-digits[latent_dim=10]/seed-0``.
 
     Raises:
         UserError: there is no such recipe or setting, or the folder holds another training.

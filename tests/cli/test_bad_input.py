@@ -75,6 +75,16 @@ def changed(**fields):
     return spoil
 
 
+def of_model(**settings):
+    """A spoiler that rewrites these hyperparameters in run.json."""
+
+    def spoil(run):
+        record = json.loads((run / "run.json").read_text())
+        changed(hyperparameters={**record["hyperparameters"], **settings})(run)
+
+    return spoil
+
+
 def cut(name, part=0.5):
     def spoil(run):
         content = (run / name).read_bytes()
@@ -176,9 +186,10 @@ SPOILED_TRAINING = [
     (changed(format=99), TRAIN, "run.json has format 99"),
     (changed(unknown_field=1), TRAIN, "run.json cannot be read"),
     (removed("weights.safetensors"), TRAIN, "weights.safetensors is missing"),
-    (changed(), [*TRAIN, "--set", "latent_dim=7"], "other hyperparameters (latent_dim is 5 there, 7 was asked for)"),
-    (changed(), [*TRAIN, "--set", "batch_size=16"], "holds a run with other batch_size"),
-    (changed(), [*TRAIN, "--set", "latent_dim=7", "--resume"], "holds a run with other hyperparameters"),
+    # as versions wrote it that kept all settings of a recipe in one folder
+    (of_model(latent_dim=7), TRAIN, "other hyperparameters (latent_dim is 7 there, 5 was asked for)"),
+    (of_model(latent_dim=7), [*TRAIN, "--resume"], "holds a run with other hyperparameters"),
+    (changed(batch_size=16), TRAIN, "holds a run with other batch_size"),
     (changed(), ["train", "vae-digits", "--steps", "3", *TRAIN[4:]], "holds a run with other steps"),
     (changed(data_fingerprint="0" * 64), TRAIN, "holds a run with other data_fingerprint"),
     (

@@ -82,13 +82,14 @@ def test_list_names_the_package_as_the_source(vaebench):
 def test_train_evaluate_and_read_the_leaderboard(vaebench):
     command, home = vaebench
     training = ["--steps", "5", "--precision", "fp32", "--threads", "1", "--set", "dataset.per_period=15"]
-    assert "linear-stripes/seed-0: trained" in command("train", "linear-stripes", *training)
-    record = json.loads((home / "runs" / "linear-stripes" / "seed-0" / "run.json").read_text())
+    name = "linear-stripes[dataset.per_period=15]"
+    assert f"{name}/seed-0: trained" in command("train", "linear-stripes", *training)
+    record = json.loads((home / "runs" / name / "seed-0" / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["dataset_options"] == {"per_period": 15}
 
     measuring = ["--metrics", "mse,contrast,brightness", "--set", "contrast.scale=2", "--samples", "20"]
-    assert "stripes/index.html; tables beside it" in command("evaluate", "linear-stripes", *measuring)
+    assert "stripes/index.html; tables beside it" in command("evaluate", name, *measuring)
     with (home / "reports" / "stripes" / "leaderboard.csv").open(newline="") as file:
         rows = {(row["recipe"], row["metric"], row["stratum"]): row for row in csv.DictReader(file)}
 
@@ -96,11 +97,11 @@ def test_train_evaluate_and_read_the_leaderboard(vaebench):
     bright, dark = torch.tensor([200, 55], dtype=torch.float32) / 255
     assert float(real["value"]) == pytest.approx(2 * (bright - dark).item(), rel=1e-6)
     assert real["n"] == "45"
-    ours = rows["linear-stripes", "contrast", "all"]
+    ours = rows[name, "contrast", "all"]
     assert 0 < float(ours["value"]) < 2
     assert (ours["protocol"], ours["unit"], ours["direction"]) == ("recon/scale=2", "intensity", "target")
-    assert rows["linear-stripes", "contrast", "label=3"]["n"] == "15"
-    assert float(rows["linear-stripes", "mse", "all"]["value"]) > 0
+    assert rows[name, "contrast", "label=3"]["n"] == "15"
+    assert float(rows[name, "mse", "all"]["value"]) > 0
 
 
 def test_the_report_shows_its_metrics_as_they_declare(vaebench):

@@ -58,7 +58,7 @@ RECIPE = Recipe(
     ],
 )
 def test_value_is_read_by_its_annotation(setting, key, value):
-    found = configure(RECIPE, [setting], dataset).hyperparameters[key]
+    found = configure(RECIPE, [setting], dataset).resolved()[key]
     assert found == value
     assert type(found) is type(value)
 

@@ -211,6 +211,8 @@ def test_a_training_that_failed_before_its_first_checkpoint_blocks_nothing(cli):
     short = ["train", "vae-digits", "--steps", "2", "--precision", "fp32", "--threads", "1"]
     failed = cli([*short, "--set", "learning_rate=1e30"])
     assert (failed.code, "not finite" in failed.err) == (2, True)
+    again = cli([*short[:3], "3", *short[4:], "--set", "learning_rate=1e30"])  # another training in that folder
+    assert (again.code, "not finite" in again.err) == (2, True)
     assert cli(short).code == 0
 
 

@@ -18,10 +18,11 @@ out = Console(emoji=False, quiet=not leads())  # digits:train: is no train
 err = Console(stderr=True, emoji=False)
 
 REPORTS = Path("reports")
-RUN_HELP = "recipe (all its seeds), recipe/seed-k, external/NAME, or a path"
+RUN_HELP = "recipe (all its seeds), recipe/seed-k, 'recipe[key=value]', external/NAME, or a path"
 Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="may be repeated")]
+SETTINGS_HELP = "several numbers are trained one by one: latent_dim=5,10; or repeat --set, also with one key"
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE[,VALUE]", help=SETTINGS_HELP)]
 RECIPE_FILE_HELP = "your own file that a run's recipe is in: it is run only if you name it"
 # a command that takes it needs do nothing more
 RecipeFile = Annotated[str | None, typer.Option(metavar="FILE", help=RECIPE_FILE_HELP, callback=allow)]

@@ -11,7 +11,7 @@ from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
 from vaebench.core.recipe import Recipe
 from vaebench.datasets import DATASETS
-from vaebench.runs.recipes import every_recipe, find_recipe, load_split, open_dataset
+from vaebench.runs.recipes import every_recipe, find_recipes, load_split, open_dataset
 from vaebench.training.compute import Compute
 from vaebench.training.job import Job, train_run
 
@@ -62,11 +62,11 @@ def train_jobs(
 def chosen_recipes(
     names: Sequence[str], settings: Sequence[str], say: Callable[[str], None], *, every: bool, dataset: str | None
 ) -> list[tuple[Recipe, str]]:
-    """Find the recipes that the user names, or all, with their references.
+    """Find the recipes that the user names, or all, with their references; each under every combination of settings.
 
     Args:
         names: registered names, or ``./file.py:function``.
-        settings: of ``--set``, ``key=value``.
+        settings: of ``--set``, ``key=value`` or ``key=value,value``.
         say: told of recipes that are passed over because their plugin is broken.
         every: all recipes, where none is named.
         dataset: leaves out recipes on other datasets.
@@ -76,7 +76,7 @@ def chosen_recipes(
     """
     if dataset is not None:
         DATASETS.get(dataset)  # raises for a misspelt name
-    found = [find_recipe(name, settings) for name in names]
+    found = [each for name in names for each in find_recipes(name, settings)]
     found += every_recipe(settings, say) if every and not names else []
     found = [(recipe, reference) for recipe, reference in found if dataset in (None, recipe.dataset)]
     if not found:

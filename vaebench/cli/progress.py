@@ -36,7 +36,7 @@ def shown(console: Console, title: str) -> Iterator[Callable[["TrainingProgress"
         yield _plain(console, title)
         return
     columns = (
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),  # settings stand in brackets, as markup does
         BarColumn(bar_width=20),
         TextColumn("{task.completed:.0f}/{task.total:.0f} steps  {task.fields[state]}"),
         TimeRemainingColumn(),
@@ -66,6 +66,7 @@ def _plain(console: Console, title: str) -> Callable[["TrainingProgress"], None]
             f"{title}: step {row.step}/{row.steps}  epoch {row.epoch:.1f}  {_terms(row.terms)}"
             f"  {row.images_per_second:.0f} images/s  {left:.0f} s left",
             highlight=False,
+            markup=False,
             soft_wrap=True,
         )
 

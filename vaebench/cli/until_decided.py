@@ -1,6 +1,7 @@
 """Train two recipes seed by seed until a test decides between them, or a limit is reached."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -8,18 +9,21 @@ from rich.console import Console
 from vaebench.cli.jobs import train_jobs
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import Interrupted, UserError
+from vaebench.core.recipe import Recipe
 from vaebench.core.registry import did_you_mean
+from vaebench.core.setting_names import own_name
 from vaebench.evaluation.evaluate import evaluate_runs
 from vaebench.evaluation.protocol import Protocol
 from vaebench.metrics import METRICS
 from vaebench.report.sequential import Pair, state, summary
-from vaebench.runs.recipes import find_recipe
+from vaebench.runs.recipes import find_recipe, find_recipes
 from vaebench.training.compute import Compute
 from vaebench.training.job import Job
 
 OPTION = "--until-decided"
 FORM = f"write {OPTION} A,B:METRIC, e.g. {OPTION} dfcvae-mnist,vae-mnist:blur"
 MOST = 10  # seeds of either recipe, where the user does not say
+BETWEEN_NAMES = re.compile(r",(?![^\[\]]*\])")  # a comma that is not within a name's settings
 LEAST = 2  # seeds of either recipe: one has no variance
 GOES_ON = "the same command goes on from there"
 
@@ -46,9 +50,9 @@ def read_pair(text: str) -> tuple[str, str, str, str]:
         UserError: it has another form, names one recipe twice, or a metric that there is not.
     """
     names, colon, measure = text.partition(":")
-    a, comma, b = (part.strip() for part in names.partition(","))
+    a, b, *more = [*(part.strip() for part in BETWEEN_NAMES.split(names)), ""]
     metric, _, protocol = (part.strip() for part in measure.partition(":"))
-    if not (colon and comma and a and b and metric) or "," in b or "/" in names:
+    if not (colon and a and b and metric) or any(more) or "/" in names:
         raise UserError(f"{OPTION} {text!r} names no two recipes and a metric: {FORM}")
     if a == b:
         raise UserError(f"{OPTION} names {a} twice: a recipe cannot be compared with itself, name another one")
@@ -66,7 +70,7 @@ def read_asked(
         text: the option's value.
         most: seeds of either recipe at most.
         references: recipes given as arguments, which may be left out but for those in files of the user's own.
-        settings: of ``--set``, for both recipes.
+        settings: of ``--set``, for both recipes; what they do not share stands in their names.
         steps, epochs: length of each training, the recipes' own by default.
 
     Raises:
@@ -75,26 +79,44 @@ def read_asked(
     a, b, metric, protocol = read_pair(text)
     if most < LEAST:
         raise UserError(f"--most {most} is too few: give {LEAST} or more, since one seed has no variance")
-    found = [find_recipe(reference, settings) for reference in dict.fromkeys(references)]
-    known = {recipe.name: (recipe, reference) for recipe, reference in found}
-    if strangers := sorted(known.keys() - {a, b}):
+    named = {find_recipe(reference)[0].name: reference for reference in dict.fromkeys(references)}
+    if strangers := sorted(named.keys() - {own_name(a), own_name(b)}):
         raise UserError(f"{OPTION} trains {a} and {b}, not {strangers[0]}: leave it away, or train it by itself")
-    for name in (a, b):
-        if name not in known:
-            known[name] = find_recipe(name, settings)
-    data = known[a][0].dataset, known[b][0].dataset
-    if data[0] != data[1] or known[a][0].dataset_options != known[b][0].dataset_options:
+    known = [_configured(name, named, settings) for name in (a, b)]
+    a, b = (recipe.name for recipe, _ in known)
+    if a == b:
+        raise UserError(f"{OPTION} names {a} twice, by its settings: a recipe cannot be compared with itself")
+    data = [recipe.dataset for recipe, _ in known]
+    if data[0] != data[1] or known[0][0].dataset_options != known[1][0].dataset_options:
         raise UserError(f"{a} is on {data[0]} and {b} on {data[1]}, or on other images of it: name two on the same")
     jobs = [
         # the length is said outright, so that a seed interrupted under another one is not taken for one of these
         Job(recipe=recipe, reference=reference, seed=0, steps=steps, epochs=recipe.epochs if steps is None else None)
-        for recipe, reference in (known[a], known[b])
+        for recipe, reference in known
     ]
     if epochs is not None:
         jobs = [replace(job, epochs=epochs) for job in jobs]
     return Asked(
         pair=Pair(a=a, b=b, dataset=data[0], metric=metric, protocol=protocol), jobs=(jobs[0], jobs[1]), most=most
     )
+
+
+def _configured(name: str, references: Mapping[str, str], settings: Sequence[str]) -> tuple[Recipe, str]:
+    """Find one of the two recipes, with the settings in its name and those of ``--set``.
+
+    Args:
+        name: as the option has it.
+        references: of recipes that are given as arguments, by the recipe's own name.
+        settings: of ``--set``.
+    """
+    reference = references.get(own_name(name), own_name(name)) + name.removeprefix(own_name(name))
+    found = find_recipes(reference, settings)
+    if len(found) > 1:
+        both = f"{found[0][0].name},{found[1][0].name}"
+        raise UserError(
+            f"{OPTION} trains two recipes: give --set one value a key, or name two settings, '{both}:METRIC'"
+        )
+    return found[0]
 
 
 def train_until_decided(

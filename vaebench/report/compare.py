@@ -1,9 +1,11 @@
 """Compare two runs, or say where one number came from, as lines for a terminal."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vaebench.core import results
+from vaebench.core.commands import shown_command
 from vaebench.core.errors import UserError
 from vaebench.core.registry import did_you_mean
 from vaebench.core.subjects import REAL
@@ -52,7 +54,8 @@ def between(a: str, b: str, *, brief: bool = False) -> list[str]:
 def _with_results(folders: Sequence[RunFolder]) -> list[RunFolder]:
     for folder in folders:
         if not folder.results.exists():
-            raise UserError(f"{folder.path} was never measured: run 'vaebench evaluate {folder.path}' first")
+            command = shown_command(["vaebench", "evaluate", str(folder.path)])
+            raise UserError(f"{folder.path} was never measured: run {command} first")
         results.read(folder.results)  # of a run that was named, damage is an error
     return list(folders)
 
@@ -109,7 +112,7 @@ def _advice(rows: Sequence[Row], a: str, b: str) -> list[str]:
     open_rows = [row for row in decisive(rows) if row.verdict == "unresolved" or row.note in CHECKPOINTS]
     if not open_rows:
         return []
-    return [f"what would decide: vaebench plan {a} {b} --metric {open_rows[0].metric}"]
+    return [f"what would decide: {shlex.join(['vaebench', 'plan', a, b, '--metric', open_rows[0].metric])}"]
 
 
 def origins(run: str, metric: str) -> list[str]:
@@ -125,7 +128,8 @@ def origins(run: str, metric: str) -> list[str]:
                 lines += [f"{folder.path}: {metric}", *(f"  {line}" for line in provenance_lines(result))]
                 lines += [""] if result in valid else [f"  {STALE}", ""]
     if not lines and metric in known:
-        raise UserError(f"{run} has no value of '{metric}' yet: run 'vaebench evaluate {run} --metrics {metric}'")
+        command = shown_command(["vaebench", "evaluate", run, "--metrics", metric])
+        raise UserError(f"{run} has no value of '{metric}' yet: run {command}")
     if not lines:
         raise UserError(f"{run} has no value of '{metric}': {did_you_mean(metric, known)}")
     return lines[:-1]

@@ -1,17 +1,21 @@
 """Say how many training seeds and images would decide between two recipes, and what they would cost here."""
 
+import shlex
 from collections.abc import Sequence
+from functools import reduce
 
 from vaebench import statistics
 from vaebench.core.errors import UserError
 from vaebench.core.margin import read_margin
 from vaebench.core.registry import did_you_mean
+from vaebench.core.setting_names import HASHED, without_setting
 from vaebench.report.analysis.comparisons import ALPHA, Row, all_pairs, decisive, verdict_in_words
 from vaebench.report.analysis.formatting import short, to_text
 from vaebench.report.analysis.measured import Measured, all_folders, collect, datasets_measured
 from vaebench.report.analysis.pair_tests import CHECKPOINTS, same_images
 from vaebench.report.analysis.samples import Sample, samples_of, whole_values
 from vaebench.runs.per_image import Series
+from vaebench.runs.recipe_files import is_file_reference
 
 MOST = 200  # seeds: more than that is no advice
 TOO_FEW = "both have one training seed, which says nothing of how much seeds differ: train a second seed of one of them"
@@ -105,12 +109,18 @@ def _planned(pair: tuple[Sample, Sample], row: Row, size: float, power: float, a
 
 def _seed_by_seed(measured: Measured, a: str, b: str, row: Row) -> list[str]:
     """Return the command that needs no plan, for a pair of recipes trained here that is open."""
-    references = {recipe: record.reference for (recipe, _), record in measured.records.items()}
-    if row.verdict != "unresolved" or not {a, b} <= references.keys():
+    records = {recipe: record for (recipe, _), record in measured.records.items()}
+    if row.verdict != "unresolved" or not {a, b} <= records.keys():
         return []
-    files = [references[name] for name in (a, b) if references[name] != name]
-    command = " ".join(["vaebench train", *files, f"--until-decided {a},{b}:{row.metric}"])
-    return [f"{command}  # or seed by seed, until it is decided"]
+    shared = [setting for setting in records[a].set_options() if setting in records[b].set_options()]
+    keys = [setting.partition("=")[0] for setting in shared]
+    sides = [reduce(without_setting, keys, name) for name in (a, b)]  # what both have stands in full behind --set
+    if any(HASHED in side for side in sides):
+        return []
+    files = [records[name].reference for name in (a, b) if is_file_reference(records[name].reference)]
+    options = [word for setting in shared for word in ("--set", setting)]
+    asked = ["--until-decided", f"{sides[0]},{sides[1]}:{row.metric}", *options]
+    return [f"{shlex.join(['vaebench', 'train', *files, *asked])}  # or seed by seed, until it is decided"]
 
 
 def _commands(measured: Measured, pair: Sequence[Sample], seeds: str) -> list[str]:
@@ -120,12 +130,11 @@ def _commands(measured: Measured, pair: Sequence[Sample], seeds: str) -> list[st
     lines = []
     for sample in pair:
         have = {seed for recipe, seed in measured.records if recipe == sample.name and seed is not None}
-        seconds = [
-            record.training_facts().seconds for (recipe, _), record in measured.records.items() if recipe == sample.name
-        ]
+        records = [record for (recipe, _), record in measured.records.items() if recipe == sample.name]
+        seconds = [record.training_facts().seconds for record in records]
         missing = [seed for seed in range(int(seeds)) if seed not in have]
         if missing and seconds:
             minutes = len(missing) * sum(seconds) / len(seconds) / 60
-            listed = ",".join(map(str, missing))
-            lines.append(f"vaebench train {sample.name} --seeds {listed}  # about {minutes:.0f} min, as its runs took")
+            command = shlex.join([*records[0].train_command(), "--seeds", ",".join(map(str, missing))])
+            lines.append(f"{command}  # about {minutes:.0f} min, as its runs took")
     return lines

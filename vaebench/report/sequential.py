@@ -1,6 +1,7 @@
 """Decide between two recipes after each training seed, by a test that holds whenever one stops."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -168,7 +169,7 @@ def _nothing(measured: Measured, pair: Pair, protocols: Sequence[str]) -> str:
 
 
 def _chosen(pair: Pair, protocol: str) -> str:
-    return f"--until-decided {replace(pair, protocol=protocol)}"
+    return f"--until-decided {shlex.quote(str(replace(pair, protocol=protocol)))}"
 
 
 def _sides(measured: Measured, pair: Pair, series: Series) -> tuple[Sample, Sample, Sample | None]:
@@ -235,5 +236,5 @@ def summary(pair: Pair, found: State, seeds: int, most: int) -> list[str]:
     if found.verdict:
         return [f"decided after {seeds} seeds each (of {most} at most): {found.said}", REMEMBER]
     longer = f"go on with --most {2 * most}"
-    planned = f"vaebench plan {pair.a} {pair.b} --metric {pair.metric}"
+    planned = shlex.join(["vaebench", "plan", pair.a, pair.b, "--metric", pair.metric])
     return [f"undecided after {seeds} seeds each: {longer}, or see what would decide: {planned}", REMEMBER]

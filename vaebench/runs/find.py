@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from vaebench.core import input_files
+from vaebench.core.commands import shown_command
 from vaebench.core.errors import UserError
 from vaebench.core.files import sha256_of
 from vaebench.core.model import GenerativeModel, trained_modules
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import Recipe, hyperparameters_of
 from vaebench.core.registry import did_you_mean
-from vaebench.core.validation import keywords
+from vaebench.core.validation import keywords, plain_line
 from vaebench.runs.recipes import build_model, recipe_of
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.runs.trained_model import TrainedModel
@@ -61,7 +62,8 @@ def run_names() -> list[str]:
 def unfinished(folder: RunFolder, record: RunRecord) -> str:
     """Message for a run that is not finished, with the command that resumes it."""
     reason = f"{folder.path} is not finished ({record.recipe}, seed {record.seed})"
-    return f"{reason}: go on with 'vaebench train {record.reference} --seeds {record.seed} --resume'"
+    command = [*record.train_command(), "--seeds", str(record.seed), "--resume"]
+    return plain_line(f"{reason}: go on with {shown_command(command)}")
 
 
 def _recorded(record: RunRecord, recipe: Recipe, where: str) -> dict[str, Any]:

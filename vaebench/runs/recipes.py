@@ -7,8 +7,9 @@ from vaebench.core import seeding
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.model import GenerativeModel
-from vaebench.core.recipe import Recipe, check_size, configure, hyperparameters_of
+from vaebench.core.recipe import Recipe, check_size, configure, hyperparameters_of, settings_of_name, sweep
 from vaebench.core.registry import did_you_mean, load_file_attribute
+from vaebench.core.setting_names import HASHED, OF_DATASET, split_name
 from vaebench.core.validation import LONGEST, RESERVED, is_name, keywords
 from vaebench.datasets import DATASETS
 from vaebench.models import RECIPES
@@ -26,7 +27,37 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
     reference to store.
 
     A file is imported, which runs it: for what a record names there is :func:`recipe_of`.
+
+    Args:
+        reference: may have settings in its name, as tables show it: ``vae-digits[beta=4]``.
+        settings: ``key=value`` each, one value a key.
+
+    Raises:
+        UserError: there is no such recipe or setting, or the name cannot be read back.
     """
+    recipe, stored, settings = _asked(reference, settings)
+    return _configured(recipe, settings), stored
+
+
+def find_recipes(reference: str, settings: Sequence[str]) -> list[tuple[Recipe, str]]:
+    """Find a recipe under every combination of the values that ``--set`` gives; raises as :func:`find_recipe` does."""
+    recipe, stored, settings = _asked(reference, settings)
+    dataset = DATASETS.get(recipe.dataset)
+    return [(_configured(recipe, each), stored) for each in sweep(recipe, settings, dataset)]
+
+
+def _configured(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Apply settings; :class:`UserError` for a size of images that the model does not take."""
+    found = configure(recipe, settings, DATASETS.get(recipe.dataset))
+    check_size(found)
+    return found
+
+
+def _asked(given: str, settings: Sequence[str]) -> tuple[Recipe, str, list[str]]:
+    """Return the recipe as it was written, the reference to store, and all settings, those in the name included."""
+    reference, named = split_name(given)
+    if any(HASHED in setting for setting in named):
+        raise UserError(f"{given} has a shortened setting in its name: name {reference}, and give settings by --set")
     if is_file_reference(reference):
         function = load_file_attribute(reference)
         path, attribute = split_reference(reference)
@@ -34,9 +65,27 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
     else:
         function = RECIPES.get(reference)
     recipe = _made(function, reference)
-    recipe = configure(recipe, settings, DATASETS.get(recipe.dataset))
-    check_size(recipe)
-    return recipe, reference
+    keys = {setting.partition("=")[0] for setting in named}
+    for setting in settings:
+        if (key := setting.partition("=")[0]) in keys:
+            raise UserError(f"{given} says what {key} is: leave --set {key} away, or name {reference} without settings")
+    named = settings_of_name(recipe, named, DATASETS.get(recipe.dataset))
+    return recipe, reference, [*named, *map(_with_whole_path, settings)]
+
+
+def _with_whole_path(setting: str) -> str:
+    """Make the path in an option of a dataset absolute, if something lies there: a record is read from anywhere, and
+    one folder is one however it is written.
+    """
+    key, equals, text = setting.partition("=")
+    is_path = key == f"{OF_DATASET}path" or (key.startswith(OF_DATASET) and any(sign in text for sign in "/\\~"))
+    if not (is_path and text):
+        return setting
+    try:
+        path = Path(text).expanduser()
+        return f"{key}{equals}{path.resolve()}" if path.exists() else setting
+    except (OSError, RuntimeError, ValueError):  # no such user, a name that is too long: who reads it says so
+        return setting
 
 
 def recipe_of(record: RunRecord, folder: RunFolder) -> Recipe:
@@ -74,7 +123,7 @@ def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tu
         except UserError as broken:
             say(f"passed over: {broken}")
         else:
-            found.append(find_recipe(name, settings))
+            found += find_recipes(name, settings)
     return found
 
 

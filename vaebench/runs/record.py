@@ -10,8 +10,9 @@ from msgspec import Meta
 from vaebench.core import input_files, validation
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_text
+from vaebench.core.setting_names import BATCH_SIZE, OF_DATASET, typed_value
 from vaebench.core.training_facts import TrainingFacts
-from vaebench.core.validation import Count, Name, Positive, Text, Token
+from vaebench.core.validation import Count, Name, Positive, RecipeName, Text, Token
 
 FORMAT = 1
 
@@ -50,8 +51,8 @@ class RecordedCompute:
 class RunRecord:
     """``run.json``: all that is needed to build the model again and to repeat the training."""
 
-    recipe: Name
-    reference: Text  # a registered name, or path.py:function
+    recipe: RecipeName  # the recipe's own name, with the settings that are not its own
+    reference: Text  # a registered name, or path.py:function; without settings
     seed: Count
     dataset: Name
     dataset_options: dict[str, Any]
@@ -70,6 +71,7 @@ class RunRecord:
     facts: dict[str, Any] = field(default_factory=dict)  # as TrainingFacts, of a finished run
     format: int = FORMAT
     resumed: list[Text] = field(default_factory=list)  # when, UTC, ISO 8601
+    settings: list[Text] = field(default_factory=list)  # keys of those in the recipe's name
 
     def resumed_by_faulty_version(self) -> bool:
         """Tell whether the run was resumed by a version that gave weights the optimiser moments of others.
@@ -102,6 +104,21 @@ class RunRecord:
                 if there != asked
             ]
         return said
+
+    def all_settings(self) -> dict[str, Any]:
+        """Return every setting with its value, under the key that ``--set`` takes."""
+        options = {OF_DATASET + key: value for key, value in self.dataset_options.items()}
+        return {**self.hyperparameters, BATCH_SIZE: self.batch_size, **options}
+
+    def set_options(self) -> list[str]:
+        """Return the values of ``--set`` that give the recipe the settings of this run."""
+        known = self.all_settings()
+        return [f"{key}={typed_value(known[key])}" for key in self.settings if key in known]
+
+    def train_command(self) -> list[str]:
+        """Return the words of a command line that trains this recipe with these settings; seeds are to follow."""
+        options = [word for setting in self.set_options() for word in ("--set", setting)]
+        return ["vaebench", "train", self.reference, *options]
 
     def training_facts(self) -> TrainingFacts:
         """Facts that cost metrics read; only of a finished run."""

@@ -206,4 +206,5 @@ def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:
         versions=package_versions(),
         command=command_line(),
         created=now(),
+        settings=list(recipe.settings),
     )
