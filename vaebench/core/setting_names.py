@@ -40,7 +40,7 @@ def name_with(recipe: str, settings: Mapping[str, object]) -> str:
     """
     if not settings:
         return recipe
-    whole = ",".join(f"{_key(key)}={spelled(settings[key])}" for key in sorted(settings))
+    whole = ",".join(f"{spelled_key(key)}={spelled(settings[key])}" for key in sorted(settings))
     room = LONGEST - len(recipe) - len("[]")
     if len(whole) > room:
         ending = HASHED + _hash(whole, _DIGITS_OF_ALL)
@@ -66,6 +66,11 @@ def spelled(value: object) -> str:
     if isinstance(value, tuple | list) and value and not any(isinstance(item, tuple | list) for item in value):
         return _bounded(BETWEEN.join(spelled(item) for item in value))
     return _bounded(str(value)) if isinstance(value, int) else HASHED + _hash(repr(value), _DIGITS)
+
+
+def spelled_key(key: str) -> str:
+    """Spell a setting's key for a name: a keyword of Python's may have capitals, and letters of any alphabet."""
+    return key if _KEY.fullmatch(key) and len(key) <= _LONGEST_WORD else _hashed(key)
 
 
 def typed_value(value: object) -> str:
@@ -116,11 +121,6 @@ def _number(value: float) -> str:
     digits, exponential, power = repr(value).partition("e")
     digits = digits.removesuffix(".0")
     return f"{digits}e{int(power)}" if exponential else digits
-
-
-def _key(key: str) -> str:
-    """Spell a key: a keyword of Python's may have capitals, and letters of any alphabet."""
-    return key if _KEY.fullmatch(key) and len(key) <= _LONGEST_WORD else _hashed(key)
 
 
 def _bounded(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import TRAINING_IMAGES, is_baseline, title_of
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
@@ -230,7 +231,9 @@ def _claims_table(held: Sequence[Claim]) -> str:
 def _training_table(measured: Measured) -> str:
     header = ["run", "images", "batch", "steps", "seconds", "images/s", "precision", "threads", "begun", "machine"]
     body = []
-    for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
+    for (recipe, seed), record in sorted(
+        measured.records.items(), key=lambda item: (order_of(item[0][0]), str(item[0][1]))
+    ):
         compute, facts = record.compute, record.training_facts()
         body.append(
             [

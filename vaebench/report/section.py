@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vaebench import __version__
+from vaebench.core.setting_names import order_of
 from vaebench.metrics import declared_today
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.analysis.mean_ranks import MeanRanks
@@ -30,6 +31,7 @@ class Section:
     mean_ranks: MeanRanks = field(default_factory=MeanRanks)
     spread: Sequence[variance.Row] = ()
     studied: Sequence[latent_space.Row] = ()
+    alternatives: Mapping[str, str] = field(default_factory=dict)  # a figure's path -> what it shows, in words
 
 
 def declared_otherwise(measured: Measured) -> list[str]:
@@ -58,7 +60,7 @@ def mixed_seeds(measured: Measured) -> list[str]:
 def training_warnings(measured: Measured) -> list[str]:
     """List warnings of adversarial trainings."""
     found = []
-    for (recipe, seed), lines in sorted(measured.warnings.items(), key=str):
+    for (recipe, seed), lines in sorted(measured.warnings.items(), key=lambda item: (order_of(item[0][0]), str(item))):
         more = [f"and {len(lines) - WARNINGS_SHOWN} more"] if len(lines) > WARNINGS_SHOWN else []
         found += [f"{recipe}/seed-{seed}, {line}" for line in (*lines[:WARNINGS_SHOWN], *more)]
     return found

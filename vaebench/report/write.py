@@ -11,6 +11,7 @@ from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, witho
 from vaebench.report.analysis.mean_ranks import mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
 from vaebench.report.analysis.published import claims, default_folder
+from vaebench.report.analysis.sweeps import sweeps
 from vaebench.report.evidence import FOLDER, write_evidence
 from vaebench.report.figures import shift
 from vaebench.report.figures.curves import draw_curves
@@ -18,6 +19,7 @@ from vaebench.report.figures.forest import forest_svg
 from vaebench.report.figures.galleries import draw_all, save_figure
 from vaebench.report.figures.shift import shift_figure
 from vaebench.report.figures.study_figures import take_up
+from vaebench.report.figures.sweeps import draw_sweeps
 from vaebench.report.html import html_report
 from vaebench.report.markdown import main_table, page
 from vaebench.report.remarks import Remarks, read_remarks
@@ -90,6 +92,10 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
     figures = Path("figures") / ("" if first else _name(measured))
     drawn = draw_all(measured, folder / figures) | draw_curves(measured, folder / figures)
     drawn |= _drawings(ranked, folder / figures)
+    swept = draw_sweeps(sweeps(measured), ranked)
+    for each in swept:
+        write_text(folder / figures / each.file, each.drawing)
+        drawn[each.file] = each.caption
     studied = latent_space.rows(ranked)
     shifted = shift_figure(studied)
     if shifted is not None:
@@ -108,6 +114,7 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
         folder=folder,
         mean_ranks=mean_ranks(measured, ranked),
         studied=studied,
+        alternatives={(figures / each.file).as_posix(): each.alternative for each in swept},
     )
 
 

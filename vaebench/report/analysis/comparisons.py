@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vaebench import statistics
 from vaebench.core.errors import UserError
 from vaebench.core.margin import Margin
+from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import REAL, is_real
 from vaebench.report.analysis.measured import Mask, Measured
 from vaebench.report.analysis.pair_tests import CHECKPOINTS, DECISIVE, Tested, tests_of
@@ -140,7 +141,7 @@ def _family(
     """
     detailed = {group.name: group for group in groups if group.values.size}  # a stratum may hold no image
     plain = {group.name: group for group in whole}
-    names = sorted(detailed.keys() | plain.keys(), key=lambda name: (not is_real(name), name))
+    names = sorted(detailed.keys() | plain.keys(), key=lambda name: (not is_real(name), order_of(name)))
     tested: list[Tested] = []
     for one, other in itertools.combinations(names, 2):
         side = detailed if {one, other} <= detailed.keys() else plain

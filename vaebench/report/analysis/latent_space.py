@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from vaebench.core.results import PARTS, Result
+from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import is_baseline, is_model, is_real, title_of
 from vaebench.report.analysis import attributes, leaderboard
 from vaebench.report.analysis.formatting import HIDDEN, short, to_markdown, to_text
@@ -194,10 +195,10 @@ def natural(condition: str) -> tuple[bool, bool, str, float]:
         return condition != MEAN, condition != "untouched", condition, 0.0
 
 
-def _place(line: tuple[str, str], conditions: Sequence[str]) -> tuple[int, int, str]:
+def _place(line: tuple[str, str], conditions: Sequence[str]) -> tuple[object, ...]:
     """Sort key: by condition; in each the originals first, models, then baselines that learnt nothing."""
     condition, recipe = line
-    return conditions.index(condition), 0 if is_real(recipe) else 1 + is_baseline(recipe), recipe
+    return conditions.index(condition), 0 if is_real(recipe) else 1 + is_baseline(recipe), order_of(recipe)
 
 
 def _line(study: Study, row: Row) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 from vaebench import statistics
 from vaebench.core.margin import MIXED
 from vaebench.core.results import Facts, Result
+from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import TRAINING_IMAGES, is_model, is_real
 from vaebench.metrics import facts_of
 from vaebench.report.analysis import comparisons
@@ -63,7 +64,7 @@ class Row:
 def leaderboard(measured: Measured, tested: Sequence[comparisons.Row]) -> list[Row]:
     """Make all rows, with the rank intervals that the tests support."""
     matrices = _matrices(measured)
-    ordered = sorted(measured.results, key=lambda line: (*_cell(line), not is_real(line.recipe), line.recipe))
+    ordered = sorted(measured.results, key=lambda line: (*_cell(line), not is_real(line.recipe), order_of(line.recipe)))
     rows = []
     for _, lines in groupby(ordered, key=lambda line: (*_cell(line), line.recipe)):
         seeds = sorted(lines, key=lambda line: line.seed if line.seed is not None else -1)

@@ -14,6 +14,7 @@ from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.paths import runs_dir
 from vaebench.core.results import Facts, Result
+from vaebench.core.setting_names import order_of
 from vaebench.core.strata import strata
 from vaebench.core.subjects import REAL, is_baseline, is_model, is_real
 from vaebench.metrics import facts_of
@@ -109,7 +110,7 @@ class Measured:
     def recipes(self) -> list[str]:
         """List the real images first, then recipes and external sets by name."""
         names = {result.recipe for result in self.results}
-        return sorted(names, key=lambda name: (not is_real(name), name))
+        return sorted(names, key=lambda name: (not is_real(name), order_of(name)))
 
 
 def _gallery(path: Path, weights_sha256: str) -> Mapping[str, Pixels]:
@@ -126,7 +127,8 @@ def all_folders() -> list[RunFolder]:
     found = {
         path for pattern in ("*/seed-*", "external/*", "real/*", "baseline/*") for path in runs_dir().glob(pattern)
     }
-    return [RunFolder(path) for path in sorted(found) if (path / "results.jsonl").is_file()]
+    ordered = sorted(found, key=lambda path: (order_of(path.parent.name), path.name))
+    return [RunFolder(path) for path in ordered if (path / "results.jsonl").is_file()]
 
 
 def datasets_measured(folders: Iterable[RunFolder]) -> list[str]:

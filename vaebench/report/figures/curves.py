@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaebench.core.files import write_atomic
+from vaebench.core.setting_names import order_of
 from vaebench.report.analysis.measured import Measured
 from vaebench.report.figures.galleries import COLOURS, STYLE
 from vaebench.runs.history import Progress, read
@@ -44,7 +45,8 @@ def read_histories(measured: Measured) -> dict[str, dict[int, list[Progress]]]:
     """Read ``history.csv`` of the runs that were measured and kept one: recipe -> seed -> rows."""
     found: dict[str, dict[int, list[Progress]]] = {}
     present = {(line.recipe, line.seed) for line in measured.results}
-    for recipe, seed in sorted((name, number) for name, number in present if number is not None):
+    runs = [(name, number) for name, number in present if number is not None]
+    for recipe, seed in sorted(runs, key=lambda run: (order_of(run[0]), run[1])):
         path = measured.folders.get((recipe, seed))
         rows = read(RunFolder(path).history) if path is not None else []  # whole: collect has read it before
         if rows:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vaebench.core.setting_names import own_name
 from vaebench.core.subjects import is_baseline, is_model, is_real, title_of
 from vaebench.report.analysis.formatting import DIRECTIONS, short
 from vaebench.report.analysis.leaderboard import Row
@@ -65,7 +66,8 @@ def panel(lines: Sequence[Mark], target: bool) -> tuple[list[str], float]:
             body.append(svg.line(at(mark.value), 2, at(mark.value), bottom, "reference", 1, "4 3"))
     for position, mark in enumerate(lines):
         y = LINE * (position + 0.5) + 2
-        body += [svg.fitted(_LEFT - 10, y + 4, mark.name, 21, "ink", "end")]
+        settings = len(mark.name) - len(own_name(mark.name))  # what tells the recipes of a sweep apart
+        body += [svg.fitted(_LEFT - 10, y + 4, mark.name, 21, "ink", "end", ending=settings)]
         if mark.high > mark.low:
             body.append(svg.line(at(mark.low), y, at(mark.high), y, "interval", 2))
         shape = svg.diamond if mark.place == "originals" else svg.circle
@@ -89,7 +91,7 @@ def forest_svg(ranked: Sequence[Row]) -> str:
     Empty where none of them was measured.
     """
     panels = []
-    for part, rows in _chosen(ranked):
+    for part, rows in headlines(ranked):
         body, height = panel(marks(rows), rows[0].direction == "target")
         what = f"{rows[0].metric} ({part}), {DIRECTIONS[rows[0].direction]}"
         panels.append(([svg.fitted(10, 0, what, 62), svg.shifted(0, 10, body)], height + 44))
@@ -105,7 +107,7 @@ def forest_svg(ranked: Sequence[Row]) -> str:
     return svg.picture(width, top - 14, pieces, title, own_colours=True)
 
 
-def _chosen(ranked: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def headlines(ranked: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """List the headline metrics that a model has a value of, in their order, each with a word for its protocol.
 
     One that stands in for another is left out where that one is there.

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vaebench.core.files import write_atomic
+from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import REAL, title_of
 from vaebench.report.analysis.measured import Mask, Measured, Subject
 from vaebench.report.analysis.samples import Sample, samples_of
@@ -54,7 +55,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 def first_seeds(galleries: Mapping[Subject, Mapping[str, Pixels]], content: str) -> list[tuple[Subject, Pixels]]:
     """Return one gallery a recipe: that of its first seed, the real images first."""
     chosen: dict[str, tuple[Subject, Pixels]] = {}
-    for subject in sorted(galleries, key=lambda pair: (pair[0] != REAL, pair[0], pair[1] or 0)):
+    for subject in sorted(galleries, key=lambda pair: (pair[0] != REAL, order_of(pair[0]), pair[1] or 0)):
         if content in galleries[subject]:
             chosen.setdefault(subject[0], (subject, galleries[subject][content]))
     return list(chosen.values())
@@ -75,7 +76,7 @@ def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
     for line, (subject, images) in zip(grid, rows, strict=True):
         for axes, image in zip(line, images, strict=False):
             _show(axes, image)
-        line[0].set_ylabel(_label(subject), rotation=0, ha="right", va="center")
+        line[0].set_ylabel(_label(subject).replace("[", "\n["), rotation=0, ha="right", va="center")
     for axes in grid.flat:
         axes.set_xticks([])
         axes.set_yticks([])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from vaebench.core.setting_names import order_of
 from vaebench.report.analysis import latent_space
 from vaebench.report.figures.galleries import COLOURS, STYLE
 
@@ -25,7 +26,7 @@ def shift_figure(studied: Sequence[latent_space.Row]) -> Figure | None:
     if not rows:
         return None
     conditions = sorted({row.condition for row in rows}, key=latent_space.natural)
-    models = sorted({row.recipe for row in rows})
+    models = sorted({row.recipe for row in rows}, key=order_of)
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib's stub lists every key
         figure = Figure(figsize=(7.5, 3.0), layout="constrained")
         axes = figure.subplots()

@@ -5,7 +5,7 @@ Shapes carry classes and no colours. A page colours them by its own style sheet;
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
@@ -21,9 +21,18 @@ COLOURS = (
 )
 
 
-def picture(width: float, height: float, body: Iterable[str], title: str, own_colours: bool = False) -> str:
-    """Return the whole drawing; ``title`` is what a screen reader says."""
-    ground = f'<style>{COLOURS}</style><rect class="ground" width="100%" height="100%" rx="6"/>' if own_colours else ""
+Scale = Callable[[float], float]  # from a metric's value to a place on an axis
+
+
+def picture(
+    width: float, height: float, body: Iterable[str], title: str, own_colours: bool = False, more_colours: str = ""
+) -> str:
+    """Return the whole drawing; ``title`` is what a screen reader says, ``more_colours`` rules of its own classes."""
+    ground = (
+        f'<style>{COLOURS}{more_colours}</style><rect class="ground" width="100%" height="100%" rx="6"/>'
+        if own_colours
+        else ""
+    )
     size = f' width="{_n(width)}" height="{_n(height)}"' if own_colours else ""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {_n(width)} {_n(height)}"{size} role="img"'
@@ -35,11 +44,16 @@ def text(x: float, y: float, content: str, css: str = "ink", anchor: str = "star
     return f'<text class="{css}" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def fitted(x: float, y: float, content: str, letters: int, css: str = "ink", anchor: str = "start") -> str:
-    """Cut a text to so many letters; a longer one ends in an ellipsis and shows itself in full on hovering."""
+def fitted(
+    x: float, y: float, content: str, letters: int, css: str = "ink", anchor: str = "start", ending: int = 0
+) -> str:
+    """Cut a text to so many letters; a longer one has an ellipsis before its last ``ending`` letters, and shows itself
+    in full on hovering.
+    """
     if len(content) <= letters:
         return text(x, y, content, css, anchor)
-    cut = escape(content[: letters - 1] + "…")
+    kept = min(ending, letters - 2)
+    cut = escape(content[: letters - 1 - kept] + "…" + content[len(content) - kept :])
     full = f"<title>{escape(content)}</title>"
     return f'<text class="{css}" x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}">{full}{cut}</text>'
 

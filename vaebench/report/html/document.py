@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from vaebench.core.setting_names import own_name
 from vaebench.core.subjects import is_model, is_real, title_of
 from vaebench.report.analysis import leaderboard, variance
 from vaebench.report.analysis.mean_ranks import MeanRanks
@@ -29,7 +30,7 @@ def html_report(parts: Sequence[Section]) -> str:
     environment.filters["breakable"] = _breakable
     shown = Shown()
     sections = [_section(part, f"p{position}", shown) for position, part in enumerate(parts)]
-    environment.globals.update(title=title_of, is_model=is_model)
+    environment.globals.update(title=_title, is_model=is_model)
     return environment.from_string(_template("index.html.j2")).render(
         dataset=parts[0].measured.dataset,
         sections=sections,
@@ -50,6 +51,13 @@ def _breakable(protocol: str) -> Markup:
     return Markup("/<wbr>").join(protocol.split("/"))
 
 
+def _title(name: str) -> Markup:
+    """Name a recipe in a head; a line may end before its settings."""
+    own = title_of(own_name(name))
+    settings = name[len(own_name(name)) :]
+    return Markup("{}<wbr>{}").format(own, settings) if settings else Markup("{}").format(own)
+
+
 def _hash(content: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
 
@@ -68,7 +76,7 @@ def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
         "panels": panels(part, prefix, shown),
         "missing": tables.without_value(part.ranked),
         "standing": _mean_ranks(mean_ranks),
-        "plates": shown_figures(measured, part.captions, part.remarks, part.folder),
+        "plates": shown_figures(measured, part.captions, part.remarks, part.folder, part.alternatives),
         "attribute_means": tables.attribute_means(part.probed),
         "attribute_each": tables.attribute_each(part.probed),
         "attribute_notes": tables.notes(part.probed),

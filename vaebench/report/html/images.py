@@ -40,8 +40,22 @@ class ShownFigure:
     pictures: Sequence[Embedded]
 
 
-def shown_figures(measured: Measured, captions: Mapping[str, str], remarks: Remarks, folder: Path) -> list[ShownFigure]:
-    """List the galleries first, then the report's other figures in their order; ``captions`` by path in ``folder``."""
+def shown_figures(
+    measured: Measured,
+    captions: Mapping[str, str],
+    remarks: Remarks,
+    folder: Path,
+    alternatives: Mapping[str, str] | None = None,
+) -> list[ShownFigure]:
+    """List the galleries first, then the report's other figures in their order.
+
+    Args:
+        measured: what was measured.
+        captions: of figures, by path in ``folder``.
+        remarks: what a person said of them.
+        folder: the report's.
+        alternatives: what stands for a figure where it cannot be seen, by path; by default its caption.
+    """
     galleries = measured.galleries or measured.with_galleries().galleries
     found, covered = [], set()
     for kind in ("reconstructions", "samples"):
@@ -55,7 +69,7 @@ def shown_figures(measured: Measured, captions: Mapping[str, str], remarks: Rema
         name = PurePosixPath(path).name
         if name not in covered and name not in _DRAWN_IN_PAGE:
             kind = "curves" if name == CURVES else "figure"
-            picture = _file(folder / path, caption)
+            picture = _file(folder / path, (alternatives or {}).get(path, caption))
             found.append(ShownFigure(kind=kind, caption=caption, remark=_remark(path, remarks), pictures=[picture]))
     return found
 
@@ -94,13 +108,13 @@ def _png(sheet: Pixels) -> bytes:
     return out.getvalue()
 
 
-def _file(path: Path, caption: str) -> Embedded:
+def _file(path: Path, alternative: str) -> Embedded:
     content = path.read_bytes()
     if path.suffix != ".png":
-        return Embedded(uri=_uri(content, _MIME[path.suffix]), name=caption)
+        return Embedded(uri=_uri(content, _MIME[path.suffix]), name=alternative)
     with Image.open(io.BytesIO(content)) as picture:
         width, height = picture.size
-    return Embedded(uri=_uri(content, "image/png"), name=caption, width=width, height=height)
+    return Embedded(uri=_uri(content, "image/png"), name=alternative, width=width, height=height)
 
 
 def _uri(content: bytes, mime: str) -> str:

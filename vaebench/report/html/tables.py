@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vaebench.core import questions
+from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import is_baseline, is_real, title_of
 from vaebench.report.analysis import attributes, latent_space
 from vaebench.report.analysis.leaderboard import Row
@@ -68,7 +69,9 @@ def _headed(metric: str, unit: str) -> str:
 def training(measured: Measured) -> HtmlTable | None:
     """Lay out how each run was trained."""
     body = []
-    for (recipe, seed), record in sorted(measured.records.items(), key=lambda item: str(item[0])):
+    for (recipe, seed), record in sorted(
+        measured.records.items(), key=lambda item: (order_of(item[0][0]), str(item[0][1]))
+    ):
         compute, facts = record.compute, record.training_facts()
         body.append(
             [
