@@ -3,6 +3,7 @@
 import json
 import os
 import py_compile
+import shlex
 import shutil
 from pathlib import Path
 
@@ -177,7 +178,10 @@ def test_a_recipe_has_a_name_that_can_be_a_folder(home, cli, name):
 
 
 @pytest.mark.parametrize("field", ["dataset", "split", "recipe", "metric"])
-@pytest.mark.parametrize("text", ["../../../evil", "/tmp/evil", "a/../../b", "evil\n", "evil\x1b[2J"])
+@pytest.mark.parametrize(
+    "text",
+    ["../../../evil", "/tmp/evil", "a/../../b", "evil\n", "evil\x1b[2J", "a[b=../../c]", "a[b=1]/c", "a[b=1", "[b=1]"],
+)
 def test_results_name_no_place_outside(home, cli, field, text):
     before = outside(home)
     unsigned(home / "runs" / "vae-digits" / "seed-0" / "results.jsonl", **{field: text})
@@ -186,6 +190,29 @@ def test_results_name_no_place_outside(home, cli, field, text):
     assert f"field {field}: not a name" in answer.err
     assert "\x1b" not in answer.err + answer.out
     assert outside(home) == before
+
+
+@pytest.mark.parametrize("name", ["a[b=../../c]", "a[b=1]/../../evil", "a[b=1]x", "a[]", "a[b=`id`]", "a[b=\x1b]"])
+def test_records_with_settings_name_no_place_outside(home, cli, name):
+    before = outside(home)
+    rewrite(home / "runs" / "vae-digits" / "seed-0" / "run.json", recipe=name)
+    for command in (["evaluate", "vae-digits", *EVALUATE, "--out", home / "out"], ["train", "vae-digits", *PLAIN]):
+        answer = cli(command)
+        assert answer.code == 2 and "field recipe: not a name" in answer.err and answer.err.count("\n") == 1
+        assert "\x1b" not in answer.err
+    assert outside(home) == before
+
+
+def test_settings_of_a_record_are_words_that_are_quoted_and_run_nothing(home, cli):
+    record = home / "runs" / "vae-digits" / "seed-0" / "run.json"
+    hyperparameters = json.loads(record.read_text())["hyperparameters"] | {"x; touch evil; #": "$(touch evil)"}
+    rewrite(record, settings=["x; touch evil; #", "missing"], hyperparameters=hyperparameters, status="training")
+    answer = cli(["evaluate", "vae-digits", *EVALUATE, "--out", home / "out"])
+    command = answer.err.partition("go on with ")[2].strip().removeprefix('"').removesuffix('"')
+    assert answer.code == 2 and "--set 'x; touch evil; #=$(touch evil)' --seeds 0 --resume" in command
+    assert shlex.split(command)[4] == "x; touch evil; #=$(touch evil)"
+    refused = cli([*shlex.split(command)[1:], *PLAIN])
+    assert refused.code == 2 and "has no setting 'x; touch evil; #'" in refused.err
 
 
 def test_a_fingerprint_names_no_place_outside(home, cli):

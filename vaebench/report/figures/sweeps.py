@@ -38,12 +38,11 @@ def draw_sweeps(found: Sequence[Sweep], ranked: Sequence[Row]) -> list[Drawn]:
     for sweep in found:
         panels = [(word, rows) for word, rows in headlines(ranked) if _is_drawn(sweep, rows)]
         if panels:
-            drawing, caption = _figure(sweep, panels), _caption(sweep)
             figures.append(
                 Drawn(
                     file=f"sweep_{spelled_key(sweep.key)}.svg",
-                    drawing=drawing,
-                    caption=caption,
+                    drawing=_figure(sweep, panels),
+                    caption=_caption(sweep, panels),
                     alternative=_in_words(sweep, panels),
                 )
             )
@@ -64,17 +63,23 @@ def _is_logarithmic(sweep: Sweep) -> bool:
     return sweep.numeric and min(numbers) > 0 and max(numbers) / min(numbers) >= LOGARITHMIC
 
 
-def _caption(sweep: Sweep) -> str:
+def _originals(rows: Sequence[Row]) -> Row | None:
+    """Return the row of the real images, where nearness to them counts."""
+    return _valued(rows).get(REAL) if rows[0].direction == "target" else None
+
+
+def _caption(sweep: Sweep, panels: Sequence[tuple[str, Sequence[Row]]]) -> str:
     steps = sorted({point.steps for point in sweep.points})
     beside = (
         f" Trainings took {steps[0]:,} to {steps[-1]:,} steps: the setting is not all they differ in."
         if len(steps) > 1
         else ""
     )
+    originals = ", a dashed line without points is the originals" if any(_originals(rows) for _, rows in panels) else ""
     scale = f"{sweep.key} (logarithmic)" if _is_logarithmic(sweep) else sweep.key
     return (
         f"Metrics that are looked for first against {scale}, everything else alike along a line; means over training "
-        f"seeds, bars are 95 % intervals, dashed and without points: the originals.{beside}"
+        f"seeds, bars are 95 % intervals{originals}.{beside}"
     )
 
 
@@ -160,7 +165,7 @@ def _places(sweep: Sweep) -> dict[str, float]:
 def _panel(sweep: Sweep, rows: Sequence[Row], places: Mapping[str, float]) -> list[str]:
     known = _valued(rows)
     drawn = [known[point.recipe] for point in sweep.points if point.recipe in known]
-    real = known.get(REAL) if rows[0].direction == "target" else None
+    real = _originals(rows)
     ends = [end for row in drawn for end in (row.value, row.ci_low, row.ci_high) if end is not None]
     ends += [real.value] if real is not None and real.value is not None else []
     low, high = min(ends), max(ends)
