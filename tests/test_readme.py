@@ -42,6 +42,25 @@ def test_it_trains_from_the_file_and_joins_the_table(mine, cli, tmp_path):
     assert "densevae-digits[beta=2]" in (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
 
 
+def test_the_sweep_that_is_shown_runs(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vaebench.evaluation.evaluate.GALLERY_SAMPLES", 2)
+    shown = re.search(
+        r"```sh\n(vaebench train vae-digits --set latent_dim=.*?)```", README.read_text("utf-8"), re.DOTALL
+    )
+    commands = [shlex.split(line, comments=True)[1:] for line in shown[1].splitlines()] if shown else []
+    assert [command[0] for command in commands] == ["train", "evaluate", "compare"]
+    short = {
+        "train": ["--steps", "2", "--threads", "1", "--precision", "fp32"],
+        "evaluate": ["--metrics", "mse", "--samples", "16", "--device", "cpu"],
+    }
+    for command in commands:
+        answer = cli([*command, *short.get(command[0], [])])
+        assert answer.code == 0, answer.err
+    assert "digits: a = vae-digits[latent_dim=10], b = vae-digits" in answer.out
+    assert (tmp_path / "reports" / "digits" / "figures" / "sweep_latent_dim.svg").exists()
+
+
 def test_it_passes_the_checks_for_plugins(mine):
     check_recipe(load_file_attribute(f"{mine}:densevae_digits")())
 

@@ -11,7 +11,7 @@ from vaebench.core.processes import processes, processes_here
 
 
 def train(
-    recipes: Annotated[list[str] | None, typer.Argument(help="names, or ./file.py:function")] = None,
+    recipes: Annotated[list[str] | None, typer.Argument(help="names, 'name[key=value]', or ./file.py:function")] = None,
     every: Annotated[bool, typer.Option("--all", help="every recipe (of --dataset)")] = False,
     dataset: Dataset = None,
     seeds: Annotated[str | None, typer.Option(help="such as 0,1,2 or 0-4; default 0")] = None,
@@ -39,6 +39,11 @@ def train(
     """Train recipes, each with each seed, into the runs folder.
 
     Under torchrun, every process takes an equal share of each batch. What another worker trains already is passed over.
+
+    --set with several values trains each, and with several keys every combination: --set latent_dim=5,10,20. In texts
+    and lists a comma is part of one value: there repeat the option, --set layers=conv1 --set layers=conv1,conv2. A run
+    with settings that are not the recipe's own has a name of its own, 'vae-digits[latent_dim=10]', in folders, tables
+    and tests; quote it in a shell.
 
     With --until-decided, seeds 0, 1, 2, … of both recipes are trained and measured one after the other, until a test
     that holds whenever one stops tells which is better by the metric, or that they are equivalent within its margin.
