@@ -19,3 +19,13 @@ def test_progress_shows_title_terms_and_rate(terminal):
     said = console.file.getvalue()
     for part in ("vae-digits/seed-0", "100/100", "reconstruction 131.2", "kl 8.5", "640 images/s"):
         assert part in said
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_settings_in_a_name_are_shown_and_are_no_markup(terminal):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=120, color_system=None)
+    with shown(console, "vae-digits[bold]/seed-0") as update:
+        row = Progress(step=1, steps=1, epoch=1.0, seconds=1.0, images_per_second=1.0, terms={"vae/kl": 1.0})
+        update(row)
+    assert "vae-digits[bold]/seed-0" in text.getvalue()

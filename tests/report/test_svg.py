@@ -62,6 +62,13 @@ def test_long_names_are_cut_and_said_in_full_on_hovering():
     assert found[0].text == "x" * 30 and found[0].tail == "x" * 9 + "…"
 
 
+def test_cut_names_of_a_sweep_can_be_told_apart(ranked):
+    names = [f"dfcvae-digits[latent_dim={k}]" for k in (5, 10, 20)]
+    drawing = forest([replace(row, recipe=name) for row, name in zip(rows_of(ranked), names, strict=False)])
+    shown = [text.replace(name, "") for name in names for text in texts(drawing) if text.startswith(name)]
+    assert len(set(shown)) == 3 and all("…[latent_dim=" in text for text in shown)
+
+
 def test_only_a_file_of_its_own_has_colours_and_ground(ranked):
     pair = [forest(rows_of(ranked)), forest_svg(ranked)]
     assert ["<style>" in drawing for drawing in pair] == [False, True]
