@@ -285,6 +285,7 @@ def test_runs_of_earlier_versions_stay_what_they_are(home, cli):
         (["vae-digits[]"], "did you mean 'vae-digits'?"),
         (["vae-folder[dataset.path=pictures~0123abcd]"], "name vae-folder, and give settings by --set"),
         (["--until-decided", f"{TEN},{TEN}:mse"], "twice"),
+        (["--until-decided", "vae-digits[kl_weight=2,latent_dim=7],vae-digits[beta=1]:mse"], "no setting 'beta'"),
         (["--until-decided", "vae-digits[latent_dim=5],vae-digits:mse"], "names vae-digits twice, by its settings"),
         (["--until-decided", "vae-digits,dfcvae-digits:mse", "--set", "latent_dim=2,3"], "one value a key"),
         (["--until-decided", f"{TEN},{TWO},vae-digits:mse"], "write --until-decided A,B:METRIC"),

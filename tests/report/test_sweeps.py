@@ -82,11 +82,12 @@ def test_without_two_values_there_is_no_sweep():
 
 def test_options_of_the_data_and_seeds_trained_differently_are_no_points():
     found = known_of(SWEPT)
-    records = {key: replace(each, settings=[*each.settings, "dataset.size"]) for key, each in found.records.items()}
-    sized = {
-        key: replace(each, dataset_options={"size": 28 + place}) for place, (key, each) in enumerate(records.items())
-    }
-    assert "dataset.size" not in {sweep.key for sweep in sweeps(replace(found, records=sized))}
+    sized = dict(found.records)
+    for seed in (0, 1):
+        changed = {"settings": ["dataset.size"], "dataset_options": {"size": 32}}
+        sized["gan[latent_dim=10]", seed] = replace(found.records["gan", seed], **changed)
+        sized["gan", seed] = replace(found.records["gan", seed], dataset_options={"size": 64})
+    assert [sweep.key for sweep in sweeps(replace(found, records=sized))] == ["beta", "latent_dim"]
     mixed = dict(found.records)
     mixed["vae", 1] = replace(mixed["vae", 1], hyperparameters={"latent_dim": 6, "beta": 1.0})
     latents = sweeps(replace(found, records=mixed))[1]

@@ -120,7 +120,9 @@ def _seed_by_seed(measured: Measured, a: str, b: str, row: Row) -> list[str]:
     files = [records[name].reference for name in (a, b) if is_file_reference(records[name].reference)]
     options = [word for setting in shared for word in ("--set", setting)]
     asked = ["--until-decided", f"{sides[0]},{sides[1]}:{row.metric}", *options]
-    return [f"{shlex.join(['vaebench', 'train', *files, *asked])}  # or seed by seed, until it is decided"]
+    return [
+        f"{shlex.join(['vaebench', 'train', *dict.fromkeys(files), *asked])}  # or seed by seed, until it is decided"
+    ]
 
 
 def _commands(measured: Measured, pair: Sequence[Sample], seeds: str) -> list[str]:
