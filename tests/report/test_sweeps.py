@@ -156,6 +156,8 @@ def test_what_is_no_number_is_a_category():
     assert [text for text in texts if text in ("0.01", "0.1", "none")] == ["0.01", "0.1", "none"]
     places = [x for _, x, _ in circles(clip.drawing)]
     assert places[2] - places[1] == pytest.approx(places[1] - places[0], abs=0.02)
+    assert all('class="line0" x1="12" y1="18" x2="46"' in each.drawing for each in (clip, layers))  # the legend's
+    assert clip.drawing.count('class="line0"') == layers.drawing.count('class="line0"') == 1
     assert "a+b" in layers.drawing and "of vae: a+b: 0.9" in layers.alternative
 
 

@@ -18,8 +18,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 74.0, 418.0, 14.0, 168.0  # of a panel's axes
 LOGARITHMIC = 20.0  # times the least value: from there on the horizontal axis is logarithmic
 _LETTER = 6.6  # about the width of a digit
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
-_COLOURS = ("#0b62a8", "#a3470c", "#1a7f4b", "#7a3e9d", "#59636e")
-_ON_DARK = ("#6cb6ff", "#f0a868", "#62c48d", "#c69be6", "#9aa4af")
+_COLOURS = ("#0b62a8", "#1a7f4b", "#7a3e9d", "#b3246b", "#59636e")  # none of them is the originals'
+_ON_DARK = ("#6cb6ff", "#62c48d", "#c69be6", "#f58ab8", "#9aa4af")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,8 @@ def _panel(sweep: Sweep, rows: Sequence[Row], places: Mapping[str, float]) -> li
     for place, line in enumerate(sweep.lines):
         beside = 5.0 * (place - (len(sweep.lines) - 1) / 2) if len(sweep.lines) <= len(_COLOURS) else 0.0
         marks = [(places[point.value] + beside, known[point.recipe]) for point in line.points if point.recipe in known]
-        body += _line(place, [(x, at(row.value or 0.0)) for x, row in marks])
+        if sweep.numeric:  # between categories there is nothing that a line could stand for
+            body += _line(place, [(x, at(row.value or 0.0)) for x, row in marks])
         for x, row in marks:
             body += _mark(place, x, row, at)
     return body
