@@ -311,9 +311,7 @@ def _write_real(folder: RunFolder, split: SplitContext, metrics: Sequence[Metric
     data = split.data
     per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
     if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found
-        measure_into(
-            folder, sources.of_real(data, split.context()), split, metrics, samples=protocol.samples
-        )
+        measure_into(folder, sources.of_real(data, split.context()), split, metrics, samples=protocol.samples)
     if data.redistributable:
         shown = galleries.to_pixels(data.images[data.showcase_indices()])
         galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown}, "")
