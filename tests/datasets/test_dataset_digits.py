@@ -1,10 +1,14 @@
 """scikit-learn's digits: the split, the resizing, and the bytes that results are compared by."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from vaebench.core.errors import UserError
 from vaebench.datasets.digits import Digits
@@ -40,6 +44,24 @@ def test_split_is_stratified(splits):
     for data in splits.values():
         share = whole * len(data) / 1797
         assert np.abs(data.labels.bincount().numpy() - share).max() < 1
+
+
+def test_the_split_is_scikit_learn_s_draw(splits):
+    labels = load_digits().target
+    train, test = train_test_split(np.arange(len(labels)), test_size=360, stratify=labels, random_state=0)
+    for split, rows in (("train", train), ("test", test)):
+        assert splits[split].ids == [f"digits/{row:04d}" for row in np.sort(rows)]
+
+
+def test_without_the_file_scikit_learn_is_asked(splits, monkeypatch):
+    monkeypatch.setattr("vaebench.datasets.digits.find_spec", lambda name: None)
+    assert Digits().load("test").fingerprint == splits["test"].fingerprint
+
+
+def test_loading_imports_no_scikit_learn():
+    program = "import sys; from vaebench.datasets.digits import Digits; Digits().load('test'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "sklearn" not in done.stdout.split()
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
