@@ -41,10 +41,18 @@ def complain(text: str) -> None:
 
 
 def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> None:
-    """Write each dataset's report, and say where it lies."""
-    # imported here: --help must not load torch
-    from vaebench.report.write import Report, write_report
+    """Write each dataset's report unless it would come out as it lies there, and say where it lies."""
+    from vaebench.report import freshness
 
     for dataset, folders in datasets.items():
+        request = {"dataset": dataset, "extra": [str(each.path) for each in folders], **wanted}
+        if freshness.datasets_unchanged(request, out_dir):
+            say(f"{dataset}: nothing new since {out_dir / dataset / 'index.html'} was written")
+            continue
+        made_from = freshness.sources(request)
+        # imported here: --help must not load torch
+        from vaebench.report.write import Report, write_report
+
         folder, _ = write_report(dataset, out_dir, Report(extra=folders, **wanted))
+        freshness.remember(request, out_dir, [dataset], made_from)
         say(f"{dataset}: {folder / 'index.html'}; tables beside it (leaderboard.md, leaderboard.csv, comparisons.csv)")

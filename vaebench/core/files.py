@@ -1,5 +1,6 @@
 """Write files so that they are whole or absent; lock folders; notice damage by digests."""
 
+import filecmp
 import hashlib
 import os
 import re
@@ -79,8 +80,9 @@ def exclusive(folder: Path, *, wait: bool) -> Iterator[None]:
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it into place.
 
-    A reader sees the old file or the new one, never a part; a failed write leaves the old one. What killed writes of
-    this file have left behind is removed. Permissions are what the user's umask leaves of 0666.
+    A reader sees the old file or the new one, never a part; a failed write leaves the old one. A file that would come
+    out as it is stays as it is, its time included: what was made from it is not made again. What killed writes of this
+    file have left behind is removed. Permissions are what the user's umask leaves of 0666.
     """
     make_dir(path.parent)
     if path.is_dir():
@@ -88,13 +90,21 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     try:
         with _temporary_beside(path) as temporary:
             write(temporary)
-            with temporary.open("rb") as handle:
-                os.fsync(handle.fileno())
-            temporary.replace(path)
+            if not _equal(temporary, path):
+                with temporary.open("rb") as handle:
+                    os.fsync(handle.fileno())
+                temporary.replace(path)
         remove_leftovers(path.parent, path.name)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write {path} ({reason}): free some space or choose another place") from error
+
+
+def _equal(new: Path, old: Path) -> bool:
+    """Tell whether a regular file holds the same bytes as a new one."""
+    if not old.is_file() or old.is_symlink() or new.stat().st_size != old.stat().st_size:
+        return False
+    return filecmp.cmp(new, old, shallow=False)
 
 
 @contextmanager

@@ -88,7 +88,17 @@ def mmd_derivatives(generated: Tensor, real: Tensor) -> Tensor:
 
 
 def kernel_distance(generated: Tensor, real: Tensor, subsets: int, size: int) -> float:
-    """Mean of :func:`polynomial_mmd` over ``subsets`` pairs of subsets of ``size`` rows, drawn without replacement."""
+    """Average :func:`polynomial_mmd` over pairs of subsets: the kernel distance (KID, of Inception's features).
+
+    Args:
+        generated: features (n, d).
+        real: features (m, d).
+        subsets: how many pairs are drawn, without replacement within each; the same ones at every call.
+        size: rows in a subset, n and m at most.
+
+    Returns:
+        The mean, which may be slightly below 0.
+    """
     return float(np.mean(of_subsets(generated, real, subsets, size)[0]))
 
 

@@ -58,12 +58,12 @@ def _key(request: Mapping[str, Any], out: Path) -> str:
 
 
 def sources(request: Mapping[str, Any]) -> str:
-    """Digest everything measured, published tables, and this package's code.
+    """Digest everything measured, folders of runs elsewhere, published tables, and this package's code.
 
     To be taken before the report is made: what is measured meanwhile is not in it.
     """
-    published = [Path(request["published"])] if request.get("published") else []
-    return _digest([runs_dir(), *published, PACKAGE])
+    given = [*request.get("extra", ()), *([request["published"]] if request.get("published") else [])]
+    return _digest([runs_dir(), *map(Path, given), PACKAGE])
 
 
 def _digest(places: Iterable[Path]) -> str:
