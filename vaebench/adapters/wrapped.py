@@ -1,17 +1,20 @@
 """Make an :class:`ImageModel` of functions or of a module, in whatever form their answers come."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vaebench.core.errors import UserError
+from vaebench.adapters.codebooks import MEND, codes_in, entries_of, quantiser_of
+from vaebench.core.errors import UserError, first_line
 from vaebench.core.image_model import Capability, ImageModel, Posterior
 from vaebench.core.opening import Opening
 
-MEANS = ("mean", "mu", "loc", "latent", "latents", "z")
+MEANS = ("mean", "mu", "loc", "latent", "latents", "z", "quantized", "quantised", "z_q")
 LOG_VARIANCES = ("log_variance", "logvar", "log_var")
+OTHER_CODES = 0.05  # share of an image's codes that may differ in another batch: distances that are all but equal
 IMAGES = ("sample", "reconstruction", "images", "x")
 FORMS = (
     "return a tensor, a tuple (mean, log-variance), or an object with .latent_dist, .latents, .latent or .mean and "
@@ -40,6 +43,7 @@ class WrappedModel(ImageModel):
         modules: Sequence[nn.Module] = (),
         latent_shape: tuple[int, ...] | None = None,
         codebook_size: int | None = None,
+        quantiser: nn.Module | None = None,
         prior: bool | None = None,
     ) -> None:
         """Wrap the functions, and try them on one grey image for what they can do.
@@ -52,6 +56,7 @@ class WrappedModel(ImageModel):
             modules: put into evaluation mode, onto the device and into the precision.
             latent_shape: of one image, where there is no encoder to tell.
             codebook_size: of a model whose encoder gives codes.
+            quantiser: latents -> an answer with codes, of a model whose encoder does not give them itself.
             prior: whether decoded draws of a standard normal are its samples; by default so of flat latents that have
                 a variance, as a VAE has them, and of a decoder alone.
 
@@ -60,7 +65,7 @@ class WrappedModel(ImageModel):
         """
         self.opening, self._encode, self._decode, self._sample = opening, encode, decode, sample
         self.image_shape, self.codebook_size = opening.image_shape, codebook_size
-        self.latent_shape = latent_shape
+        self.latent_shape, self._quantiser = latent_shape, quantiser
         self.modules = [module.to(opening.device, opening.dtype).eval() for module in modules]
         for parameter in (parameter for module in modules for parameter in module.parameters()):
             parameter.requires_grad_(False)
@@ -68,10 +73,12 @@ class WrappedModel(ImageModel):
         if encode is not None:
             with torch.inference_mode():
                 found = self.encode(torch.full((2, *self.image_shape), 0.5, device=opening.device))
+                self._try_codes()
             self.latent_shape = tuple(found.mean.shape[1:])
             self.can |= Capability.ENCODE
             self.can |= Capability.VARIANCE if found.log_variance is not None else Capability(0)
-            self.can |= Capability.CODES if found.codes is not None else Capability(0)
+            with_codes = found.codes is not None and Capability.CODES not in self.lacks
+            self.can |= Capability.CODES if with_codes else Capability(0)
         if decode is not None:
             if self.latent_shape is None:
                 raise UserError(
@@ -92,7 +99,37 @@ class WrappedModel(ImageModel):
         assert self._encode is not None
         low, high = self.opening.low, self.opening.high
         given = images if (low, high) == (0, 1) else images * (high - low) + low
-        return posterior_of(self._encode(given.to(self.opening.dtype)))
+        answer = self._encode(given.to(self.opening.dtype))
+        posterior = posterior_of(answer)
+        if isinstance(answer, Posterior) or Capability.CODES in self.lacks:
+            return posterior
+        codes, reason = codes_in(answer, posterior.mean)
+        if codes is None and not reason and self._quantiser is not None:
+            codes, reason = self._quantised(posterior.mean)
+        if reason:
+            self.lacks = {Capability.CODES: reason}
+        return replace(posterior, codes=codes)
+
+    def _quantised(self, latents: Tensor) -> tuple[Tensor | None, str]:
+        """Ask the quantiser for the codes of latents; one that fails on them is not for them."""
+        assert self._quantiser is not None
+        try:
+            return codes_in(self._quantiser(latents.to(self.opening.dtype)), latents)
+        except Exception as error:  # whatever a user's module raises
+            reason = (
+                f"its quantiser does not take what encode gives ({type(error).__name__}: {first_line(error)[:100]})"
+            )
+            return None, f"{reason}: {MEND}"
+
+    def _try_codes(self) -> None:
+        """Give up codes that do not lie image by image."""
+        images = torch.rand(2, *self.image_shape, generator=torch.Generator().manual_seed(0)).to(self.opening.device)
+        both = self.encode(images).codes
+        if both is None:
+            return
+        alone = self.encode(images[1:]).codes
+        if alone is None or (both[1] != alone[0]).double().mean() > OTHER_CODES:
+            self.lacks = {Capability.CODES: f"its codes do not lie image by image: {MEND}"}
 
     def decode(self, latents: Tensor) -> Tensor:
         return self.raw(latents).clamp(0, 1)
@@ -119,7 +156,7 @@ class WrappedModel(ImageModel):
 
 def of_module(module: nn.Module, opening: Opening) -> WrappedModel:
     """Wrap a module with ``encode``, ``decode`` or ``sample``; its attributes ``latent_shape`` (or ``latent_dim``),
-    ``codebook_size`` and ``prior`` (True or False) count where it has them.
+    ``codebook_size`` and ``prior`` (True or False) count where it has them, and so does a part called ``quantize``.
 
     Raises:
         UserError: it has none of the three.
@@ -138,7 +175,8 @@ def of_module(module: nn.Module, opening: Opening) -> WrappedModel:
         sample=sample,
         modules=[module],
         latent_shape=(shape,) if isinstance(shape, int) else None if shape is None else tuple(shape),
-        codebook_size=getattr(module, "codebook_size", None),
+        codebook_size=entries_of(module),
+        quantiser=quantiser_of(module),
         prior=getattr(module, "prior", None) if isinstance(getattr(module, "prior", None), bool) else None,
     )
 
@@ -152,10 +190,12 @@ def posterior_of(answer: Any) -> Posterior:
     if isinstance(answer, Posterior):
         return answer
     if isinstance(answer, Tensor):
+        if not answer.is_floating_point():
+            raise UserError(f"the encoder returned integers, which are codes and no latents: {MEND}")
         return Posterior(mean=answer.float())
     if isinstance(answer, tuple | list) and answer:
         first, *rest = answer
-        if isinstance(first, Tensor) and rest and isinstance(rest[0], Tensor) and rest[0].shape == first.shape:
+        if isinstance(first, Tensor) and rest and _is_variance(rest[0], first):
             return Posterior(mean=first.float(), log_variance=rest[0].float())
         return posterior_of(first)
     inner = _part(answer, ("latent_dist",))
@@ -170,9 +210,12 @@ def posterior_of(answer: Any) -> Posterior:
         mean = mode()
     if isinstance(mean, Tensor):
         known = log_variance.float() if isinstance(log_variance, Tensor) else None
-        codes = _part(answer, ("codes", "indices"))
-        return Posterior(mean=mean.float(), log_variance=known, codes=codes if isinstance(codes, Tensor) else None)
+        return Posterior(mean=mean.float(), log_variance=known)
     raise UserError(f"the encoder returned {_said(answer)}, which holds no latents that can be read: {FORMS}")
+
+
+def _is_variance(found: Any, mean: Tensor) -> bool:
+    return isinstance(found, Tensor) and found.shape == mean.shape and found.is_floating_point()
 
 
 def images_of(answer: Any) -> Tensor:

@@ -1,8 +1,9 @@
 """The type that evaluation sees of a model, whoever trained it: what it can do, and how."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 import torch
@@ -42,6 +43,7 @@ class ImageModel:
         latent_shape: flat (d,) or spatial (c, h, w); None where there is nothing to look into.
         can: what it can do.
         codebook_size: number of entries, of a model that gives codes.
+        lacks: why it cannot do something, where more is known than that it cannot: what to mend.
         adversary: images -> (n,) how far the model's own discriminator or critic takes each for real, if it has one.
     """
 
@@ -49,6 +51,7 @@ class ImageModel:
     latent_shape: tuple[int, ...] | None = None
     can: Capability
     codebook_size: int | None = None
+    lacks: Mapping[Capability, str] = MappingProxyType({})
     adversary: Callable[[Tensor], Tensor] | None = None
 
     def encode(self, images: Tensor) -> Posterior:

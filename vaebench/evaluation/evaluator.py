@@ -75,7 +75,9 @@ def measure(
     consumers = _consumers(metrics)
     for consumer in consumers:
         missing = consumer.needs & ~source.provides
-        consumer.refusal = "needs " + " and ".join(_LACKING[part] for part in missing) if missing else ""
+        known = [source.reasons[part] for part in missing if part in source.reasons]
+        lacking = "needs " + " and ".join(_LACKING[part] for part in missing) if missing else ""
+        consumer.refusal = f"{lacking}: {known[0]}" if known else lacking
         if consumer.space is not None and not missing and source.ready is None:
             try:
                 networks.sha256(consumer.space)

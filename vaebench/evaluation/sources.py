@@ -1,6 +1,6 @@
 """Sources of evaluation: trained models, images made elsewhere, real images, and baselines that learnt nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -78,6 +78,7 @@ class EvaluationSource:
         ready: features of the batches' rows in a space, if they need not be extracted: those of real images.
         paired: whether row i of its images belongs to image i of the evaluated split.
         latent_shape: of a model that can be looked into; ``None`` for everything else.
+        reasons: what it does not provide -> why, where more is known than that it does not.
         shown_samples: n -> images (n, c, h, w) on the CPU, for pictures; ``None`` of what draws none.
     """
 
@@ -88,6 +89,7 @@ class EvaluationSource:
     ready: Callable[[FeatureSpace], Tensor] | None = None
     paired: bool = True
     latent_shape: tuple[int, ...] | None = None
+    reasons: Mapping[Need, str] = field(default_factory=dict)
     shown_samples: Callable[[int], Tensor] | None = None
 
 
@@ -162,6 +164,7 @@ def of_model(
         batches=batches,
         context=_with_model(context, model, identity),
         latent_shape=model.latent_shape,
+        reasons={Need.CODES: model.lacks[Capability.CODES]} if Capability.CODES in model.lacks else {},
         shown_samples=partial(_shown, model, seed, device) if Capability.SAMPLE in model.can else None,
     )
 
