@@ -8,6 +8,7 @@ import typer
 
 from vaebench.core.errors import Elsewhere, Interrupted, UserError, first_line
 from vaebench.core.interrupts import INTERRUPTED, Stopped, asked
+from vaebench.core.own_code import fault_in
 
 # typer's own usage errors, whichever click it builds on (newer ones carry their own)
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -62,6 +63,13 @@ def outcome(command: Callable[[], int | None], *, debug: bool, name: str = "") -
             traceback.print_exc()
         if asked():  # what a signal broke off raised this
             return INTERRUPTED, f"interrupted: {LEFT.get(name, STUDY)}"
-        reason = f"unexpected {type(error).__name__}: {first_line(error)}"
-        code, problem = OWN_FAULT, f"{reason}: a fault of vaebench's; --debug shows where"
+        code, problem = _unexpected(error)
     return code, problem
+
+
+def _unexpected(error: Exception) -> tuple[int, str]:
+    """Say whose fault an error is that nobody has put into words: a user's or a plugin's code, or vaebench's."""
+    if theirs := fault_in(error, "your own code"):
+        return BAD_INPUT, f"error: {theirs}"
+    reason = f"unexpected {type(error).__name__}: {first_line(error)}"
+    return OWN_FAULT, f"{reason}: a fault of vaebench's; --debug shows where"

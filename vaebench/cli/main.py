@@ -36,7 +36,7 @@ from vaebench.core.interrupts import raising
 from vaebench.core.processes import processes
 from vaebench.runs import recipe_files
 
-SIZE_OPTION = "--max-file-size"
+SIZE_OPTION, NOTE_OPTION = "--max-file-size", "--command"
 PAIRED_OPTION, PAIRINGS = "--paired", ("name", "position")  # the option alone means the first
 
 app = typer.Typer(
@@ -453,5 +453,22 @@ def _run(given: Sequence[str]) -> int | None:
         os.environ[input_files.BOUND] = str(input_files.parse_size(size))
     if rest and rest[-1] == PAIRED_OPTION:
         rest[-1] = f"{PAIRED_OPTION}=name"
-    answered: int | None = app(rest, standalone_mode=False)
+    answered: int | None = app(with_home(rest), standalone_mode=False)
     return answered
+
+
+def with_home(words: Sequence[str]) -> list[str]:
+    """Put the user's home folder in place of a ``~`` that the shell has left: quoted, or behind ``=``.
+
+    ``--images '~/x'``, ``--out=~/x`` and ``--set dataset.path=~/x`` name what ``~/x`` names. A note is left as it is.
+    """
+    found = []
+    for before, word in zip(["", *words], words, strict=False):
+        key, equals, value = word.partition("=")
+        if NOTE_OPTION in (before, key):
+            found.append(word)
+        elif equals and value.startswith("~"):
+            found.append(f"{key}={os.path.expanduser(value)}")  # noqa: PTH111  # a Path would lose "./"
+        else:
+            found.append(os.path.expanduser(word))  # noqa: PTH111
+    return found

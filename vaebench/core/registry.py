@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from vaebench.core import own_code
 from vaebench.core.errors import UserError
 
 T = TypeVar("T")
@@ -97,6 +98,8 @@ class Registry(Generic[T]):
 
     def _load(self, name: str, entry: Entry, target: str) -> Any:
         module, _, attribute = target.partition(":")
+        if entry.origin != "built-in":
+            own_code.note_plugin(module)
         try:
             return getattr(importlib.import_module(module), attribute)
         except Exception as error:
@@ -161,10 +164,13 @@ def load_module(given: Path) -> ModuleType:
         raise UserError(f"{given} is no Python file: give ./file.py:function")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    own_code.note_file(path)
     try:
         # what stands in that very file: a loader would write compiled code beside it, or run what lies there
         exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{given} fails to load ({reason}): mend it; --debug shows the traceback") from error
+        place = own_code.place_of(error)
+        mend = f"mend it ({place})" if place else "mend it"  # a syntax error names its line itself
+        raise UserError(f"{given} fails to load ({reason}): {mend}; --debug shows the traceback") from error
     return module

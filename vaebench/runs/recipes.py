@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vaebench.core import seeding
 from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.model import GenerativeModel
+from vaebench.core.own_code import fault_in, place_of
 from vaebench.core.recipe import Recipe, check_size, configure, hyperparameters_of, settings_of_name, sweep
 from vaebench.core.registry import did_you_mean, load_file_attribute
 from vaebench.core.setting_names import HASHED, OF_DATASET, split_name
@@ -100,7 +102,9 @@ def _made(function: Callable[[], Recipe], reference: str) -> Recipe:
         recipe = function()
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{reference} fails ({reason}): mend it; --debug shows the traceback") from error
+        place = place_of(error)
+        mend = f"mend it ({place})" if place else "mend it"
+        raise UserError(f"{reference} fails ({reason}): {mend}; --debug shows the traceback") from error
     if not isinstance(recipe, Recipe):
         raise UserError(f"{reference} returns {type(recipe).__name__}, no Recipe: return vaebench.core.recipe.Recipe")
     if not is_name(recipe.name) or recipe.name in RESERVED:
@@ -131,14 +135,30 @@ def open_dataset(name: str, options: Mapping[str, object] | None = None) -> Data
     """Open a dataset by name with its options; :class:`UserError` if it has no such option, or not of that type."""
     dataset = DATASETS.get(name)
     known = keywords(options or {}, hyperparameters_of(dataset), f"options of dataset '{name}'", "give others")
-    return dataset(**known)
+    return _opened(dataset, known, name)
+
+
+def _opened(dataset: Callable[..., DatasetSource], options: Mapping[str, Any], name: str) -> DatasetSource:
+    try:
+        return dataset(**options)
+    except UserError:
+        raise
+    except Exception as error:
+        theirs = fault_in(error, f"dataset '{name}'", dataset)
+        if theirs is None:
+            raise
+        raise theirs from error
 
 
 def load_split(source: DatasetSource, split: str) -> ImageDataset:
     """Load one split; :class:`UserError` names the splits there are."""
     if split not in source.splits:
         raise UserError(f"{source.name} has no split '{split}': {did_you_mean(split, source.splits)}")
-    return source.load(split)
+    data = source.load(split)
+    if not isinstance(data, ImageDataset):
+        kind = type(data).__name__
+        raise UserError(f"{source.name} loads {split} as {kind}: return vaebench.core.dataset.ImageDataset from load")
+    return data
 
 
 def build_model(recipe: Recipe, image_shape: tuple[int, int, int], seed: int) -> GenerativeModel:
@@ -150,8 +170,15 @@ def build_model(recipe: Recipe, image_shape: tuple[int, int, int], seed: int) ->
     try:
         with seeding.isolated(seed, "initialisation"):
             return recipe.model(image_shape=image_shape, **recipe.hyperparameters)
-    except (MemoryError, RuntimeError, OverflowError, TypeError) as error:
-        if isinstance(error, RuntimeError | TypeError) and not any(sign in str(error) for sign in TOO_LARGE):
-            raise
+    except UserError:
+        raise
+    except Exception as error:
+        memory = isinstance(error, MemoryError | RuntimeError | OverflowError | TypeError)
+        full = isinstance(error, MemoryError | OverflowError) or any(sign in str(error) for sign in TOO_LARGE)
+        if not (memory and full):
+            theirs = fault_in(error, f"the model of {recipe.name}", recipe.model)
+            if theirs is None:
+                raise
+            raise theirs from error
         reason = f"{recipe.name} does not fit into memory ({first_line(error)[:120]})"
         raise UserError(f"{reason}: choose a smaller model with --set, such as latent_dim") from error

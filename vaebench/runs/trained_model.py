@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from vaebench.core.errors import UserError
 from vaebench.core.image_model import Capability, ImageModel, Posterior
 from vaebench.core.model import Autoencoder, GenerativeModel
 
@@ -21,8 +22,24 @@ class TrainedModel(ImageModel):
 
     def encode(self, images: Tensor) -> Posterior:
         assert isinstance(self.model, Autoencoder)
-        mean, log_variance = self.model.posterior(images)
+        found: object = self.model.posterior(images)  # of a user's own class: anything
+        wanted = (len(images), self.model.latent_dim)
+        if not (isinstance(found, tuple | list) and [_shape(part) for part in found] == [wanted, wanted]):
+            said = [_shape(part) for part in found] if isinstance(found, tuple | list) else _shape(found)
+            raise UserError(
+                f"{type(self.model).__name__}.posterior returns {said}: return mean and log-variance, each {wanted}"
+            )
+        mean, log_variance = found
         return Posterior(mean=mean, log_variance=log_variance)
 
     def decode(self, latents: Tensor) -> Tensor:
-        return self.model.decode(latents)
+        images = self.model.decode(latents)
+        wanted = (len(latents), *self.image_shape)
+        if _shape(images) != wanted:
+            raise UserError(f"{type(self.model).__name__}.decode returns {_shape(images)}: return images {wanted}")
+        return images
+
+
+def _shape(found: object) -> object:
+    """Return a tensor's shape, or what else it is."""
+    return tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -53,7 +53,11 @@ class Plan:
 
 def check_optimisers(model: GenerativeModel, compute: Compute) -> None:
     """Build each phase's optimiser and schedule once; :class:`UserError` if one refuses its settings."""
-    for phase in model.phases():
+    phases: object = model.phases()  # of a user's own class: anything
+    if not (isinstance(phases, Sequence) and phases and all(isinstance(phase, Phase) for phase in phases)):
+        kind, found = type(model).__name__, type(phases).__name__
+        raise UserError(f"{kind}.phases() returns {found}: return a list of one vaebench.core.model.Phase or more")
+    for phase in phases:
         try:
             _PhaseRunner(phase, compute, ALONE)
         except (ValueError, TypeError, RuntimeError) as error:
@@ -206,6 +210,7 @@ class _PhaseRunner:
     def _update(self, batch: Batch, step: Step) -> Tensor:
         with self._compute.autocast():
             terms = self.phase.loss(batch, step)
+        _check_terms(self.phase.name, terms)
         self._names = tuple(terms)
         if not terms:
             return torch.empty(0)
@@ -237,6 +242,22 @@ class _PhaseRunner:
             check_schedule(self._schedule, own, state, path)
             assert isinstance(state, dict)
             self._schedule.load_state_dict(state)
+
+
+def _check_terms(phase: str, terms: object) -> None:
+    """Refuse what a loss may not return; what is in order costs no wait for the device.
+
+    Raises:
+        UserError: it is no mapping of names to scalar tensors.
+    """
+    if not isinstance(terms, Mapping):
+        raise UserError(
+            f"the loss of phase {phase} returns {type(terms).__name__}: return {{'name': scalar tensor, ...}}"
+        )
+    for name, term in terms.items():
+        if not isinstance(term, Tensor) or term.numel() != 1 or term.ndim:
+            found = f"has the shape {tuple(term.shape)}" if isinstance(term, Tensor) else f"is {type(term).__name__}"
+            raise UserError(f"loss term '{name}' of phase {phase} {found}: return a scalar tensor, such as its mean")
 
 
 def _gradients(phase: Phase) -> list[Tensor]:

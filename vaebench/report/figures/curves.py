@@ -49,7 +49,7 @@ def read_histories(measured: Measured) -> dict[str, dict[int, list[Progress]]]:
     for recipe, seed in sorted(runs, key=lambda run: (order_of(run[0]), run[1])):
         path = measured.folders.get((recipe, seed))
         rows = read(RunFolder(path).history) if path is not None else []  # whole: collect has read it before
-        if rows:
+        if any(row.terms for row in rows):  # phases that return no terms have no curves
             found.setdefault(recipe, {})[seed] = rows
     return found
 
