@@ -23,7 +23,7 @@ from vaebench.report.analysis.comparisons import compare as compare_rows
 from vaebench.report.analysis.measured import all_folders, collect, datasets_measured
 from vaebench.report.tabular import Results, as_frame, results_of
 from vaebench.runs.find import find_runs, load_image_model
-from vaebench.runs.recipes import find_recipe, load_split, open_dataset
+from vaebench.runs.recipes import dataset_of_recipe, find_recipe, load_split
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.training import compute
 from vaebench.training.job import Job, train_run
@@ -110,7 +110,7 @@ def train(
     if steps is not None and epochs is not None:
         raise UserError("steps and epochs both set the length: give one of them")
     job = Job(recipe=found, reference=reference, seed=seed, steps=steps, epochs=epochs)
-    data = load_split(open_dataset(found.dataset, dict(found.dataset_options)), "train")
+    data = load_split(dataset_of_recipe(found), "train")
     picked = compute.choose(device=device, precision=precision, threads=threads)
     outcome = train_run(job, data, picked, resume=True, save_every=60.0, on_progress=lambda progress: None)
     if outcome == "busy":

@@ -11,7 +11,7 @@ from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
 from vaebench.core.recipe import Recipe
 from vaebench.datasets import DATASETS
-from vaebench.runs.recipes import every_recipe, find_recipes, load_split, open_dataset
+from vaebench.runs.recipes import dataset_of_recipe, every_recipe, find_recipes, load_split
 from vaebench.training.compute import Compute
 from vaebench.training.job import Job, train_run
 
@@ -44,10 +44,9 @@ def train_jobs(
     """
     loaded = {} if loaded is None else loaded
     for job in jobs:
-        key = f"{job.recipe.dataset} {sorted(job.recipe.dataset_options.items())}"
+        key = f"{job.recipe.dataset} {job.recipe.dataset_source} {sorted(job.recipe.dataset_options.items())}"
         if key not in loaded:
-            source = open_dataset(job.recipe.dataset, dict(job.recipe.dataset_options))
-            loaded[key] = load_split(source, "train")
+            loaded[key] = load_split(dataset_of_recipe(job.recipe), "train")
         title = f"{job.recipe.name}/seed-{job.seed}"
         with shown(console, title) as on_progress:
             outcome = train_run(

@@ -28,6 +28,8 @@ class Recipe:
         epochs: passes over the training split; the last, partial batch of each epoch is left out.
         hyperparameters: keywords of ``model`` that differ from their defaults.
         dataset_options: keywords of the dataset's constructor.
+        dataset_source: class or function that gives the dataset, of a recipe whose dataset stands in a file of one's
+            own, as the recipe does; None where ``dataset`` is registered.
         image_sizes: sides of square images that the model takes, of those that the dataset's option ``size`` may ask
             for, so that another is refused before images are prepared; empty where the model says so when it is built.
         settings: keys of the settings, sorted, by which it differs from the recipe as it was written.
@@ -40,6 +42,7 @@ class Recipe:
     epochs: int
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
+    dataset_source: Callable[..., Any] | None = None
     image_sizes: Sequence[int] = ()
     settings: tuple[str, ...] = ()
 

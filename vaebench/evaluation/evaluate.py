@@ -20,7 +20,6 @@ from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Metric, Need
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import parse_options
-from vaebench.datasets import DATASETS
 from vaebench.evaluation import evaluator, sources
 from vaebench.evaluation.baselines import baselines, classical_blends
 from vaebench.evaluation.features import Networks
@@ -31,7 +30,8 @@ from vaebench.evaluation.sources import EvaluationSource, Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import facts_of
 from vaebench.runs import galleries, per_image
-from vaebench.runs.recipes import open_dataset
+from vaebench.runs.recipe_files import is_file_reference, split_reference
+from vaebench.runs.recipes import dataset_of_run, factory_of_run
 from vaebench.runs.record import RunFolder, RunRecord
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def evaluate_runs(
     broken: list[UserError] = []
     for folder, record in work:
         try:
-            placed = _with_options(record, options)
+            placed = _with_options(folder, record, options)
             measured_now = _measure_one(folder, placed, opened, networks, protocol, say, group)
         except UserError as error:
             if not every or group.size > 1:  # processes that go on must all do so
@@ -89,7 +89,7 @@ def evaluate_runs(
         sizes = {
             size
             for folder, record in work
-            if folder in measured.get(split.data.name, ()) and _key(_with_options(record, options)) == key
+            if folder in measured.get(split.data.name, ()) and _key(_with_options(folder, record, options)) == key
             for size in _probed(folder, record)
         }
         for name in group.led(partial(measure_baselines, split, protocol, sizes)):
@@ -111,7 +111,7 @@ def _measure_one(
     """
     key = _key(record)
     if key not in opened:
-        source = open_dataset(record.dataset, record.dataset_options)
+        source = dataset_of_run(record, folder)
         split = SplitContext.of_split(source, "test", networks)
         said = f"processes have different {record.dataset} images: give all the same VAEBENCH_DATA"
         group.agree(split.data.fingerprint, said)
@@ -127,11 +127,11 @@ def _measure_one(
     return opened[key].data.name
 
 
-def _with_options(record: RunRecord, options: Mapping[str, str]) -> RunRecord:
+def _with_options(folder: RunFolder, record: RunRecord, options: Mapping[str, str]) -> RunRecord:
     """Return the record with options of the data in place of its own; :class:`UserError` for unknown ones."""
     if not options:
         return record
-    given = parse_options(f"dataset {record.dataset}", options, DATASETS.get(record.dataset))
+    given = parse_options(f"dataset {record.dataset}", options, factory_of_run(record, folder))
     return replace(record, dataset_options={**record.dataset_options, **given})
 
 
@@ -160,7 +160,8 @@ def _check_training_images(
 
 
 def _key(record: RunRecord) -> str:
-    return json.dumps([record.dataset, record.dataset_options], sort_keys=True)
+    file = split_reference(record.reference)[0] if is_file_reference(record.reference) else ""  # may hold the dataset
+    return json.dumps([record.dataset, record.dataset_options, file], sort_keys=True)
 
 
 def _probed(folder: RunFolder, record: RunRecord) -> list[int]:

@@ -31,7 +31,8 @@ from vaebench.evaluation.sources import Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.evaluation.stated_moments import StatedContext, open_moments, states_moments
 from vaebench.runs import galleries
-from vaebench.runs.recipes import open_dataset
+from vaebench.runs.recipe_files import is_file_reference
+from vaebench.runs.recipes import named_dataset
 from vaebench.runs.record import RunFolder
 
 PAIRINGS = ("name", "position")
@@ -125,7 +126,7 @@ def _evaluate(
     fresh = measure_external(images, given, split, protocol, reconstructions=kind == "reconstructions", where=where)
     if not isinstance(split, StatedContext):
         # real images of a dataset are its own, whatever is done to others; training images stand beside as many samples
-        own = given.reference.partition(":")[0] in DATASETS.names()
+        own = _names_a_dataset(given.reference)
         real = replace(protocol, prepared="" if own else protocol.prepared)
         measure_real(split, real if kind == "reconstructions" else replace(real, samples=count))
     done = f"{count:,} images measured" if fresh else f"nothing new to measure of {count:,} images"
@@ -139,10 +140,17 @@ def named_split(option: str, text: str) -> tuple[str, str]:
     Raises:
         UserError: nothing stands behind the colon.
     """
-    name, colon, split = text.partition(":")
+    file, own, rest = text.rpartition(".py:")  # ./file.py:function has a colon of its own
+    name, colon, split = (rest if own else text).partition(":")
+    name = f"{file}{own}{name}"
     if colon and not split:
         raise UserError(f"{option} {text} names no split after the colon: write {name}:test, or {name} alone")
     return name, split or "test"
+
+
+def _names_a_dataset(text: str) -> bool:
+    """Tell whether a reference is a dataset, registered or of the user's own file, and no path of images."""
+    return text.partition(":")[0] in DATASETS.names() or is_file_reference(text)
 
 
 def reference(given: External, images: Images, networks: Networks) -> tuple[SplitContext, list[str]]:
@@ -157,11 +165,12 @@ def reference(given: External, images: Images, networks: Networks) -> tuple[Spli
         The split, and what was chosen in decoding its images.
     """
     path = Path(given.reference).expanduser()
-    if given.reference.partition(":")[0] in DATASETS.names() or not path.exists():
+    if _names_a_dataset(given.reference) or not path.exists():
         name, split = named_split("--reference", given.reference)
+        dataset = named_dataset(name)
         pairs = dict(option.split("=", 1) for option in given.options)
-        options = parse_options(f"dataset {name}", pairs, DATASETS.get(name))
-        return SplitContext.of_split(open_dataset(name, options), split, networks), []
+        options = parse_options(f"dataset {name}", pairs, dataset)
+        return SplitContext.of_split(dataset(**options), split, networks), []
     if given.options:
         raise UserError(f"--set dataset.{given.options[0]} sets nothing of {path}: it is measured as it is")
     kind = "folder" if path.is_dir() else "file"

@@ -11,7 +11,6 @@ from vaebench.core.image_model import Capability
 from vaebench.core.opening import Opening, read_range
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import parse_options
-from vaebench.datasets import DATASETS
 from vaebench.evaluation import sources
 from vaebench.evaluation.evaluate import SEED, draw, measure_into, measure_real, unmeasured
 from vaebench.evaluation.external import check_name, named_split
@@ -20,7 +19,7 @@ from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.sources import Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.evaluation.trial import try_model
-from vaebench.runs.recipes import open_dataset
+from vaebench.runs.recipes import named_dataset
 from vaebench.runs.record import RunFolder
 
 
@@ -30,7 +29,7 @@ class OutsideModel:
 
     spec: Any  # --model SPEC, or from Python the model itself
     name: str  # NAME or NAME@SEED
-    dataset: str  # NAME or NAME:SPLIT
+    dataset: str  # NAME or ./file.py:function, also with :SPLIT
     options: tuple[str, ...] = ()  # of the dataset: OPTION=VALUE
     precision: str = "fp32"
     range: str = ""  # LOW,HIGH
@@ -86,8 +85,8 @@ def _split(given: OutsideModel, networks: Networks) -> SplitContext:
         raise UserError("--model needs --dataset NAME or NAME:SPLIT, whose images it is measured on: vaebench list")
     dataset, split = named_split("--dataset", given.dataset)
     pairs = dict(option.split("=", 1) for option in given.options)
-    options = parse_options(f"dataset {dataset}", pairs, DATASETS.get(dataset))
-    return SplitContext.of_split(open_dataset(dataset, options), split, networks)
+    made = named_dataset(dataset)
+    return SplitContext.of_split(made(**parse_options(f"dataset {dataset}", pairs, made)), split, networks)
 
 
 def _measure(

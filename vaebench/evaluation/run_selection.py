@@ -36,13 +36,13 @@ def runs_to_measure(
 
 
 def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable[[str], None]) -> list[RunFolder]:
-    if dataset is not None:
-        DATASETS.get(dataset)  # a misspelt name is said as such
     chosen = find_runs(names) if names else [RunFolder(path.parent) for path in _records()] if every else []
     untrained = [folder.path for folder in chosen if folder.results.exists() and not folder.record_file.exists()]
     if untrained:
         raise UserError(f"{untrained[0]} was not trained here: measure its images with --images and --name")
     work = [(folder, record) for folder in chosen if (record := _record(folder, every=every)) is not None]
+    if dataset is not None and dataset not in {record.dataset for _, record in work}:  # a run's may be a user's own
+        DATASETS.get(dataset)  # a misspelt name is said as such
     work = [(folder, record) for folder, record in work if dataset in (None, record.dataset)]
     for folder, record in [pair for pair in work if pair[1].status != "finished"]:
         if names:

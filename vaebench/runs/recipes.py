@@ -1,5 +1,6 @@
 """Recipes, datasets and models by the names that the command line and records use."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,13 @@ def find_recipe(reference: str, settings: Sequence[str] = ()) -> tuple[Recipe, s
 def find_recipes(reference: str, settings: Sequence[str]) -> list[tuple[Recipe, str]]:
     """Find a recipe under every combination of the values that ``--set`` gives; raises as :func:`find_recipe` does."""
     recipe, stored, settings = _asked(reference, settings)
-    dataset = DATASETS.get(recipe.dataset)
+    dataset = _factory(recipe)
     return [(_configured(recipe, each), stored) for each in sweep(recipe, settings, dataset)]
 
 
 def _configured(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """Apply settings; :class:`UserError` for a size of images that the model does not take."""
-    found = configure(recipe, settings, DATASETS.get(recipe.dataset))
+    found = configure(recipe, settings, _factory(recipe))
     check_size(found)
     return found
 
@@ -71,7 +72,7 @@ def _asked(given: str, settings: Sequence[str]) -> tuple[Recipe, str, list[str]]
     for setting in settings:
         if (key := setting.partition("=")[0]) in keys:
             raise UserError(f"{given} says what {key} is: leave --set {key} away, or name {reference} without settings")
-    named = settings_of_name(recipe, named, DATASETS.get(recipe.dataset))
+    named = settings_of_name(recipe, named, _factory(recipe))
     return recipe, reference, [*named, *map(_with_whole_path, settings)]
 
 
@@ -115,7 +116,18 @@ def _made(function: Callable[[], Recipe], reference: str) -> Recipe:
         raise UserError(
             f"{reference} calls itself '{recipe.name}', which vaebench or a plugin has: give it another name"
         )
+    if recipe.dataset_source is not None:
+        _check_own_name(recipe.dataset, reference)
     return recipe
+
+
+def _check_own_name(name: str, where: str) -> None:
+    """Refuse a name of a user's own dataset that tables and folders cannot have, or that is registered."""
+    if not is_name(name):
+        rule = f"give it letters, digits, '.', '_' and '-', {LONGEST} at most"
+        raise UserError(f"{where} calls its dataset {name!r:.60}, which tables cannot: {rule}")
+    if name in DATASETS.names():
+        raise UserError(f"{where} calls its dataset '{name}', which vaebench or a plugin has: give it another name")
 
 
 def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tuple[Recipe, str]]:
@@ -131,6 +143,74 @@ def every_recipe(settings: Sequence[str], say: Callable[[str], None]) -> list[tu
     return found
 
 
+def named_dataset(text: str) -> Callable[..., DatasetSource]:
+    """Return the class or function of the dataset that the user names on this command line.
+
+    Args:
+        text: a registered name, or ``./file.py:function``, which is imported: never what a file says.
+    """
+    if not is_file_reference(text):
+        return DATASETS.get(text)
+    function = load_file_attribute(text)
+    if not callable(function):
+        raise UserError(
+            f"{text} is a {type(function).__name__}, no dataset: name a DatasetSource, or a function for one"
+        )
+
+    @functools.wraps(function, updated=())  # its parameters are the dataset's options
+    def made(**options: Any) -> DatasetSource:
+        source = _opened(function, options, text)
+        _check_own_name(source.name, text)
+        return source
+
+    return made
+
+
+def _factory(recipe: Recipe) -> Callable[..., object]:
+    """Return what makes the recipe's dataset, whose parameters are its options."""
+    return recipe.dataset_source or DATASETS.get(recipe.dataset)
+
+
+def factory_of_run(record: RunRecord, folder: RunFolder) -> Callable[..., object]:
+    """Return what makes the dataset that a run was trained on; raises as :func:`dataset_of_run` does."""
+    if record.dataset in DATASETS.names() or not is_file_reference(record.reference):
+        return DATASETS.get(record.dataset)
+    return _factory(recipe_of(record, folder))
+
+
+def dataset_of_recipe(recipe: Recipe) -> DatasetSource:
+    """Open the dataset of a recipe that the user names, with its options."""
+    if recipe.dataset_source is None:
+        return open_dataset(recipe.dataset, dict(recipe.dataset_options))
+    return _own_dataset(recipe, recipe.dataset_options)
+
+
+def dataset_of_run(record: RunRecord, folder: RunFolder) -> DatasetSource:
+    """Open the dataset that a run was trained on.
+
+    Raises:
+        UserError: it is not registered, nor in the file of a recipe that the user allows (:func:`recipe_of`).
+    """
+    if record.dataset in DATASETS.names() or not is_file_reference(record.reference):
+        return open_dataset(record.dataset, record.dataset_options)
+    recipe = recipe_of(record, folder)
+    if recipe.dataset_source is None:
+        return open_dataset(record.dataset, record.dataset_options)
+    return _own_dataset(recipe, record.dataset_options)
+
+
+def _own_dataset(recipe: Recipe, options: Mapping[str, object]) -> DatasetSource:
+    assert recipe.dataset_source is not None
+    words = f"options of dataset '{recipe.dataset}'"
+    known = keywords(options, hyperparameters_of(recipe.dataset_source), words, "give others")
+    source = _opened(recipe.dataset_source, known, recipe.dataset)
+    if source.name != recipe.dataset:
+        raise UserError(
+            f"{recipe.name} is on '{recipe.dataset}', its dataset calls itself '{source.name}': make them alike"
+        )
+    return source
+
+
 def open_dataset(name: str, options: Mapping[str, object] | None = None) -> DatasetSource:
     """Open a dataset by name with its options; :class:`UserError` if it has no such option, or not of that type."""
     dataset = DATASETS.get(name)
@@ -140,7 +220,7 @@ def open_dataset(name: str, options: Mapping[str, object] | None = None) -> Data
 
 def _opened(dataset: Callable[..., DatasetSource], options: Mapping[str, Any], name: str) -> DatasetSource:
     try:
-        return dataset(**options)
+        source: object = dataset(**options)  # of a user's own function: anything
     except UserError:
         raise
     except Exception as error:
@@ -148,6 +228,10 @@ def _opened(dataset: Callable[..., DatasetSource], options: Mapping[str, Any], n
         if theirs is None:
             raise
         raise theirs from error
+    if not isinstance(source, DatasetSource):
+        kind = type(source).__name__
+        raise UserError(f"{name} gives a {kind}, no dataset: return a vaebench.core.dataset.DatasetSource")
+    return source
 
 
 def load_split(source: DatasetSource, split: str) -> ImageDataset:

@@ -20,7 +20,7 @@ from vaebench.evaluation.sources import EvaluationSource, of_run
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics.probes.novelty import NoveltyDetector
 from vaebench.runs.find import find_runs
-from vaebench.runs.recipes import open_dataset
+from vaebench.runs.recipes import dataset_of_run
 from vaebench.runs.record import RunFolder, RunRecord
 
 Say = Callable[[str], None]
@@ -92,7 +92,7 @@ def open_runs(names: Sequence[str], device: str, say: Say, *, encode: str = "") 
             raise UserError(
                 f"{first.recipe} is of {first.dataset}, {record.recipe} of {record.dataset}: name runs of one dataset"
             )
-    dataset = open_dataset(first.dataset, first.dataset_options)
+    dataset = dataset_of_run(first, folders[0])
     picked = pick_device(device)
     split = SplitContext.of_split(dataset, "test", Networks(picked))
     if len({folder.path.resolve() for folder in folders}) < len(folders):

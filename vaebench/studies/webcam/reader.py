@@ -15,7 +15,7 @@ from vaebench.core.registry import did_you_mean
 from vaebench.datasets.images.face_detection import Detector
 from vaebench.metrics.probes.attribute_vectors import position_of
 from vaebench.metrics.probes.novelty import Strangeness
-from vaebench.runs.recipes import load_split, open_dataset
+from vaebench.runs.recipes import dataset_of_run, load_split
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.studies.webcam.detected import measure_detected
 from vaebench.studies.webcam.fitting import Fitted, fit_reader, held_out, log, named
@@ -162,7 +162,7 @@ def open_saved_fit(
     kept = load_fit(folder, record)
     if kept is not None and detector.name in kept.detected:
         return kept
-    source = open_dataset(record.dataset, record.dataset_options)
+    source = dataset_of_run(record, folder)
     training = load_split(source, "train")
     names = named(training)
     for name in wanted:
