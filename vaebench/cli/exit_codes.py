@@ -27,6 +27,8 @@ LEFT = {
     "cache": "what was removed is gone, the rest is there; give the same command again",
     **dict.fromkeys(("list", "doctor", "compare", "explain", "check"), "nothing was changed"),
 }
+# a name of other letters than the terminal's encoding has, or of bytes that are no UTF-8
+NO_TEXT = "set a UTF-8 locale (LC_ALL=C.UTF-8, or PYTHONUTF8=1), or give a name of plain letters"
 STUDY = "pictures written so far are whole; the same command draws the rest"
 RESUME = {"train": "go on with the same command and --resume"}
 
@@ -71,5 +73,8 @@ def _unexpected(error: Exception) -> tuple[int, str]:
     """Say whose fault an error is that nobody has put into words: a user's or a plugin's code, or vaebench's."""
     if theirs := fault_in(error, "your own code"):
         return BAD_INPUT, f"error: {theirs}"
+    if isinstance(error, UnicodeEncodeError):
+        text = ascii(error.object)[:80]
+        return BAD_INPUT, f"error: {text} cannot be written in {error.encoding}: {NO_TEXT}"
     reason = f"unexpected {type(error).__name__}: {first_line(error)}"
     return OWN_FAULT, f"{reason}: a fault of vaebench's; --debug shows where"

@@ -210,6 +210,7 @@ def evaluate(
         posterior=posterior,
     )
     of_data = [setting.removeprefix("dataset.") for setting in settings or [] if _of_data(setting)]
+    command = as_text(command)
     _check_origin(command, posterior, model=bool(model), images=images is not None)
     protocol.build()  # a misspelt metric or option is said before anything is measured
     if model:
@@ -455,6 +456,14 @@ def _run(given: Sequence[str]) -> int | None:
         rest[-1] = f"{PAIRED_OPTION}=name"
     answered: int | None = app(with_home(rest), standalone_mode=False)
     return answered
+
+
+def as_text(word: str) -> str:
+    """Return an argument as the UTF-8 text that it is, where the locale knows ASCII alone and Python kept its bytes."""
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        return word
 
 
 def with_home(words: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 studies = typer.Typer()
 
-Runs = Annotated[list[str], typer.Argument(metavar="RUN…", help="recipe (its first seed), recipe/seed-k, or a path")]
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="recipe (its first seed), recipe/seed-k, or a path")]
 Seed = Annotated[int, typer.Option(help="of what is chosen at random")]
 Chosen = Annotated[int | None, typer.Option("--seed", help="choose test images at random by it")]
 Images = Annotated[list[Path] | None, typer.Option("--image", help="your own image file or folder; may be repeated")]
@@ -255,7 +255,7 @@ def _conclude(
     if drawn[0].own:
         say(f"your own images are in this picture and in your report; the next 'vaebench {drawn[0].name}' replaces it")
     if metrics:
-        say("measuring …")
+        say("measuring ...")
     measured = measure_runs(opened_runs, metrics, options or {}, device, say)
     if not measured:
         say(

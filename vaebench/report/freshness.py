@@ -68,7 +68,7 @@ def sources(request: Mapping[str, Any]) -> str:
 
 def _digest(places: Iterable[Path]) -> str:
     lines = (line for place in places for line in sorted(_files(place)))
-    return hashlib.sha256("\n".join([__version__, *lines]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([__version__, *lines]).encode(errors="backslashreplace")).hexdigest()
 
 
 def _files(place: Path) -> Iterable[str]:
