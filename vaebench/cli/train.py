@@ -45,8 +45,9 @@ def train(
     with settings that are not the recipe's own has a name of its own, 'vae-digits[latent_dim=10]', in folders, tables
     and tests; quote it in a shell.
 
-    With --until-decided, seeds 0, 1, 2 and so on of both recipes are trained and measured one after the other, until a
-    test that holds whenever one stops tells which is better by the metric, or that they are equivalent within its margin.
+    With --until-decided, seeds 0, 1, 2 and so on of both recipes are trained and measured one after the other, until
+    a test that holds whenever one stops tells which is better by the metric, or that they are equivalent within its
+    margin.
     The exit code is 0 either way; the same command goes on after an interruption, and with a larger --most.
     """
     from vaebench.cli.jobs import chosen_recipes, numbers, share, train_jobs

@@ -36,6 +36,8 @@ def note_origin(name: str, text: str) -> None:
         return
     with exclusive(folder.path, wait=True):
         lines = results.read(folder.results)
+        if not lines:
+            return
         content = lines[-1].provenance.weights_sha256
         spoken_of = [line for line in results.latest(lines) if line.provenance.weights_sha256 == content]
         note = text or next((line.provenance.made_by for line in spoken_of if line.provenance.made_by), "")
