@@ -9,6 +9,7 @@ row finds empty. 50,000 images (9.8 GB) need some 40 GB of disk and an hour: `--
 """
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -26,15 +27,24 @@ from vaebench.core.machine import machine
 SIDE, REFERENCE, BLOCK = 256, 500, 250
 
 
-def pictures(start: int, stop: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    """Make images ``start`` to ``stop`` of an endless row: smooth, with a little noise; uint8 (n, 256, 256, 3)."""
+@functools.cache
+def waves() -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """Make one block of smooth images with a little noise; uint8 (BLOCK, 256, 256, 3)."""
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
-    made = np.empty((stop - start, SIDE, SIDE, 3), np.uint8)
-    for row, number in enumerate(range(start, stop)):
-        random = np.random.default_rng(number)
-        waves = [np.sin(random.uniform(2, 20) * x + random.uniform(2, 20) * y + random.uniform(0, 6)) for _ in range(3)]
-        made[row] = np.clip(np.stack(waves, -1) * 100 + 128 + random.integers(-8, 9, (SIDE, SIDE, 1)), 0, 255)
+    made = np.empty((BLOCK, SIDE, SIDE, 3), np.uint8)
+    for row in range(BLOCK):
+        random = np.random.default_rng(row)
+        channels = [np.sin(random.uniform(2, 20) * x + random.uniform(2, 20) * y + random.uniform(0, 6)) for _ in "rgb"]
+        made[row] = np.clip(np.stack(channels, -1) * 100 + 128 + random.integers(-8, 9, (SIDE, SIDE, 1)), 0, 255)
     return made
+
+
+def pictures(start: int, stop: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """Make images ``start`` to ``stop`` of an endless row of blocks, each a little lighter and shifted from the one
+    before; uint8 (n, 256, 256, 3).
+    """
+    block = start // BLOCK
+    return np.roll(waves()[: stop - start], block % SIDE, axis=2) + np.uint8(block % 50)
 
 
 def as_npz(folder: Path, n: int) -> Path:
