@@ -2,8 +2,10 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -167,3 +169,74 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, places):
     command = [sys.executable, "-c", program, tmp_path / "made.npz"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(re.findall(r"[\d.]+", done.stdout)[0]) < 200
+
+
+def saved_with_header(path, header, values=bytes(2 * 9 * 9 * 3)):
+    """Write a npy file, or a npz of it, whose header is any text."""
+    text = header.encode() + b" " * (-(len(header) + 11) % 64) + b"\n"
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + values
+    if path.suffix == ".npy":
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("images.npy", content)
+    return path
+
+
+HEADER = "{'descr': %s, 'fortran_order': False, 'shape': %s, }"
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.parametrize("in_memory", [10, 10**6])
+@pytest.mark.parametrize(
+    "header",
+    [
+        HEADER % ("'|u1'", "(-2, -9, 9, 3)"),
+        HEADER % ("()", "(2, 9, 9, 3)"),
+        HEADER % ("'|u1'", "(2, 9, 9, 3"),
+        HEADER % ("'\\d|u1'", "(2, 9, 9, 3)"),
+        "(" * 5000,
+    ],
+    ids=["negative", "no type", "no end", "escape", "parentheses"],
+)
+def test_headers_that_numpy_stumbles_over(tmp_path, header, in_memory, suffix, places, monkeypatch):
+    monkeypatch.setattr(arrays, "IN_MEMORY", in_memory)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a warning would be a second line
+        with pytest.raises(UserError, match=f"is no readable {suffix}"):
+            load_images(saved_with_header(tmp_path / f"made.{suffix}", header))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_what_python_2_wrote_is_read_without_a_word(tmp_path, suffix, places):
+    path = saved_with_header(tmp_path / f"made.{suffix}", HEADER % ("'|u1'", "(2L, 9L, 9L, 3L)"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_images(path).images.shape == (2, 3, 9, 9)
+
+
+def test_numbers_that_float32_cannot_hold_are_refused_without_a_warning(tmp_path, places):
+    np.savez(tmp_path / "made.npz", images=PIXELS * 1e300)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match="hold NaN or infinite values"):
+            load_images(tmp_path / "made.npz")
+
+
+def test_ids_that_are_no_characters(tmp_path, places):
+    """numpy makes texts of any 32-bit numbers: of some Python makes no text, of others none that can be written."""
+    ids = np.array([f"{row:02d}" for row in range(50)])
+    ids.view(np.uint32)[3] = 0xD800
+    np.savez(tmp_path / "made.npz", images=PIXELS, ids=ids)
+    assert load_images(tmp_path / "made.npz").ids[1] == "0\\ud800"
+    ids.view(np.uint32)[3] = 0x7FFFFFFF
+    np.savez(tmp_path / "made.npz", images=PIXELS, ids=ids)
+    with pytest.raises(UserError, match="'ids' holds numbers that are no characters: save texts"):
+        load_images(tmp_path / "made.npz")
+
+
+@pytest.mark.parametrize("form", ["float64", "fortran"])
+def test_what_must_be_converted_is_bounded(saved, form, places, monkeypatch):
+    monkeypatch.setattr(arrays, "CONVERTED", 10_000)
+    with pytest.raises(UserError, match="more than the 10,000 bytes that are read: save it as uint8 in C order"):
+        load_images(saved(FORMS[form]))

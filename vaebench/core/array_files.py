@@ -2,6 +2,7 @@
 
 import math
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,16 +168,23 @@ def read_header(stream: IO[bytes]) -> Header:
     """Read the header of a .npy stream, which then stands at the first value.
 
     Raises:
-        ValueError: it is none, of an unknown version, or of an array of Python objects.
+        ValueError: it is none, of an unknown version, of an array of Python objects, or damaged.
     """
     counted = _Counted(stream)
     version = npy_format.read_magic(counted)
     readers = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"version {version} of the npy format")
-    shape, fortran, dtype = readers[version](counted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's of what Python 2 wrote, Python's of what a damaged header looks like
+        try:
+            shape, fortran, dtype = readers[version](counted)
+        except Exception as error:  # damaged headers raise whatever numpy and Python's tokenizer stumble over
+            raise ValueError(first_line(error)) from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
+    if any(length < 0 for length in shape):
+        raise ValueError(f"its shape is {shape}")
     return Header(tuple(shape), bool(fortran), dtype, counted.count)
 
 

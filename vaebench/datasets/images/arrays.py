@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import sys
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +20,14 @@ from vaebench.core.errors import UserError, first_line
 from vaebench.core.files import is_sealed, write_sealed
 from vaebench.core.mapped import give_back_mapped_pages, map_tensor
 from vaebench.datasets.images.file_hashes import hash_of
+from vaebench.datasets.images.recognising import readable
 
 Array = NDArray[Any]
 IN_MEMORY = 64 * input_files.MB  # larger arrays are mapped
 CONVERTED = 8_000 * input_files.MB  # of an array that must be converted, and so lies in memory as a whole
 MOST = 1_000_000 * input_files.MB  # of an array that is mapped
 BLOCK = 32 * input_files.MB  # looked at at a time
+SMALLER = "save it as uint8 in C order"  # such an array is mapped
 REMEDY = "save with np.savez(FILE, images=...)"
 NAMES = ("images", "arr_0")  # arr_0 is what np.savez(FILE, array) calls it
 IDS = "ids"
@@ -58,6 +62,7 @@ def open_npz(path: Path) -> ImageArray:
         _check_kind(header.shape, header.dtype, path)
         ids = _ids(archive, path)
         if _fits_in_memory(header):
+            input_files.check_size(f"{path}: '{name}' holds", _size(header), CONVERTED, SMALLER)
             return image_array(archive.read(name), path, ids)
         stored = archive.stored(name)
         if stored is not None and _aligned(header, stored[0]):
@@ -79,10 +84,12 @@ def open_npy(path: Path) -> ImageArray:
         _check_kind(header.shape, header.dtype, path)
         if not _fits_in_memory(header) and _aligned(header, 0):
             return _mapped(path, header, 0, None, None)
-        input_files.check_size(f"{path} holds", _size(header), CONVERTED, "save it as uint8")
+        input_files.check_size(f"{path} holds", _size(header), CONVERTED, SMALLER)
         handle.seek(0)
         try:
-            array: Array = np.load(handle, allow_pickle=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+                array: Array = np.load(handle, allow_pickle=False)
         except FAULTS as error:
             raise UserError(f"{path} is no readable npy ({first_line(error)}): {remedy}") from error
     return image_array(array, path, None)
@@ -102,11 +109,16 @@ def _chosen(archive: Npz, path: Path) -> str:
 def _ids(archive: Npz, path: Path) -> list[str] | None:
     if IDS not in archive:
         return None
+    input_files.check_size(f"{path}: 'ids' holds", _size(archive.header(IDS)), CONVERTED, "save shorter texts")
     ids = archive.read(IDS)
     if ids.ndim != 1 or ids.dtype.kind not in "USiu":
         raise UserError(f"{path}: 'ids' is {ids.dtype} {ids.shape}: save one text for each image, in an array (n,)")
+    if ids.dtype.kind == "U" and ids.dtype.itemsize and ids.size:
+        signs = np.ascontiguousarray(ids, ids.dtype.newbyteorder("=")).view(np.uint32)
+        if signs.max() > sys.maxunicode:  # numpy's own conversion fails with an error of the interpreter
+            raise UserError(f"{path}: 'ids' holds numbers that are no characters: save texts")
     try:
-        return [each.decode() if isinstance(each, bytes) else str(each) for each in ids.tolist()]
+        return [each.decode() if isinstance(each, bytes) else readable(str(each)) for each in ids.tolist()]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: 'ids' holds bytes that are no UTF-8 text: save texts") from error
 
@@ -150,7 +162,9 @@ def image_array(array: Array, path: Path, ids: list[str] | None = None) -> Image
     """
     _check_kind(array.shape, array.dtype, path)
     dtype = np.uint8 if array.dtype == np.uint8 else np.float32
-    return _examined(torch.from_numpy(np.ascontiguousarray(array, dtype)), path, ids, 0, None)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as that
+        converted = np.ascontiguousarray(array, dtype)
+    return _examined(torch.from_numpy(converted), path, ids, 0, None)
 
 
 def _check_kind(shape: tuple[int, ...], dtype: "np.dtype[Any]", path: Path) -> None:
