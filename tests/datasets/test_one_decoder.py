@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import tarfile
 import zipfile
 
@@ -186,7 +187,6 @@ def test_every_door_gives_the_same_pixels(door, folder, tmp_path, places):
 def test_celeba_and_lfw_decode_alike(places, monkeypatch):
     """Their files are JPEGs by name; what is in them is decoded as everywhere."""
     monkeypatch.setattr(celeba_module, "SOURCE_SIZE", (SIDE, SIDE))
-    monkeypatch.setattr(celeba_module, "SIZE", SIDE)
     monkeypatch.setitem(celeba_module.CROPS, "celeba", (0, 0, SIDE, SIDE))
     monkeypatch.setattr("vaebench.datasets.lfw.SIDE", SIDE)
     faces, people = places / "data" / "celeba" / "img_align_celeba", places / "data" / "lfw"
@@ -200,7 +200,7 @@ def test_celeba_and_lfw_decode_alike(places, monkeypatch):
     lists = faces.parent
     lists.joinpath("list_attr_celeba.txt").write_text("1\nMale\n" + "".join(f"{name}  1\n" for name in names))
     lists.joinpath("list_eval_partition.txt").write_text("".join(f"{name} 2\n" for name in names))
-    data = celeba().load("test")
+    data = celeba(size=SIDE).load("test")
     for image, odd in zip(data.images, CORPUS.values(), strict=True):
         np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), odd.pixels)
     pixels = list(CORPUS.values())
@@ -229,6 +229,34 @@ def test_what_lies_beside_images_is_counted_and_a_broken_file_is_named(tmp_path,
     (tmp_path / "mine" / "sub" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     with pytest.raises(UserError, match=r"mine: sub/broken\.png is no readable image"):
         load_images(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda path: path.symlink_to("nowhere.png"), lambda path: path.symlink_to(path.name), os.mkfifo],
+    ids=["nowhere", "circle", "fifo"],
+)
+def test_what_has_an_images_name_and_is_no_file_is_named(tmp_path, places, spoil):
+    """As what git-annex has not fetched: the others alone would be another set of images."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    Image.fromarray(COLOURS).save(mine / "a.png")
+    spoil(mine / "b.txt")
+    spoil(mine / "b")
+    assert load_images(mine).remarks == [f"{mine}: passed over 2 other files (b, b.txt)"]
+    spoil(mine / "b.png")
+    with pytest.raises(UserError, match=r"mine: b\.png is named as images are, but no regular file, or a link"):
+        load_images(mine)
+
+
+@pytest.mark.parametrize("side", [2, 5000])
+def test_the_size_that_is_advised_is_one_that_is_taken(tmp_path, places, side):
+    for name, each in (("a.png", side), ("b.png", side + 1)):
+        Image.new("1", (each, each)).save(tmp_path / name)
+    with pytest.raises(UserError, match="add --size") as refused:
+        load_images(tmp_path)
+    advised = int(re.search(r"--size (\d+)", str(refused.value))[1])
+    assert load_images(tmp_path, Preparation(size=advised)).images.shape[2:] == (advised, advised)
 
 
 def test_names_that_are_no_utf8_are_read(tmp_path, places):

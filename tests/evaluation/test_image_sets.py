@@ -254,3 +254,31 @@ def test_a_dataset_that_is_a_reference_takes_options(evaluate, tmp_path, places)
     assert answer.code == 2 and "add --set dataset.path=DIR" in answer.err
     answer = evaluate(made, "folder:train", *BLUR, "--set", f"dataset.path={pics}", "--set", "dataset.size=16")
     assert answer.code == 0, answer.err
+
+
+def test_names_of_classes_may_hold_anything(evaluate, cli, tmp_path, places):
+    """Results note them as text that is read again: what cannot be read would stand in the way of all later reports."""
+    pets = save(
+        tmp_path / "pets",
+        {f"{kind}/{number}.png": picture(number) for kind in ("c\nats", "d\x1bogs") for number in range(3)},
+    )
+    answer = evaluate(pets, pets, "--paired", *BLUR)
+    assert (answer.code, answer.err) == (0, "")
+    answer = cli(["report", "--out", tmp_path / "o"])
+    assert (answer.code, answer.err) == (0, "")
+    many = save(tmp_path / "many", {f"{kind:03d}{'y' * 230}/0.png": picture(kind) for kind in range(100)})
+    assert evaluate(many, many, *BLUR, name="y").err == ""
+
+
+def test_paths_too_long_for_the_file_system(evaluate, tmp_path, places):
+    pets = save(tmp_path / "pets", CLASSES)
+    long = tmp_path / ("x" * 300)
+    for images, reference, options in (
+        (long, pets, ()),
+        (pets, long, ()),
+        (pets, "folder:test", ("--set", f"dataset.path={long}")),
+    ):
+        answer = evaluate(images, reference, *options, *BLUR)
+        assert answer.code == 2, answer.err
+        assert answer.err.count("\n") == 1
+    assert not runs_dir().exists()

@@ -29,6 +29,19 @@ _KINDS = {
 }
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether something lies at a path; where that cannot be known, :func:`opened` will say why.
+
+    Path.exists raises of names that are too long, and of folders that may not be read.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder lies at a path, as :func:`is_there` does."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def parse_size(text: str) -> int:
     """Read a size in bytes such as ``500MB``, ``20GB`` or ``1000000``.
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from vaebench.core import input_files, questions, validation
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_atomic
-from vaebench.core.validation import Count, Name, NotNegative, RunName, Text, Token, plain_line
+from vaebench.core.validation import LONGEST_TEXT, Count, Name, NotNegative, RunName, Text, Token, plain_line
 
 # strata that are parts of a value and no subsets of the images: an attribute each, or a condition it was taken under
 PARTS = ("attribute=", "condition=")
@@ -128,9 +128,16 @@ def _key(line: bytes) -> tuple[str | int | None, ...] | None:
 
 def _written(result: Result) -> bytes:
     """Format a result as a line that ends in a digest of all before it."""
-    values = asdict(result) | {"note": plain_line(" ".join(result.note.splitlines()))}
+    values = asdict(result) | {"note": _as_text(result.note)}
+    values["provenance"]["data_note"] = _as_text(result.provenance.data_note)
     content = json.dumps(values, allow_nan=False).encode()
     return content[:-1] + f', "digest": "{_digest(content)}"}}'.encode()
+
+
+def _as_text(note: str) -> str:
+    """Return a note as :data:`Text`, which is read again: names of classes in it may hold anything."""
+    text = plain_line(" ".join(note.splitlines()))
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 2]} …"
 
 
 def _digest(content: bytes) -> str:

@@ -19,6 +19,7 @@ from vaebench.core.errors import UserError, first_line
 
 T = TypeVar("T")
 LONGEST = 120  # characters of a name: with endings and a temporary file's, file systems take 255
+LONGEST_TEXT = 20_000  # characters of a note
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _SETTINGS = r"\[[A-Za-z0-9._~+=,-]+\]"  # as vaebench.core.setting_names makes them
 _PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*\Z"
@@ -29,7 +30,7 @@ RunName = Annotated[
     str, Meta(pattern=rf"^((external/|baseline/|real/){_NAME}|{_NAME}({_SETTINGS})?)\Z", max_length=LONGEST)
 ]
 Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]*\Z", max_length=LONGEST)]  # a hash, or nothing
-Text = Annotated[str, Meta(pattern=_PLAIN, max_length=20_000)]
+Text = Annotated[str, Meta(pattern=_PLAIN, max_length=LONGEST_TEXT)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 Positive = Annotated[int, Meta(ge=1, lt=2**53)]
 NotNegative = Annotated[float, Meta(ge=0)]

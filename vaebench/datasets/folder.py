@@ -91,7 +91,7 @@ class Folder(DatasetSource):
         if not self.path:
             raise UserError(f"folder needs a path: add {_SET_PATH}")
         path = Path(self.path).expanduser()
-        if not path.exists():
+        if not input_files.is_there(path):
             raise UserError(f"{path} is no folder: give one that holds images, {_SET_PATH}")
         try:
             found = open_images(path)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vaebench.core import input_files
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
@@ -21,7 +22,7 @@ from vaebench.core.validation import LONGEST, is_name, plain_name
 from vaebench.datasets import DATASETS
 from vaebench.datasets.images.arrays import image_array
 from vaebench.datasets.images.loading import Images, load_images
-from vaebench.datasets.images.preparation import AS_THEY_ARE, Preparation
+from vaebench.datasets.images.preparation import AS_THEY_ARE, LARGEST, SMALLEST, Preparation
 from vaebench.evaluation import sources
 from vaebench.evaluation.evaluate import GALLERY_SAMPLES, measure_into, measure_real, unmeasured
 from vaebench.evaluation.features import Networks
@@ -165,7 +166,7 @@ def reference(given: External, images: Images, networks: Networks) -> tuple[Spli
         The split, and what was chosen in decoding its images.
     """
     path = Path(given.reference).expanduser()
-    if _names_a_dataset(given.reference) or not path.exists():
+    if _names_a_dataset(given.reference) or not input_files.is_there(path):
         name, split = named_split("--reference", given.reference)
         dataset = named_dataset(name)
         pairs = dict(option.split("=", 1) for option in given.options)
@@ -173,8 +174,8 @@ def reference(given: External, images: Images, networks: Networks) -> tuple[Spli
         return SplitContext.of_split(dataset(**options), split, networks), []
     if given.options:
         raise UserError(f"--set dataset.{given.options[0]} sets nothing of {path}: it is measured as it is")
-    kind = "folder" if path.is_dir() else "file"
-    name = f"{kind}-{plain_name(path.resolve().name if path.is_dir() else path.stem)}"
+    folder = input_files.is_folder(path)
+    name = f"folder-{plain_name(path.resolve().name)}" if folder else f"file-{plain_name(path.stem)}"
     if states_moments(path):
         _, channels, height, width = images.images.shape
         return open_moments(path, name, (channels, height, width), networks), []
@@ -225,7 +226,8 @@ def _like(images: Images, data: ImageDataset, where: str) -> Images:
 
 def _scaling(data: ImageDataset) -> str:
     height, width = data.images.shape[2:]
-    return f"add --size {height}" if height == width else "scale them"
+    fitting = height == width and SMALLEST <= height <= LARGEST
+    return f"add --size {height}" if fitting else "scale them"
 
 
 def _partners(images: Images, given: External, data: ImageDataset, where: str) -> Tensor:

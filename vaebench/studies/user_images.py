@@ -45,12 +45,12 @@ def load_user_images(paths: Sequence[Path], image_shape: tuple[int, int, int], s
 def _contents(paths: Sequence[Path], say: Say) -> Iterator[tuple[str, str, Content]]:
     """Yield where each image lies, its name, and its content."""
     for path in (each.expanduser() for each in paths):
-        if path.is_file() and path.suffix.lower() not in COLLECTIONS:
+        if not input_files.is_there(path):
+            raise UserError(f"{path} does not exist: give image files or folders of them")
+        if not input_files.is_folder(path) and path.suffix.lower() not in COLLECTIONS:
             content = input_files.read_bytes(path, most=input_files.IMAGE, remedy="give an image file")
             yield str(path), path.name, content
             continue
-        if not path.exists():
-            raise UserError(f"{path} does not exist: give image files or folders of them")
         opened = open_images(path)
         files = array_files(path, opened) if isinstance(opened, ImageArray) else opened
         if files.not_read:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,14 +17,16 @@ def read_image(path: Path) -> bytes:
 
 
 def files_under(folder: Path) -> dict[str, os.stat_result]:
-    """List every file in a folder and below, by its POSIX path from there, sorted; neither hidden nor linked
+    """List every regular file in a folder and below, by its POSIX path from there, sorted; neither hidden nor linked
     folders.
     """
-    return walk(folder)[0]
+    return {name: state for name, state in walk(folder)[0].items() if stat.S_ISREG(state.st_mode)}
 
 
 def walk(folder: Path) -> tuple[dict[str, os.stat_result], int]:
-    """List as :func:`files_under` does; also count hidden files, and folders that are hidden or linked."""
+    """List as :func:`files_under` does, and what is no regular file, such as a link that leads nowhere; also count
+    hidden files, and folders that are hidden or linked.
+    """
     found, pending, hidden = {}, [""], 0
     try:
         while pending:
@@ -34,13 +37,21 @@ def walk(folder: Path) -> tuple[dict[str, os.stat_result], int]:
                         hidden += 1
                     elif entry.is_dir(follow_symlinks=False):
                         pending.append(f"{above}{entry.name}/")
-                    elif entry.is_file():
-                        found[f"{above}{entry.name}"] = entry.stat()
-                    elif entry.is_dir():
+                    elif stat.S_ISDIR((state := _state(entry)).st_mode):
                         hidden += 1
+                    else:
+                        found[f"{above}{entry.name}"] = state
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}): mend that or choose another") from error
     return dict(sorted(found.items())), hidden
+
+
+def _state(entry: "os.DirEntry[str]") -> os.stat_result:
+    """Return the state of what an entry leads to, or where it leads nowhere or in a circle, that of the link."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)
 
 
 def digest_of(names: Iterable[str], states: Mapping[str, object]) -> str:

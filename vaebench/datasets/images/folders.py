@@ -1,6 +1,8 @@
 """Image files in a folder and below."""
 
+import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from vaebench.core import input_files
@@ -9,7 +11,7 @@ from vaebench.datasets.images.file_hashes import hashes_of
 from vaebench.datasets.images.files import read_image, walk
 from vaebench.datasets.images.image_files import ImageFiles, recognised_files
 from vaebench.datasets.images.parquet_files import in_parquet
-from vaebench.datasets.images.recognising import HEAD, recognise
+from vaebench.datasets.images.recognising import HEAD, readable, recognise
 
 
 def in_folder(folder: Path) -> ImageFiles:
@@ -19,21 +21,22 @@ def in_folder(folder: Path) -> ImageFiles:
         UserError: it holds neither, or cannot be read.
     """
     states, hidden = walk(folder)
-    found = recognise(states, lambda name: _head(folder / name), hidden)
-    shards = sorted(folder / name for name in found.others if name.endswith(".parquet"))
+    files = {name: state for name, state in states.items() if stat.S_ISREG(state.st_mode)}
+    strays = recognise(states.keys() - files.keys(), lambda name: b"")
+    found = recognise(files, lambda name: _head(folder / name), hidden)
+    found = replace(found, others=sorted([*found.others, *strays.images, *strays.not_read, *strays.others]))
+    shards = [name for name in found.others if name in files and name.lower().endswith(".parquet")]
     if shards and not found.images:
-        return in_parquet(folder, shards)
+        beside = replace(found, others=[name for name in found.others if name not in shards])
+        made = in_parquet(folder, [folder / name for name in shards])
+        return replace(made, not_read=found.not_read, passed_over=beside.passed_over())
 
     def hashed(places: Mapping[str, str]) -> dict[str, str]:
         by_place = hashes_of(folder, {place: states[place] for place in places.values()})
         return {name: by_place[place] for name, place in places.items()}
 
-    return recognised_files(
-        folder,
-        found,
-        lambda name: read_image(folder / name),
-        hashes=hashed,
-    )
+    made = recognised_files(folder, found, lambda name: read_image(folder / name), hashes=hashed)
+    return replace(made, no_files=[readable(name) for name in strays.images])
 
 
 def _head(path: Path) -> bytes:

@@ -34,6 +34,7 @@ class ImageFiles:
         labels: the class of each, where class folders or a column say it.
         classes: names of the classes, as ``labels`` count them.
         not_read: images of formats that Pillow does not read here.
+        no_files: what has an image's name and is no regular file, such as a link that leads nowhere.
         passed_over: what else lies there, for people; empty for nothing.
     """
 
@@ -45,6 +46,7 @@ class ImageFiles:
     labels: Sequence[int] | None = None
     classes: Sequence[str] = ()
     not_read: Sequence[str] = ()
+    no_files: Sequence[str] = ()
     passed_over: str = ""
 
 

@@ -25,7 +25,7 @@ from vaebench.datasets.images.decoding import decode
 from vaebench.datasets.images.folders import in_folder
 from vaebench.datasets.images.image_files import Content, ImageFiles, contents_hashed
 from vaebench.datasets.images.parquet_files import in_parquet
-from vaebench.datasets.images.preparation import AS_THEY_ARE, Preparation
+from vaebench.datasets.images.preparation import AS_THEY_ARE, LARGEST, SMALLEST, Preparation
 from vaebench.datasets.images.recognising import image_suffixes, some
 
 ACCEPTED = "a folder, a zip, a tar, an npz, npy or parquet file of images"
@@ -77,7 +77,7 @@ def load_images(path: Path, preparation: Preparation = AS_THEY_ARE) -> Images:
 
 def open_images(path: Path) -> ImageFiles | ImageArray:
     """Open what a path names, as files that are not decoded yet or as an array; raises as :func:`load_images` does."""
-    if path.is_dir():
+    if input_files.is_folder(path):
         return in_folder(path)
     try:
         with input_files.opened(path, most=2**62, remedy=f"give {ACCEPTED}") as handle:
@@ -139,6 +139,10 @@ def _decoded(files: ImageFiles, preparation: Preparation) -> Images:
         counted = f"{len(files.not_read):,} image{'s' * (len(files.not_read) != 1)}"
         reason = f"{files.path} holds {counted} of a format that Pillow does not read here ({some(files.not_read)})"
         raise UserError(f"{reason}: convert or take them out")
+    if files.no_files:
+        reason = f"{some(files.no_files)} {'is' if len(files.no_files) == 1 else 'are'} named as images are"
+        advice = "put the image there or take it out"
+        raise UserError(f"{files.path}: {reason}, but no regular file, or a link that leads nowhere: {advice}")
     size = preparation.fit(_first_picture(files)).size
     made = prepare(
         Pictures(
@@ -184,7 +188,8 @@ def _of_one_size(
     fitted = preparation.fit(picture)
     if fitted.size != size:
         sizes = f"{size[0]} x {size[1]} ({files.names[0]}) and {fitted.width} x {fitted.height}"
-        raise UserError(f"{files.path} holds images of several sizes, {sizes}: add --size {min(size)} to scale them")
+        side = min(max(min(size), SMALLEST), LARGEST)
+        raise UserError(f"{files.path} holds images of several sizes, {sizes}: add --size {side} to scale them")
     return fitted
 
 
