@@ -282,3 +282,30 @@ def test_paths_too_long_for_the_file_system(evaluate, tmp_path, places):
         assert answer.code == 2, answer.err
         assert answer.err.count("\n") == 1
     assert not runs_dir().exists()
+
+
+def test_several_sets_in_one_call(cli, tmp_path, places):
+    real = save(tmp_path / "real", CLASSES)
+    sets = []
+    for place, name in enumerate(("first", "second")):
+        made = save(tmp_path / name, {file: 255 - pixels // (place + 1) for file, pixels in CLASSES.items()})
+        sets += ["--images", made, "--name", name]
+    assert cli(["evaluate", *sets, "--reference", real, *BLUR, "--paired", "--out", tmp_path / "o"]).code == 0
+    measured = {row["recipe"] for row in rows(tmp_path, "folder-real") if row["value"]}
+    assert measured == {"real", "external/first", "external/second"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--images", "a", "--images", "b", "--name", "x"], "2 times --images, 1 times --name: give each set its name"),
+        (["--images", "a", "--name", "x", "--images", "b", "--name", "x"], "--name is given twice"),
+        (["vae-digits", "--size", "32"], "--size is of images made elsewhere: add --images PATH"),
+        (["vae-digits", "--paired"], "--paired is of images made elsewhere"),
+        (["--all", "--reference", "digits"], "--reference is of images made elsewhere"),
+        (["--model", "./a.py:b", "--name", "x", "--name", "y", "--dataset", "digits"], "--model has one --name"),
+    ],
+)
+def test_options_that_would_say_nothing_are_refused(cli, places, options, said):
+    answer = cli(["evaluate", *options])
+    assert answer.code == 2 and said in answer.err

@@ -169,9 +169,12 @@ def evaluate(
         str, typer.Option(metavar="TEXT", help="how --model or --images were made: a note kept with their numbers")
     ] = "",
     images: Annotated[
-        Path | None, typer.Option(help="images made elsewhere: a folder, zip, tar, npz, npy or parquet file")
+        list[Path] | None,
+        typer.Option(help="images made elsewhere: a folder, zip, tar, npz, npy or parquet file; may be repeated"),
     ] = None,
-    name: Annotated[str, typer.Option(help="of these images or model, as run external/NAME; NAME@SEED")] = "",
+    name: Annotated[
+        list[str] | None, typer.Option(help="of a model or images, as run external/NAME; one for each --images")
+    ] = None,
     reference: Annotated[
         str, typer.Option(help="what they are measured against: DATASET[:SPLIT], images, or a npz of mu and sigma")
     ] = "",
@@ -195,7 +198,7 @@ def evaluate(
     from vaebench.evaluation.origin_notes import note_origin
     from vaebench.evaluation.protocol import Protocol
 
-    if images is not None and samples is not None:
+    if images and samples is not None:
         raise UserError("--images are all measured, and no samples are drawn: leave --samples away")
     if samples is not None and samples < 2:
         raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
@@ -211,41 +214,46 @@ def evaluate(
     )
     of_data = [setting.removeprefix("dataset.") for setting in settings or [] if _of_data(setting)]
     command = as_text(command)
-    _check_origin(command, posterior, model=bool(model), images=images is not None)
+    _check_origin(command, posterior, model=bool(model), images=bool(images))
+    of_images = {"--reference": reference, "--paired": paired, "--kind": kind, "--size": size, "--crop": crop}
+    _check_images(images or [], name or [], {**of_images, "--filter": filter_})
     protocol.build()  # a misspelt metric or option is said before anything is measured
     if model:
-        if images is not None or names or every:
+        if images or names or every:
             raise UserError("--model measures one model: leave RUNs, --all and --images away")
         if processes() > 1:
             raise UserError("--model is measured by one process: start it without torchrun")
         from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
 
+        own = _only(name)
         outside = OutsideModel(
-            spec=model, name=name, dataset=dataset or "", options=tuple(of_data), precision=precision, range=range_
+            spec=model, name=own, dataset=dataset or "", options=tuple(of_data), precision=precision, range=range_
         )
         measured = evaluate_model(outside, protocol, say)
-        note_origin(name, command)
+        note_origin(own, command)
         write_reports(measured, out_dir)
         return
-    if images is not None and (names or every):
+    if images and (names or every):
         raise UserError("--images measures images made elsewhere: leave RUNs and --all away")
-    if images is not None:
+    if images:
         if processes() > 1:
             raise UserError("--images are measured by one process: start it without torchrun")
         from vaebench.datasets.images.preparation import Preparation
         from vaebench.evaluation.external import External, evaluate_external
 
         preparation = Preparation(size=size, crop=crop, filter=filter_)
-        given = External(
-            name=name,
-            reference=reference,
-            paired=paired,
-            kind=kind,
-            preparation=preparation,
-            options=tuple(of_data),
-        )
-        measured = evaluate_external(images, given, protocol, say)
-        note_origin(name, command)
+        measured = {}
+        for path, own in zip(images, name or [""], strict=True):
+            given = External(
+                name=own,
+                reference=reference,
+                paired=paired,
+                kind=kind,
+                preparation=preparation,
+                options=tuple(of_data),
+            )
+            measured |= evaluate_external(path, given, protocol, say)
+            note_origin(own, command)
         write_reports(measured, out_dir)
         return
     with joined(device) as group:
@@ -267,6 +275,24 @@ def _check_origin(note: str, posterior: str, *, model: bool, images: bool) -> No
     if images and posterior != "mean":
         raise UserError("--posterior is of models: images are measured as they are, leave it away")
     check_note(note)
+
+
+def _check_images(images: Sequence[Path], names: Sequence[str], options: Mapping[str, object]) -> None:
+    """Refuse options of images where there are none, and sets of images without a name each."""
+    given = next((option for option, value in options.items() if value), "")
+    if given and not images:
+        raise UserError(f"{given} is of images made elsewhere: add --images PATH, or leave it away")
+    if images and len(names) != len(images) and (len(images), len(names)) != (1, 0):
+        raise UserError(f"{len(images)} times --images, {len(names)} times --name: give each set its name, in order")
+    if len(set(names)) < len(names):
+        raise UserError("--name is given twice: give each set of images a name of its own")
+
+
+def _only(names: Sequence[str] | None) -> str:
+    """Return the one name of a model."""
+    if names and len(names) > 1:
+        raise UserError("--model has one --name: give one")
+    return names[0] if names else ""
 
 
 def _of_data(setting: str) -> bool:
