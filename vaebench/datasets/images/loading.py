@@ -114,7 +114,7 @@ def _holds_arrays(path: Path) -> bool:
 def _is_tar(path: Path) -> bool:
     try:
         return tarfile.is_tarfile(path)
-    except (OSError, EOFError, ValueError):
+    except Exception:  # damaged ones raise whatever tarfile and the unpackers stumble over
         return False
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vaebench.core import input_files
 from vaebench.core.errors import UserError, first_line
 from vaebench.datasets.images.file_hashes import hash_of
 from vaebench.datasets.images.image_files import MOST_CLASSES, ImageFiles, contents_hashed, digest_of_hashes
@@ -14,6 +15,7 @@ from vaebench.datasets.images.recognising import readable
 
 IMAGE_COLUMNS = ("image", "img", "picture", "png", "jpg", "jpeg", "webp")
 LABEL_COLUMNS = ("label", "labels", "class", "cls", "fine_label")
+GROUP = 2_000 * input_files.MB  # of images in a row group, which is read as a whole
 GROUPS_KEPT = 2  # row groups in memory: threads that read one after another may straddle two
 _WANTED = "a column 'image' of {bytes, path} or of bytes, as datasets.to_parquet writes it"
 
@@ -28,16 +30,24 @@ class _Rows:
         for path in files:
             try:
                 self.files.append(pq.ParquetFile(path))
+                kind = _image_column(self.files[-1].schema_arrow, path)
+                _check_rows(path, self.files[-1].metadata, kind[0])
+            except UserError:
+                raise
             except Exception as error:  # pyarrow raises errors of its own, ValueError, OSError
-                reason = f"{path} is no readable parquet file ({first_line(error)})"
-                raise UserError(f"{reason}: write it anew with datasets.to_parquet") from error
-        self.column, self.nested = _image_column(self.files[0].schema_arrow, files[0])
+                raise _damaged(path, error) from error
+            if len(self.files) == 1:
+                self.column, self.nested = kind
+            elif kind != (self.column, self.nested):
+                shown = f"{files[0]} holds its images in '{self.column}', {path} holds others in '{kind[0]}'"
+                raise UserError(f"{shown}: give files whose columns are alike")
+        self.paths = files
         self.groups = [
             (file, group, file.metadata.row_group(group).num_rows)
             for file in self.files
             for group in range(file.metadata.num_row_groups)
         ]
-        self._kept: OrderedDict[int, list[Any]] = OrderedDict()
+        self._kept: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def places(self) -> list[tuple[int, int]]:
@@ -46,25 +56,55 @@ class _Rows:
 
     def read(self, group: int, row: int) -> bytes:
         """Read one image's bytes; OSError where there are none."""
-        with self._lock:
-            if group not in self._kept:
-                file, inside, _ = self.groups[group]
-                try:
-                    table = file.read_row_group(inside, columns=[self.column])
-                except Exception as error:
-                    raise OSError(f"damaged in the parquet file: {first_line(error)}") from error
-                self._kept[group] = table.column(0).combine_chunks()
-                while len(self._kept) > GROUPS_KEPT:
-                    self._kept.popitem(last=False)
-            value = self._kept[group][row].as_py()
+        try:
+            with self._lock:
+                value = self._images(group)[row].as_py()
+        except Exception as error:
+            raise OSError(f"damaged in the parquet file: {first_line(error)}") from error
         content = value.get("bytes") if self.nested and value is not None else value
         if not isinstance(content, bytes):
             raise OSError("the parquet file holds no bytes of it, only a path: write it with its images embedded")
         return content
 
+    def _images(self, group: int) -> Any:
+        """Return the column of images of a row group, in chunks, since one array holds 2 GB at most."""
+        if group not in self._kept:
+            file, inside, _ = self.groups[group]
+            self._kept[group] = file.read_row_group(inside, columns=[self.column]).column(0)
+            while len(self._kept) > GROUPS_KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[group]
+
     def column_of(self, name: str) -> list[Any]:
-        """Read a whole column of small values."""
-        return [value for file in self.files for value in file.read(columns=[name]).column(0).to_pylist()]
+        """Read a whole column of small values, or a part of one."""
+        values: list[Any] = []
+        for path, file in zip(self.paths, self.files, strict=True):
+            try:
+                values += file.read(columns=[name]).column(0).to_pylist()
+            except Exception as error:
+                raise _damaged(path, error) from error
+        return values
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} is no readable parquet file ({first_line(error)}): write it anew with datasets.to_parquet"
+    )
+
+
+def _check_rows(path: Path, metadata: Any, column: str) -> None:
+    """Refuse what would fill memory: rows that cannot be there, and row groups as large as they may be."""
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
+    if any(group.num_rows < 0 for group in groups) or rows > path.stat().st_size:
+        raise _damaged(path, ValueError(f"it states {rows:,} rows"))
+    for group in groups:
+        chunks = [group.column(place) for place in range(group.num_columns)]
+        size = sum(
+            each.total_uncompressed_size for each in chunks if f"{each.path_in_schema}.".startswith(f"{column}.")
+        )
+        remedy = "write it with smaller ones, such as row_group_size=1000"
+        input_files.check_size(f"{path}: a row group holds", size, GROUP, remedy)
 
 
 def in_parquet(path: Path, files: Sequence[Path]) -> ImageFiles:
@@ -93,10 +133,15 @@ def in_parquet(path: Path, files: Sequence[Path]) -> ImageFiles:
         names=names,
         read=read,
         hashes=lambda: contents_hashed(names, read),
-        identity=digest_of_hashes({file.name: hash_of(file) for file in files}),
+        identity=digest_of_hashes({_place(file, path): hash_of(file) for file in files}),
         labels=labels,
         classes=classes,
     )
+
+
+def _place(file: Path, path: Path) -> str:
+    """Return where a file lies: two in different folders may have one name."""
+    return file.name if file == path else file.relative_to(path).as_posix()
 
 
 def _image_column(schema: Any, path: Path) -> tuple[str, bool]:
@@ -104,7 +149,8 @@ def _image_column(schema: Any, path: Path) -> tuple[str, bool]:
     import pyarrow as pa  # noqa: PLC0415
 
     def is_bytes(kind: Any) -> bool:
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
     structs = [
         field.name
@@ -123,31 +169,35 @@ def _image_column(schema: Any, path: Path) -> tuple[str, bool]:
 def _names(rows: _Rows, count: int) -> list[str]:
     """Name the rows by the paths that their images state, where each has one of its own."""
     stated: list[Any] = []
-    if rows.nested:
-        for file in rows.files:
-            if f"{rows.column}.path" in [file.schema.column(place).path for place in range(len(file.schema.names))]:
-                found = file.read(columns=[f"{rows.column}.path"]).column(0).to_pylist()
-                stated += [None if value is None else value.get("path") for value in found]
+    part = f"{rows.column}.path"
+    if rows.nested and all(part in _leaves(file) for file in rows.files):
+        stated = [None if value is None else value.get("path") for value in rows.column_of(part)]
     names = [readable(value) for value in stated if isinstance(value, str) and value]
     if len(names) == count and len(set(names)) == count:
         return names
     return [f"{row:06d}" for row in range(count)]
 
 
+def _leaves(file: Any) -> list[str]:
+    """List the paths of a file's columns, parts of nested ones each."""
+    return [file.schema.column(place).path for place in range(len(file.schema.names))]
+
+
 def _labels(rows: _Rows) -> tuple[list[int] | None, list[str]]:
     """Read labels from a column of integers, and the classes' names where Hugging Face's metadata state them."""
     schema = rows.files[0].schema_arrow
-    name = next((name for name in LABEL_COLUMNS if name in schema.names), None)
+    everywhere = set.intersection(*(set(file.schema_arrow.names) for file in rows.files))
+    name = next((name for name in LABEL_COLUMNS if name in everywhere), None)
     if name is None:
         return None, []
     values = rows.column_of(name)
-    if not all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values):
+    if not all(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 for value in values):
         return None, []
     if len(set(values)) > MOST_CLASSES:
         return None, []
     try:
         stated = json.loads(schema.metadata[b"huggingface"])["info"]["features"][name]["names"]
         classes = [str(each) for each in stated]
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, RecursionError):
         classes = []
     return values, classes
