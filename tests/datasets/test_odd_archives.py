@@ -107,6 +107,13 @@ def test_a_zip_that_holds_a_name_twice(tmp_path, places):
         load_images(tmp_path / "x.zip")
 
 
+def test_a_zip_with_a_member_without_a_name(tmp_path, places):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("", b"nothing")
+        archive.writestr("a.png", packed(0))
+    assert load_images(tmp_path / "x.zip").ids == ["a.png"]
+
+
 IMAGES = [{"bytes": packed(seed), "path": f"{seed}.png"} for seed in range(4)]
 BARE = [each["bytes"] for each in IMAGES]
 

@@ -309,3 +309,10 @@ def test_several_sets_in_one_call(cli, tmp_path, places):
 def test_options_that_would_say_nothing_are_refused(cli, places, options, said):
     answer = cli(["evaluate", *options])
     assert answer.code == 2 and said in answer.err
+
+
+@pytest.mark.parametrize("name", ["reel/x", "reel.zip"])
+def test_a_reference_that_is_a_path_and_not_there(evaluate, tmp_path, places, name):
+    answer = evaluate(save(tmp_path / "pets", CLASSES), name, *BLUR)
+    assert answer.code == 2
+    assert answer.err.startswith("error: --reference reel") and "does not exist: give a folder" in answer.err

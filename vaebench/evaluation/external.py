@@ -21,7 +21,7 @@ from vaebench.core.registry import did_you_mean
 from vaebench.core.validation import LONGEST, is_name, plain_name
 from vaebench.datasets import DATASETS
 from vaebench.datasets.images.arrays import image_array
-from vaebench.datasets.images.loading import Images, load_images
+from vaebench.datasets.images.loading import ACCEPTED, Images, load_images
 from vaebench.datasets.images.preparation import AS_THEY_ARE, LARGEST, SMALLEST, Preparation
 from vaebench.evaluation import sources
 from vaebench.evaluation.evaluate import GALLERY_SAMPLES, measure_into, measure_real, unmeasured
@@ -168,6 +168,8 @@ def reference(given: External, images: Images, networks: Networks) -> tuple[Spli
     path = Path(given.reference).expanduser()
     if _names_a_dataset(given.reference) or not input_files.is_there(path):
         name, split = named_split("--reference", given.reference)
+        if not _names_a_dataset(given.reference) and (path.suffix or len(path.parts) > 1):
+            raise UserError(f"--reference {path} does not exist: give {ACCEPTED}, or a DATASET[:SPLIT]")
         dataset = named_dataset(name)
         pairs = dict(option.split("=", 1) for option in given.options)
         options = parse_options(f"dataset {name}", pairs, dataset)

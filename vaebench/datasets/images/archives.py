@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -45,14 +46,13 @@ def in_zip(path: Path) -> ImageFiles:
     """
     try:
         opened = ZipFile(path)
+        members = {_within(info.filename): info for info in _files(opened)}
     except Exception as error:  # damaged ones raise whatever zipfile stumbles over
         raise UserError(f"{path} is no readable zip ({first_line(error)}): {_OTHER}") from error
-    members: dict[str, ZipInfo] = {}
-    for info in opened.infolist():
-        name = _within(info.filename)
-        if name in members and not info.is_dir() and not is_hidden(name):
-            raise UserError(f"{path} holds {name} twice: take one out of the archive")
-        members.update({} if info.is_dir() else {name: info})
+    counted = Counter(_within(info.filename) for info in _files(opened))
+    twice = next((name for name, count in counted.items() if count > 1 and not is_hidden(name)), None)
+    if twice is not None:
+        raise UserError(f"{path} holds {twice} twice: take one out of the archive")
     lock = threading.Lock()  # reading holds the interpreter anyway; decoding, which does not, lies outside
 
     def read(name: str) -> bytes:
@@ -73,6 +73,11 @@ def in_zip(path: Path) -> ImageFiles:
     for name, info in members.items():
         input_files.check_size(f"{path}: {name} holds", info.file_size, input_files.IMAGE, _TAKE_OUT)
     return recognised_files(path, recognise(members, head), read, identity=lambda: hash_of(path))
+
+
+def _files(opened: ZipFile) -> list[ZipInfo]:
+    """List the members that are no folders; ZipInfo.is_dir raises of a name without letters."""
+    return [info for info in opened.infolist() if not info.filename.endswith("/")]
 
 
 def _within(name: str) -> str:
