@@ -223,6 +223,17 @@ def test_a_damaged_beginning(small_chunks, damage, kept):
     assert sorted(rest.read_names) == NAMES[kept:]
 
 
+def manifest_of_other_colours(folder):
+    manifest = folder / "manifest.json"
+    noted = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**noted, "grey": not noted["grey"]}))
+
+
+def manifest_of_odd_remarks(folder):
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "remarks": {"x": "y"}}))
+
+
 def manifest_cut(folder):
     os.truncate(folder / "manifest.json", 30)
 
@@ -250,6 +261,8 @@ DAMAGES = [
     pixels_cut,
     pixels_gone,
     half_written,
+    manifest_of_other_colours,
+    manifest_of_odd_remarks,
     manifest_cut,
     manifest_a_list,
     name_changed,

@@ -124,6 +124,23 @@ def _left_out(unreadable: Mapping[str, str], total: int) -> str:
     return f"{len(unreadable):,} of {total:,} images cannot be read and are left out: {shown}{more}"
 
 
+def _with_digest(facts: Mapping[str, Any]) -> str:
+    """Format facts as JSON with a digest: whether images are grey decides what is measured."""
+    return json.dumps({**facts, "digest": _digest(facts)})
+
+
+def _verified(text: str) -> dict[str, Any]:
+    """Read what :func:`_with_digest` wrote; ValueError where that is not whole."""
+    facts = dict(json.loads(text))
+    if facts.pop("digest", None) != _digest(facts):
+        raise ValueError("its digest differs")
+    return facts
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
 def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name != LOCK:
@@ -134,7 +151,7 @@ def _open(pictures: Pictures, folder: Path) -> Prepared | None:
     """Open and verify the cache; ``None`` if there is none, or it is damaged."""
     pixels = folder / "pixels.uint8"
     try:
-        described = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        described = _verified((folder / "manifest.json").read_text(encoding="utf-8"))
         names, unreadable = list(described["names"]), dict(described["unreadable"])
         if not names or names != [name for name in pictures.names if name not in unreadable]:
             raise ValueError("names differ")
@@ -166,7 +183,7 @@ def _decode_all(pictures: Pictures, folder: Path) -> None:
             _clear(folder)
             reason = _left_out(described["unreadable"], len(pictures.names))
             raise UserError(f"{pictures.name}: no image is left ({reason}): check the files")
-        write_text(folder / "manifest.json", json.dumps(described))
+        write_text(folder / "manifest.json", _with_digest(described))
         (folder / "journal.json").unlink()
     except (OSError, UserError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
@@ -223,7 +240,7 @@ def _fill(pictures: Pictures, folder: Path) -> dict[str, Any]:
                 out.write(progress.add(name, made))
             out.flush()
             os.fsync(out.fileno())
-            write_text(journal, json.dumps(progress.noted()))
+            write_text(journal, _with_digest(progress.noted()))
             if stated and (start // each) % max(1, total // each // 10) == 0:
                 log.info("%s: %s of %s images prepared", pictures.name, f"{start + len(chunk):,}", f"{total:,}")
     kept = [name for name in pictures.names if name not in progress.unreadable]
@@ -233,7 +250,7 @@ def _fill(pictures: Pictures, folder: Path) -> dict[str, Any]:
 def _resume(pixels: Path, journal: Path, pictures: Pictures) -> _Progress:
     """Return what an interrupted call had done; cut off what the journal does not list."""
     try:
-        noted = json.loads(journal.read_text(encoding="utf-8"))
+        noted = _verified(journal.read_text(encoding="utf-8"))
         done, unreadable = int(noted["done"]), dict(noted["unreadable"])
         os.truncate(pixels, (done - len(unreadable)) * pictures.bytes_each)
         with pixels.open("rb") as handle:
