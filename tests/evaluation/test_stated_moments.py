@@ -11,6 +11,7 @@ from vaebench.core.dataset import to_float
 from vaebench.core.paths import runs_dir
 from vaebench.core.perceptual import Perceptual
 from vaebench.evaluation.features import Networks
+from vaebench.evaluation.stated_moments import open_moments
 from vaebench.metrics.fidelity import inception_space
 from vaebench.perceptual import inception as inception_module
 
@@ -68,6 +69,12 @@ def test_the_distance_is_that_to_the_images_themselves(cli, tmp_path, images, pl
         ({"mu": np.zeros(64), "sigma": np.zeros((64, 63))}, "give a npz with mu (d,) and sigma (d, d)"),
         ({"mu": np.full(64, np.nan), "sigma": np.eye(64)}, "give a npz with mu"),
         ({"mu": np.zeros(64), "sigma": np.triu(np.ones((64, 64)))}, "is not symmetric"),
+        (
+            {"mu": np.zeros(64), "sigma": -np.eye(64)},
+            "states a variance of -1 along one direction, so it is no covariance",
+        ),
+        ({"mu": np.zeros(64), "sigma": np.diag([2.0] * 63 + [-1.0])}, "states a variance of -1 along one direction"),
+        ({"mu": np.zeros(64, int), "sigma": np.eye(64)}, "mu is int64 (64,) and sigma float64 (64, 64): give a npz"),
         ({"mu": np.zeros(64)}, "no array 'images'"),
     ],
 )
@@ -82,3 +89,11 @@ def test_moments_of_another_layer_are_refused(cli, tmp_path, images, places, ran
     np.savez(tmp_path / "stated.npz", mu=np.zeros(192), sigma=np.eye(192))
     answer = evaluate(cli, tmp_path, tmp_path / "stated.npz", "--metrics", "fid")
     assert answer.code == 2 and "states moments of inception192, not of inception64" in answer.err
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_covariances_of_few_images_are_taken_whatever_rounding_makes_of_them(tmp_path, images, dtype):
+    features = np.random.default_rng(2).normal(size=(9, 64)) * np.linspace(0.1, 9, 64)
+    path = tmp_path / "stated.npz"
+    np.savez(path, mu=features.mean(0).astype(dtype), sigma=np.cov(features.T).astype(dtype))
+    assert open_moments(path, "stated", (3, 16, 16), Networks(torch.device("cpu"))).data.moments

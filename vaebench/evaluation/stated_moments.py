@@ -22,6 +22,7 @@ from vaebench.evaluation.split_context import SplitContext
 MEAN, COVARIANCE = "mu", "sigma"
 NETWORK = "inception"  # whose features such files are of
 REMEDY = f"give a npz with {MEAN} (d,) and {COVARIANCE} (d, d)"
+ROUNDED = 1e-3  # of the largest variance: as far below zero as float16 and few images may bring one
 COUNTED = torch.iinfo(torch.int64).max  # in place of the number of images, which such files do not state
 
 
@@ -97,11 +98,16 @@ def open_moments(path: Path, name: str, shape: tuple[int, int, int], networks: N
         mean, covariance = (np.asarray(archive.read(part)) for part in (MEAN, COVARIANCE))
     numbers = all(np.issubdtype(part.dtype, np.floating) and np.isfinite(part).all() for part in (mean, covariance))
     if not numbers or mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
-        raise UserError(f"{path}: {MEAN} is {mean.shape}, {COVARIANCE} {covariance.shape}: {REMEDY}")
+        found = (f"{part.dtype} {part.shape}" for part in (mean, covariance))
+        raise UserError(f"{path}: {MEAN} is {f' and {COVARIANCE} '.join(found)}: {REMEDY}, finite floats")
     covariance = covariance.astype(np.float64)
     if not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-8):
         raise UserError(f"{path}: {COVARIANCE} is not symmetric, so no covariance: {REMEDY}")
     moments = torch.from_numpy(mean.astype(np.float64)), torch.from_numpy((covariance + covariance.T) / 2)
+    variances = torch.linalg.eigvalsh(moments[1])
+    if len(variances) and float(variances[0]) < -ROUNDED * max(float(variances[-1]), 0.0):
+        shown = f"{float(variances[0]):.3g} along one direction"
+        raise UserError(f"{path}: {COVARIANCE} states a variance of {shown}, so it is no covariance: {REMEDY}")
     digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in moments)).hexdigest()
     data = StatedImages(
         name=name,
