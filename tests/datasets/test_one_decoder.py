@@ -17,9 +17,9 @@ from vaebench.core.errors import UserError
 from vaebench.datasets import celeba as celeba_module
 from vaebench.datasets.celeba import celeba
 from vaebench.datasets.folder import Folder
-from vaebench.datasets.images import decoding
+from vaebench.datasets.images import decoding, loading
 from vaebench.datasets.images.decoding import decode, decode_with_remarks
-from vaebench.datasets.images.loading import load_images
+from vaebench.datasets.images.loading import load_images, open_images
 from vaebench.datasets.images.preparation import Preparation
 from vaebench.datasets.lfw import LFW
 from vaebench.evaluation.external import External, reference
@@ -247,6 +247,17 @@ def test_what_has_an_images_name_and_is_no_file_is_named(tmp_path, places, spoil
     spoil(mine / "b.png")
     with pytest.raises(UserError, match=r"mine: b\.png is named as images are, but no regular file, or a link"):
         load_images(mine)
+
+
+def test_a_file_that_changes_between_its_hash_and_its_decoding(tmp_path, places, monkeypatch):
+    """Else the cache would hold other pixels under the hash of these."""
+    Image.fromarray(COLOURS).save(tmp_path / "a.png")
+    found = open_images(tmp_path)
+    Image.fromarray(HIDDEN).save(tmp_path / "a.png")
+    os.utime(tmp_path / "a.png", (1e9, 1e9))
+    monkeypatch.setattr(loading, "open_images", lambda path: found)
+    with pytest.raises(UserError, match=r"a\.png was changed while the images were read: give the command again"):
+        load_images(tmp_path)
 
 
 @pytest.mark.parametrize("side", [2, 5000])

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -316,3 +318,16 @@ def test_a_reference_that_is_a_path_and_not_there(evaluate, tmp_path, places, na
     answer = evaluate(save(tmp_path / "pets", CLASSES), name, *BLUR)
     assert answer.code == 2
     assert answer.err.startswith("error: --reference reel") and "does not exist: give a folder" in answer.err
+
+
+def test_odd_files_that_are_decoded_all_the_same_are_no_warning(tmp_path, places):
+    """Pillow warns of metadata that end early, in lines of its own on standard error."""
+    pets = save(tmp_path / "pets", {f"{number}.png": picture(number) for number in range(3)})
+    exif = Image.Exif()
+    exif[271] = "x" * 20
+    Image.fromarray(picture(3)).save(pets / "3.jpg", exif=exif.tobytes()[:-15])
+    asked = ["evaluate", "--images", pets, "--name", "x", "--reference", pets, "--out", tmp_path / "o", *BLUR]
+    answer = subprocess.run(
+        [sys.executable, "-m", "vaebench", *map(str, asked)], capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -446,6 +447,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows only ASCII, a name that is no UTF-8
             stream.reconfigure(errors="backslashreplace")
+    # of odd files that are decoded all the same; what cannot be is said in one line
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     show_messages(err)
     debug = "--debug" in given

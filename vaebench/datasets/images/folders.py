@@ -1,5 +1,6 @@
 """Image files in a folder and below."""
 
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
@@ -35,8 +36,18 @@ def in_folder(folder: Path) -> ImageFiles:
         by_place = hashes_of(folder, {place: states[place] for place in places.values()})
         return {name: by_place[place] for name, place in places.items()}
 
-    made = recognised_files(folder, found, lambda name: read_image(folder / name), hashes=hashed)
+    def read(name: str) -> bytes:
+        content = read_image(folder / name)
+        if _state((folder / name).stat()) != _state(states[name]):  # under its old hash it would lie in the cache
+            raise UserError(f"{folder / name} was changed while the images were read: give the command again")
+        return content
+
+    made = recognised_files(folder, found, read, hashes=hashed)
     return replace(made, no_files=[readable(name) for name in strays.images])
+
+
+def _state(state: os.stat_result) -> tuple[int, int, int]:
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def _head(path: Path) -> bytes:
