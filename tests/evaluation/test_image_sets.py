@@ -305,7 +305,6 @@ def test_several_sets_in_one_call(cli, tmp_path, places):
         (["vae-digits", "--size", "32"], "--size is of images made elsewhere: add --images PATH"),
         (["vae-digits", "--paired"], "--paired is of images made elsewhere"),
         (["--all", "--reference", "digits"], "--reference is of images made elsewhere"),
-        (["--model", "./a.py:b", "--name", "x", "--name", "y", "--dataset", "digits"], "--model has one --name"),
     ],
 )
 def test_options_that_would_say_nothing_are_refused(cli, places, options, said):

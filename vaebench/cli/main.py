@@ -217,7 +217,8 @@ def evaluate(
     command = as_text(command)
     _check_origin(command, posterior, model=bool(model), images=bool(images))
     of_images = {"--reference": reference, "--paired": paired, "--kind": kind, "--size": size, "--crop": crop}
-    _check_images(images or [], name or [], {**of_images, "--filter": filter_})
+    name = [_only(name)] if len(images or [""]) == 1 else name or []
+    _check_images(images or [], name, {**of_images, "--filter": filter_})
     protocol.build()  # a misspelt metric or option is said before anything is measured
     if model:
         if images or names or every:
@@ -244,7 +245,7 @@ def evaluate(
 
         preparation = Preparation(size=size, crop=crop, filter=filter_)
         measured = {}
-        for path, own in zip(images, name or [""], strict=True):
+        for path, own in zip(images, name, strict=True):
             given = External(
                 name=own,
                 reference=reference,
@@ -283,17 +284,15 @@ def _check_images(images: Sequence[Path], names: Sequence[str], options: Mapping
     given = next((option for option, value in options.items() if value), "")
     if given and not images:
         raise UserError(f"{given} is of images made elsewhere: add --images PATH, or leave it away")
-    if images and len(names) != len(images) and (len(images), len(names)) != (1, 0):
+    if images and len(names) != len(images):
         raise UserError(f"{len(images)} times --images, {len(names)} times --name: give each set its name, in order")
     if len(set(names)) < len(names):
         raise UserError("--name is given twice: give each set of images a name of its own")
 
 
 def _only(names: Sequence[str] | None) -> str:
-    """Return the one name of a model."""
-    if names and len(names) > 1:
-        raise UserError("--model has one --name: give one")
-    return names[0] if names else ""
+    """Return the name of the one thing that is measured: the last that was given, as of other options."""
+    return names[-1] if names else ""
 
 
 def _of_data(setting: str) -> bool:
