@@ -98,7 +98,7 @@ def test_a_model_is_measured_on_it(dataset, options, split, n, call, tmp_path):
 def test_images_are_measured_against_it(reference, call, tmp_path):
     np.savez(tmp_path / "images.npz", images=np.full((40, 28, 28), 99, np.uint8))
     named = ["--images", "images.npz", "--name", "grey", "--reference", reference, "--metrics", "blur,mse"]
-    answer = call(["evaluate", *named, "--paired", "--out", "reports"])
+    answer = call(["evaluate", *named, "--paired", "position", "--out", "reports"])
     assert answer.code == 0, answer.err
     assert {line.split for line in lines_of("external/grey")} == {reference.partition("Discs:")[2] or "test"}
     (mse,) = [line for line in lines_of("external/grey") if line.metric == "mse"]
@@ -111,14 +111,15 @@ MEASURING = ["--metrics", "mse", "--samples", "5", "--out", "reports"]
 
 def test_a_recipe_of_the_same_file_is_trained_on_it_and_measured(call, tmp_path):
     assert call(["train", "./mine.py:vae_discs", *TRAINING, "--set", "dataset.count=24"]).code == 0
-    record = json.loads((runs_dir() / "vae-discs" / "seed-0" / "run.json").read_text())
+    name = "vae-discs[dataset.count=24]"
+    record = json.loads((runs_dir() / name / "seed-0" / "run.json").read_text())
     assert (record["dataset"], record["dataset_options"], record["images"]) == ("discs", {"count": 24}, 24)
-    answer = call(["evaluate", "vae-discs", *MEASURING])
+    answer = call(["evaluate", name, *MEASURING])
     assert answer.code == 0, answer.err
-    (mse,) = [line for line in lines_of("vae-discs/seed-0") if line.metric == "mse"]
+    (mse,) = [line for line in lines_of(f"{name}/seed-0") if line.metric == "mse"]
     assert mse.n == 24 and mse.dataset == "discs"
     assert call(["evaluate", "--all", "--dataset", "discs", *MEASURING]).code == 0
-    assert call(["reconstruct", "vae-discs", "--out", "reports"]).code == 0
+    assert call(["reconstruct", name, "--out", "reports"]).code == 0
 
 
 def test_a_run_alone_makes_no_dataset_run(call, tmp_path, monkeypatch):

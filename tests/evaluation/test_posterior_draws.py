@@ -107,7 +107,7 @@ def test_real_images_have_a_row_to_be_near_to_under_the_same_protocol(evaluate, 
 
 def test_a_run_is_measured_by_draws_too_and_a_gan_says_that_it_cannot(cli, tmp_path):
     plain = ["--steps", "5", "--precision", "fp32", "--threads", "1"]
-    assert cli(["train", "vae-digits", "dcgan-digits", "--set", "batch_size=16", *plain]).code == 0
+    assert cli(["train", "vae-digits", "dcgan-digits", *plain]).code == 0
     measured = ["--metrics", "mse,elbo", "--samples", "20", "--out", str(tmp_path / "reports")]
     assert cli(["evaluate", "vae-digits", *measured]).code == 0
     assert cli(["evaluate", "--all", "--posterior", "sample", *measured]).code == 0

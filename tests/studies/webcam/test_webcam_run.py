@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from vaebench.core.errors import UserError
+from vaebench.runs.recipes import open_dataset
 from vaebench.studies import webcam
 from vaebench.studies.webcam import Options, run_webcam
 from vaebench.studies.webcam.drawing import GREEN, RED
@@ -199,7 +200,7 @@ def test_grey_images_and_images_without_attributes_are_refused(folder, refused, 
     assert "vae-digits was trained on grey images of digits: choose a run on colour faces" in refused()
     monkeypatch.setattr(webcam, "open_run", real)
     (folder.path / "reader.json").unlink()
-    data = webcam.reader.load_split(webcam.reader.open_dataset("toyfaces"), "train")
+    data = webcam.reader.load_split(open_dataset("toyfaces"), "train")
     bare = replace(data, attributes=None, attribute_names=(), labels=torch.zeros(len(data), dtype=torch.int64))
     monkeypatch.setattr("vaebench.studies.webcam.reader.load_split", lambda *_: bare)
     assert "toyfaces has no attributes, which webcam needs to read" in refused()
