@@ -226,7 +226,7 @@ def oversized_image(folder):
 
 def other_size(folder):
     Image.fromarray(GREY[0, :5]).save(folder / "c.png")
-    return r"holds images of several sizes, 7 x 6 \(a.bmp\) and 7 x 5: add --size 6"
+    return r"holds images of several sizes, 7 x 6 \(a.bmp\) and 7 x 5: add --size 8"
 
 
 def of_another_format(folder):
