@@ -27,6 +27,7 @@ STYLE: Mapping[str, object] = {
     "savefig.dpi": 150,
     "svg.hashsalt": "vaebench",
 }
+LETTER, LINE, USUAL_LETTERS = 0.085, 0.16, 16  # inches of a letter and of a line; letters that there is room for
 
 
 def draw_all(measured: Measured, folder: Path) -> dict[str, str]:
@@ -71,12 +72,17 @@ def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
     if all(subject[0] == REAL for subject, _ in rows):
         return None, ""
     columns = max(len(images) for _, images in rows)
-    figure = Figure(figsize=(1.0 + 0.62 * columns, 0.66 * len(rows)), layout="constrained")
+    labels = [_label(subject).replace("[", "\n[").replace(",", ",\n") for subject, _ in rows]
+    # names with settings take room, else a narrow figure has none left for its images
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    tallest = max(label.count("\n") + 1 for label in labels)
+    width = 1.0 + 0.62 * columns + LETTER * max(0, longest - USUAL_LETTERS)
+    figure = Figure(figsize=(width, max(0.66, LINE * tallest) * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (subject, images) in zip(grid, rows, strict=True):
+    for line, label, (_, images) in zip(grid, labels, rows, strict=True):
         for axes, image in zip(line, images, strict=False):
             _show(axes, image)
-        line[0].set_ylabel(_label(subject).replace("[", "\n["), rotation=0, ha="right", va="center")
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
     for axes in grid.flat:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -105,7 +111,7 @@ def _sample_grids(measured: Measured) -> tuple[Figure | None, str]:
         blank = np.zeros((columns * lines - len(shown), *shown.shape[1:]), np.uint8)
         tiled = np.concatenate([shown, blank]).reshape(lines, columns, height, width, -1)
         _show(axes, tiled.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, -1))
-        axes.set_title(_label(subject).replace("\n", ", "))
+        axes.set_title(_label(subject).replace("\n", ", ").replace("[", "\n["))
     for axes in places.flat:
         axes.set_xticks([])
         axes.set_yticks([])
