@@ -5,7 +5,6 @@ import sys
 
 from vaebench.core.interrupts import answer_at_once
 
-
 TRAINING = {"train", "quickstart"}  # commands
 
 

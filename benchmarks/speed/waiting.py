@@ -1,4 +1,4 @@
-"""How threads wait for one another: spinning, as OpenMP's libraries do by default, or passively, as vaebench asks for.
+"""How threads wait for one another: spinning, as OpenMP's libraries do, or passively, as vaebench asks.
 
     python benchmarks/speed/waiting.py [--steps 300] [--samples 2000] [--rounds 2] [--neighbours 0 1 2]
 
