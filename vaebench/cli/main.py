@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -217,7 +218,9 @@ def evaluate(
     command = as_text(command)
     _check_origin(command, posterior, model=bool(model), images=bool(images))
     of_images = {"--reference": reference, "--paired": paired, "--kind": kind, "--size": size, "--crop": crop}
-    name = [_only(name)] if len(images or [""]) == 1 else name or []
+    name = name or [""]
+    if len(images or []) < 2:
+        name = name[-1:]  # of one thing that is measured the last name counts, as of other options
     _check_images(images or [], name, {**of_images, "--filter": filter_})
     protocol.build()  # a misspelt metric or option is said before anything is measured
     if model:
@@ -227,7 +230,7 @@ def evaluate(
             raise UserError("--model is measured by one process: start it without torchrun")
         from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
 
-        own = _only(name)
+        (own,) = name
         outside = OutsideModel(
             spec=model, name=own, dataset=dataset or "", options=tuple(of_data), precision=precision, range=range_
         )
@@ -244,17 +247,12 @@ def evaluate(
         from vaebench.evaluation.external import External, evaluate_external
 
         preparation = Preparation(size=size, crop=crop, filter=filter_)
+        given = External(
+            name="", reference=reference, paired=paired, kind=kind, preparation=preparation, options=tuple(of_data)
+        )
         measured = {}
         for path, own in zip(images, name, strict=True):
-            given = External(
-                name=own,
-                reference=reference,
-                paired=paired,
-                kind=kind,
-                preparation=preparation,
-                options=tuple(of_data),
-            )
-            measured |= evaluate_external(path, given, protocol, say)
+            measured |= evaluate_external(path, replace(given, name=own), protocol, say)
             note_origin(own, command)
         write_reports(measured, out_dir)
         return
@@ -288,11 +286,6 @@ def _check_images(images: Sequence[Path], names: Sequence[str], options: Mapping
         raise UserError(f"{len(images)} times --images, {len(names)} times --name: give each set its name, in order")
     if len(set(names)) < len(names):
         raise UserError("--name is given twice: give each set of images a name of its own")
-
-
-def _only(names: Sequence[str] | None) -> str:
-    """Return the name of the one thing that is measured: the last that was given, as of other options."""
-    return names[-1] if names else ""
 
 
 def _of_data(setting: str) -> bool:

@@ -24,6 +24,7 @@ from vaebench.core.errors import UserError, first_line
 from vaebench.core.files import make_dir
 from vaebench.core.paths import data_dir
 from vaebench.datasets.image_cache import Pictures, prepare
+from vaebench.datasets.images.archives import require_end
 from vaebench.datasets.images.file_hashes import hashes_of
 from vaebench.datasets.images.files import digest_of, files_under, read_image, split_of
 
@@ -148,7 +149,7 @@ def _in_tar(archive: Path) -> Files:
                 matched = _IMAGE.fullmatch(info.name)
                 if matched and info.isreg():
                     members[matched["id"]] = info
-            _require_end(opened)
+            require_end(opened)
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:  # reads a compressed tar to its end
         raise UserError(f"{archive} is no readable tar ({first_line(error)}): replace it; {_ADVICE}") from error
     input_files.check_size(f"{archive}: its images hold", sum(info.size for info in members.values()), _MOST, _ADVICE)
@@ -162,16 +163,6 @@ def _in_tar(archive: Path) -> Files:
         return contents[name]
 
     return read, {name: (members[name].size, members[name].mtime) for name in sorted(members)}
-
-
-def _require_end(opened: tarfile.TarFile) -> None:
-    """Check that a tar ends in zeros, and its checksum if it is compressed: tarfile takes a damaged header for the
-    end.
-    """
-    assert opened.fileobj is not None
-    while piece := opened.fileobj.read(2**20):
-        if any(piece):
-            raise tarfile.ReadError("a damaged header")
 
 
 def _contents(archive: Path, members: Mapping[str, tarfile.TarInfo]) -> dict[str, bytes]:

@@ -94,7 +94,7 @@ def in_tar(path: Path) -> ImageFiles:
     try:
         archive = _opened_tar(path)
         members, strays = _tar_members(archive)
-        _require_end(archive)
+        require_end(archive)
     except UserError:
         raise
     except Exception as error:  # damaged ones raise whatever tarfile and the unpackers stumble over
@@ -205,8 +205,15 @@ def _unpack(content: IO[bytes], spooled: IO[bytes], path: Path) -> None:
         raise
 
 
-def _require_end(opened: tarfile.TarFile) -> None:
-    """Check that a tar ends in zeros: tarfile takes a damaged header for the end."""
+def require_end(opened: tarfile.TarFile) -> None:
+    """Check that a tar ends in zeros, and its checksum if it is compressed: tarfile takes a damaged header for the end.
+
+    Args:
+        opened: a tar whose members were all listed.
+
+    Raises:
+        tarfile.ReadError: it goes on.
+    """
     assert opened.fileobj is not None
     while piece := opened.fileobj.read(2**20):
         if any(piece):

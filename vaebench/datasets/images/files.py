@@ -56,7 +56,7 @@ def _state(entry: "os.DirEntry[str]") -> os.stat_result:
 
 def digest_of(names: Iterable[str], states: Mapping[str, object]) -> str:
     """Hash names and whatever changes with their files by SHA-256: part of an ``identity``."""
-    return hashlib.sha256(repr([(name, states[name]) for name in names]).encode()).hexdigest()
+    return hashlib.sha256(repr([(name, states[name]) for name in names]).encode(errors="backslashreplace")).hexdigest()
 
 
 def split_of(digest: str) -> str:

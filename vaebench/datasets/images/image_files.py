@@ -11,6 +11,7 @@ from PIL import Image
 
 from vaebench.core.errors import UserError
 from vaebench.core.processes import cores
+from vaebench.datasets.images.files import digest_of
 from vaebench.datasets.images.recognising import Recognised, readable
 
 MOST_CLASSES = 100  # folders that are labels: of more, a table by label is no table
@@ -87,17 +88,12 @@ def recognised_files(
         names=list(places),
         read=read_named,
         hashes=lambda: contents_hashed(list(places), read_named) if known is None else known,
-        identity=identity() if identity is not None else digest_of_hashes(known or {}),
+        identity=identity() if identity is not None else digest_of(known or {}, known or {}),
         labels=labels,
         classes=classes,
         not_read=found.not_read,
         passed_over=found.passed_over(),
     )
-
-
-def digest_of_hashes(hashes: Mapping[str, str]) -> str:
-    """Hash names and hashes of contents by SHA-256, in order."""
-    return hashlib.sha256(repr(list(hashes.items())).encode(errors="backslashreplace")).hexdigest()
 
 
 def contents_hashed(names: Sequence[str], read: Callable[[str], Content]) -> dict[str, str]:

@@ -10,7 +10,8 @@ from typing import Any
 from vaebench.core import input_files
 from vaebench.core.errors import UserError, first_line
 from vaebench.datasets.images.file_hashes import hash_of
-from vaebench.datasets.images.image_files import MOST_CLASSES, ImageFiles, contents_hashed, digest_of_hashes
+from vaebench.datasets.images.files import digest_of
+from vaebench.datasets.images.image_files import MOST_CLASSES, ImageFiles, contents_hashed
 from vaebench.datasets.images.recognising import readable
 
 IMAGE_COLUMNS = ("image", "img", "picture", "png", "jpg", "jpeg", "webp")
@@ -128,12 +129,13 @@ def in_parquet(path: Path, files: Sequence[Path]) -> ImageFiles:
     def read(name: str) -> bytes:
         return rows.read(*at[name])
 
+    hashes = {_place(file, path): hash_of(file) for file in files}
     return ImageFiles(
         path=path,
         names=names,
         read=read,
         hashes=lambda: contents_hashed(names, read),
-        identity=digest_of_hashes({_place(file, path): hash_of(file) for file in files}),
+        identity=digest_of(hashes, hashes),
         labels=labels,
         classes=classes,
     )
