@@ -12,6 +12,13 @@ SIZES = [(1, 1), (1, 2), (3, 1), (2, 2), (3, 4), (5, 5), (8, 7)]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 
+@pytest.fixture(autouse=True, params=["as on a CPU", "as on a GPU"])
+def form(request, monkeypatch):
+    """Both forms of the layer, on the CPU."""
+    if request.param == "as on a GPU":
+        monkeypatch.setattr(UpsampledConvolution, "_in_order", UpsampledConvolution._transposed)
+
+
 def long_way(layer: UpsampledConvolution) -> nn.Sequential:
     """The same function of copies of the same weights, by torch's layers."""
     channels, outputs = layer.in_channels, layer.out_channels

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from vaebench.core.errors import UserError
+from vaebench.core.frozen_layers import laid_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,7 @@ class Perceptual:
     sha256: str
     remedy: str = ""
     sides: Mapping[str, int] = field(default_factory=dict)
+    _laid_out: dict[tuple[str, torch.device, torch.dtype], nn.Module] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for stage in self.stages.values():
@@ -61,13 +64,22 @@ class Perceptual:
         """Features of float images (n, c, h, w) in [0, 1] at each of ``layers``, in the order asked."""
         found: dict[str, Tensor] = {}
         hidden = images
-        for name, stage in self.stages.items():
-            hidden = stage.to(images.device)(hidden)
+        for name in self.stages:
+            hidden = self._stage(name, images.device)(hidden)
             if name in layers:
                 found[name] = hidden
             if len(found) == len(set(layers)):
                 break
         return [found[layer] for layer in layers]
+
+    def _stage(self, name: str, device: torch.device) -> nn.Module:
+        """Return a stage on the device; under autocast in its precision, cast and laid out once."""
+        if not torch.is_autocast_enabled(device.type):
+            return self.stages[name].to(device)
+        key = name, device, torch.get_autocast_dtype(device.type)
+        if key not in self._laid_out:
+            self._laid_out[key] = laid_out(self.stages[name], key[2]).to(device)
+        return self._laid_out[key]
 
 
 TRAINED = "judge-"  # names of those that are trained here begin so
