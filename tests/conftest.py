@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def measured_defaults() -> Callable[[Path], None]:
     """Put what is measured on this machine into a cache folder; measuring it for every test takes seconds each."""
-    known = json.dumps({machine.machine("cpu"): autotune.measure("cpu")})
+    known = json.dumps({machine.machine("cpu"): dict(autotune.measure("cpu").rates)})
 
     def put(cache: Path) -> None:
         cache.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ from vaebench.runs.recipes import dataset_of_recipe, find_recipe, load_split
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.training import compute
 from vaebench.training.job import Job, train_run
+from vaebench.training.trial import workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +112,8 @@ def train(
         raise UserError("steps and epochs both set the length: give one of them")
     job = Job(recipe=found, reference=reference, seed=seed, steps=steps, epochs=epochs)
     data = load_split(dataset_of_recipe(found), "train")
-    picked = compute.choose(device=device, precision=precision, threads=threads)
+    tried = workload(found, data)
+    picked = compute.choose(device=device, precision=precision, threads=threads, workload=tried)
     outcome = train_run(job, data, picked, resume=True, save_every=60.0, on_progress=lambda progress: None)
     if outcome == "busy":
         raise UserError(f"another process is at work in {job.folder.path}: wait for it, or stop it")

@@ -58,7 +58,9 @@ def run(made, tmp_path, monkeypatch) -> Path:
     """The run's folder in a copy of all that."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(autotune, "measure", lambda device: {"fp32/1": 1.0})  # in place of what is damaged
+    monkeypatch.setattr(
+        autotune, "measure", lambda device: autotune.Measured({"fp32/1": 1.0})
+    )  # in place of what is damaged
     return tmp_path / "runs" / "vae-digits" / "seed-0"
 
 

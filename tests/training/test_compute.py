@@ -20,7 +20,7 @@ def machine_of(monkeypatch):
     """
 
     def set_to(rates):
-        monkeypatch.setattr(autotune, "measure", lambda device: dict(rates))
+        monkeypatch.setattr(autotune, "measure", lambda device: autotune.Measured(dict(rates)))
         monkeypatch.setattr(compute, "cores", lambda: 2)
 
     set_to(RATES)
@@ -58,12 +58,6 @@ def test_switches_are_as_given_and_fused_optimisers_the_default(machine_of):
     assert (chosen.fused, chosen.compile, chosen.cuda_graphs, chosen.stream) == (True, False, False, False)
     assert compute.choose(device="cpu", fused=False, stream=True) == replace(chosen, fused=False, stream=True)
     assert compute.agreed(ALONE, device="cpu") == chosen
-
-
-def test_cuda_graphs_are_of_one_process(monkeypatch):
-    monkeypatch.setattr(compute, "pick_device", lambda name: "cuda")
-    with pytest.raises(UserError, match="leave it away, or torchrun"):
-        compute.choose(precision="fp32", threads=1, channels_last=True, cuda_graphs=True, processes=2)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,19 @@ import torch
 from vaebench.cli.cache import cache_parts, readable
 from vaebench.cli.listing import Line, listing
 from vaebench.core.errors import UserError
-from vaebench.core.machine import processor
+from vaebench.core.machine import machine, processor
 from vaebench.core.paths import cache_dir, data_dir, runs_dir, weights_dir
 from vaebench.core.processes import cores
+from vaebench.runs.recipes import find_recipe
+from vaebench.testing import random_images
 from vaebench.training import autotune
-from vaebench.training.compute import choose
+from vaebench.training.autotune import Trial
+from vaebench.training.compute import Compute, choose
+from vaebench.training.trial import workload
 
 PACKAGES = ("vaebench", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas")
 
+REFERENCE = "vae-toyfaces"  # is tried on a GPU on which nothing else was: it needs neither data nor weights
 
 # how each faster way to train is switched, and what it changes
 FLAGS = {
@@ -28,7 +33,7 @@ FLAGS = {
     "--no-channels-last": "images as rows of planes, where that was measured to be faster",
     "--no-fused": "optimisers a tensor at a time, as torch has them by default",
     "--compile": "torch.compile; a start-up of minutes, earned back by long trainings on a GPU",
-    "--cuda-graphs": "a phase's kernels are launched as one, on a GPU; for small models",
+    "--no-cuda-graphs": "each kernel of a phase is launched by itself, on a GPU",
     "--stream": "images read ahead from memory or disk; by itself where they would fill a GPU",
     "torchrun -m vaebench": "one run in several processes: the same batches, shared out",
 }
@@ -68,20 +73,41 @@ def _devices() -> Iterator[Finding]:
         yield Finding(topic="device", what=f"cuda:{index}: {torch.cuda.get_device_name(index)}")
     if not torch.cuda.is_available():
         yield Finding(topic="device", what="no CUDA device: trainings run on the CPU")
-    picked = choose()
-    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in autotune.measured(picked.device).items())
-    yield Finding(
-        topic="training",
-        what=(
-            f"{picked.device}, {picked.precision}, {picked.threads} threads, "
-            f"{'channels_last' if picked.channels_last else 'contiguous'}, fused optimisers, torch.compile off"
-        ),
-    )
+    yield from _trainings()
+
+
+def _trainings() -> Iterator[Finding]:
+    """How trainings run by default, what they gain by it, and the switches."""
+    recipe, _ = find_recipe(REFERENCE)
+    picked = choose(workload=workload(recipe, random_images((3, 64, 64), 4 * recipe.batch_size)))
+    yield Finding(topic="training", what=_described(picked))
     for flag, why in FLAGS.items():
         yield Finding(topic="training", what=f"{flag}: {why}")
-    yield Finding(
-        topic="training",
-        what=f"chosen by images/s in trials: {rates} (kept in {_probe_file()}; delete it to measure anew)",
+    for trained, rates in _trials(picked.device).items():
+        shown = ", ".join(f"{way} {rate:.0f}" for way, rate in rates.items())
+        plain = rates.get(str(Trial("fp32", cores(), channels_last=False)))
+        gain = f"; the fastest is {max(rates.values()) / plain:.1f} times as fast as the plain way" if plain else ""
+        yield Finding(
+            topic="training",
+            what=f"images/s in trials of {trained}: {shown}{gain} (kept in {_probe_file()}; delete it to measure anew)",
+        )
+
+
+def _trials(device: str) -> dict[str, dict[str, float]]:
+    """Return the rates that decide how trainings run: by what was tried, then by way."""
+    if device == "cpu":
+        return {"a small network": autotune.measured(device)}
+    name = f"{machine(device)}, "
+    kept = {key.removeprefix(name): rates for key, rates in autotune.known_rates().items() if key.startswith(name)}
+    return {trained: rates for trained, rates in kept.items() if not trained.endswith(", trained")}
+
+
+def _described(compute: Compute) -> str:
+    """Describe compute settings in words."""
+    graphs = ", CUDA graphs" if compute.cuda_graphs else ""
+    return (
+        f"{compute.device}, {compute.precision}, {compute.threads} threads, "
+        f"{'channels_last' if compute.channels_last else 'contiguous'}, fused optimisers{graphs}, torch.compile off"
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -11,9 +12,12 @@ from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
 from vaebench.core.recipe import Recipe
 from vaebench.datasets import DATASETS
+from vaebench.runs.history import Progress
 from vaebench.runs.recipes import dataset_of_recipe, every_recipe, find_recipes, load_split
-from vaebench.training.compute import Compute
+from vaebench.training.compute import Choose
 from vaebench.training.job import Job, train_run
+from vaebench.training.pace import Pace
+from vaebench.training.trial import workload
 
 MOST_SEEDS = 10_000  # of one range
 DONE = {
@@ -25,7 +29,7 @@ DONE = {
 
 def train_jobs(
     jobs: Sequence[Job],
-    picked: Compute,
+    choose: Choose,
     *,
     resume: bool,
     console: Console,
@@ -36,7 +40,8 @@ def train_jobs(
     """Train the jobs one after the other, each with a line of progress; a dataset is read once, and kept in ``loaded``
     for further calls.
 
-    Finished runs are left as they are, and so is a run that another process trains, unless it is the only one.
+    ``choose`` completes compute settings for a workload, which it may try. Finished runs are left as they are, and so
+    is a run that another process trains, unless it is the only one.
 
     Raises:
         UserError: the only run is being trained by another process, or a run cannot be trained as asked.
@@ -48,10 +53,19 @@ def train_jobs(
         if key not in loaded:
             loaded[key] = load_split(dataset_of_recipe(job.recipe), "train")
         title = f"{job.recipe.name}/seed-{job.seed}"
+        picked = choose(workload=workload(job.recipe, loaded[key]))
+        pace = Pace(job.recipe.name, picked)
         with shown(console, title) as on_progress:
+
+            def note(row: Progress, pace: Pace = pace, size: int = job.recipe.batch_size) -> None:
+                slow = pace.note(row, size)
+                on_progress(replace(row, warnings=(*row.warnings, slow)) if slow else row)
+
             outcome = train_run(
-                job, loaded[key], picked, resume=resume, save_every=save_every, on_progress=on_progress, group=group
+                job, loaded[key], picked, resume=resume, save_every=save_every, on_progress=note, group=group
             )
+        if group.leads:
+            pace.keep()
         if outcome == "busy" and len(jobs) == 1:
             raise group.error(f"another process is at work in {job.folder.path}: wait for it, or stop it")
         said = f"{title}: {DONE[outcome].format(job.folder.path)}"

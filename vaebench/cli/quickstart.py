@@ -65,7 +65,7 @@ def quickstart(chosen: Quickstart, out: Path, console: Console, say: Callable[[s
     say(f"Training {', '.join(names[:-1])} and {names[-1]} on {chosen.data}.")
     found = [find_recipe(name) for name in names]
     jobs = [Job(recipe=recipe, reference=reference, seed=0) for recipe, reference in found]
-    train_jobs(jobs, compute.choose(), resume=True, console=console)
+    train_jobs(jobs, compute.choose, resume=True, console=console)
     say(f"Measuring them on {chosen.test}.")
     # six views are six passes of each encoder; eyes are looked for in every face out of place
     protocol = Protocol(samples=chosen.samples, given={"multi_view": "false", "faces": "60"})

@@ -1,6 +1,7 @@
 """The command that trains."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ def train(
     threads: Annotated[int | None, typer.Option(help="CPU threads; default measured")] = None,
     fused: Annotated[bool, typer.Option(help="one kernel for an optimiser's step, where it has one")] = True,
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile the trained modules")] = False,
-    cuda_graphs: Annotated[bool, typer.Option("--cuda-graphs", help="capture phases once and replay them")] = False,
+    cuda_graphs: Annotated[bool | None, typer.Option(help="capture phases once and replay them; measured")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="read images ahead, not all onto the GPU")] = False,
     sync_batch_norm: Annotated[bool, typer.Option(help="batch normalisation over all of torchrun's processes")] = True,
     save_every: Annotated[float, typer.Option(metavar="SECONDS", help="between checkpoints")] = 60.0,
@@ -76,7 +77,8 @@ def train(
         limit = MOST if most is None else most
         asked = read_asked(until_decided, limit, recipes or [], settings or [], steps=steps, epochs=epochs)
     with joined(device) as group:
-        picked = compute.agreed(
+        choose = partial(
+            compute.agreed,
             group,
             device=device,
             precision=precision,
@@ -90,10 +92,11 @@ def train(
             processes=group.size,
             sync_batch_norm=sync_batch_norm,
         )
+        choose()  # flags that cannot be are refused before images are read
         if asked is None:
-            train_jobs(jobs, picked, resume=resume, save_every=save_every, console=out, group=group)
+            train_jobs(jobs, choose, resume=resume, save_every=save_every, console=out, group=group)
         else:  # what was interrupted goes on, whether --resume is given or not
-            train_until_decided(asked, picked, device=device, save_every=save_every, console=out, say=say)
+            train_until_decided(asked, choose, device=device, save_every=save_every, console=out, say=say)
 
 
 def _refuse(options: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ in ``tests/training/test_fast_paths.py``.
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from vaebench.core.errors import first_line
 from vaebench.core.model import Batch, Phase, Step
 from vaebench.training.compute import Compute
 
+log = logging.getLogger(__name__)
 WARM_UP = 3  # steps before a capture, in which libraries choose their algorithms and optimisers make their state
 
 
@@ -49,45 +52,57 @@ def compile_modules(modules: Mapping[str, nn.Module], phases: Sequence[Phase]) -
 
 
 class Replayed:
-    """A phase's work on a batch (loss, backward, optimiser step), captured once as a CUDA graph and replayed.
+    """A phase's work on the batches of its repeats, captured once as a CUDA graph and replayed.
 
     The first steps are done plainly on a stream of their own, as the capture's rules want; they count as any other.
     Batches must keep their shape, and the work must read nothing of a step but its generator (``Phase.replayable``).
+    Work that cannot be captured after all is done plainly, and a warning says so once.
     """
 
-    def __init__(self, work: Callable[[Batch, Step], Tensor], optimizer: Optimizer) -> None:
-        self._work, self._optimizer = work, optimizer
+    def __init__(self, work: Callable[[Sequence[Batch], Step], Tensor], optimizer: Optimizer, name: str) -> None:
+        self._work, self._optimizer, self._name = work, optimizer, name
         self._side = torch.cuda.Stream()
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._refused = False
         self._steps = 0
 
-    def __call__(self, batch: Batch, step: Step) -> Tensor:
+    def __call__(self, batches: Sequence[Batch], step: Step) -> Tensor:
         self._steps += 1
-        if self._steps <= WARM_UP:
-            return self._plainly(batch, step)
+        if self._steps > WARM_UP and self._graph is None and not self._refused:
+            self._try_to_capture(batches, step)
         if self._graph is None:
-            self._capture(batch, step)
-        assert self._graph is not None
-        self._batch.images.copy_(batch.images)
-        if self._batch.labels is not None and batch.labels is not None:
-            self._batch.labels.copy_(batch.labels)
+            return self._plainly(batches, step)
+        for place, batch in zip(self._batches, batches, strict=True):
+            place.images.copy_(batch.images)
+            if place.labels is not None and batch.labels is not None:
+                place.labels.copy_(batch.labels)
         self._graph.replay()
         return self._terms.clone()  # the next replay writes over it
 
-    def _plainly(self, batch: Batch, step: Step) -> Tensor:
+    def _plainly(self, batches: Sequence[Batch], step: Step) -> Tensor:
         self._side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._side):
-            terms = self._work(batch, step)
+            terms = self._work(batches, step)
         torch.cuda.current_stream().wait_stream(self._side)
         return terms
 
-    def _capture(self, batch: Batch, step: Step) -> None:
+    def _try_to_capture(self, batches: Sequence[Batch], step: Step) -> None:
         for group in self._optimizer.param_groups:  # as a tensor, so that schedules reach the graph
-            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=batch.images.device)
-        labels = None if batch.labels is None else batch.labels.clone()
-        self._batch = Batch(images=batch.images.clone(), labels=labels)
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=batches[0].images.device)
+        self._batches = [
+            Batch(images=batch.images.clone(), labels=None if batch.labels is None else batch.labels.clone())
+            for batch in batches
+        ]
         self._optimizer.zero_grad(set_to_none=True)
-        self._graph = torch.cuda.CUDAGraph()
-        self._graph.register_generator_state(step.generator)
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):  # checkpoints go on
-            self._terms = self._work(self._batch, step)
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(step.generator)
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # checkpoints go on
+                self._terms = self._work(self._batches, step)
+        except RuntimeError as error:
+            self._refused = True
+            log.warning(
+                "phase %s cannot be captured as a CUDA graph (%s): it runs plainly", self._name, first_line(error)
+            )
+        else:
+            self._graph = graph

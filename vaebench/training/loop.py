@@ -1,8 +1,8 @@
 """The training loop. VAEs, GANs and hybrids share it: a training step is a list of phases.
 
 Per phase: unfreeze exactly its modules, sum its terms, average gradients over the processes, step, refreeze
-(``_PhaseRunner._update``). The loop checks that all loss terms are finite whenever it writes a row of the history and
-before it saves a checkpoint.
+(:mod:`vaebench.training.phases`). The loop checks that all loss terms are finite whenever it writes a row of the
+history and before it saves a checkpoint.
 
 A batch normalisation layer in a frozen phase keeps updating its running statistics, as in the reference
 implementations of DCGAN and WGAN: the whole model stays in training mode throughout.
@@ -17,26 +17,26 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from vaebench.core import seeding
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import Interrupted, UserError
 from vaebench.core.memory import forget_peak_memory, keep_freed_memory, peak_memory
-from vaebench.core.model import Batch, GenerativeModel, Phase, Step, trained_modules
+from vaebench.core.model import GenerativeModel, Phase, trained_modules
 from vaebench.core.training_facts import TrainingFacts
 from vaebench.runs import history
 from vaebench.runs.history import Progress
 from vaebench.runs.record import RunFolder
 from vaebench.runs.weights import count_parameters
 from vaebench.training import gan_diagnostics
-from vaebench.training.acceleration import Replayed, build_optimizer, can_be_captured, compile_modules
+from vaebench.training.acceleration import compile_modules
 from vaebench.training.batches import TrainingBatches
-from vaebench.training.checkpoint import Position, Saver, check_schedule, load_state
+from vaebench.training.checkpoint import Position, Saver, load_state
 from vaebench.training.compute import Compute
-from vaebench.training.loss_log import LossLog, Terms
-from vaebench.training.sync_batch_norm import synchronise_batch_norm
+from vaebench.training.loss_log import LossLog
+from vaebench.training.phases import PhaseRunner, take_step
+from vaebench.training.sync_batch_norm import has_batch_norm, synchronise_batch_norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def check_optimisers(model: GenerativeModel, compute: Compute) -> None:
         raise UserError(f"{kind}.phases() returns {found}: return a list of one vaebench.core.model.Phase or more")
     for phase in phases:
         try:
-            _PhaseRunner(phase, compute, ALONE)
+            PhaseRunner(phase, replace(compute, cuda_graphs=False), ALONE)
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"phase {phase.name} cannot be trained ({error}): change it with --set") from error
 
@@ -88,13 +88,14 @@ def train(
     model.to(batches.device).to(memory_format=plan.compute.memory_format)
     model.train().requires_grad_(False)
     forget_peak_memory(batches.device)
-    runners = [_PhaseRunner(phase, plan.compute, group) for phase in model.phases()]
+    together = plan.compute.sync_batch_norm and has_batch_norm(model)
+    runners = [PhaseRunner(phase, replace(plan.compute, sync_batch_norm=together), group) for phase in model.phases()]
     modules = trained_modules(model, [runner.phase for runner in runners])
     adversaries = {runner.phase.name: runner.phase.adversary for runner in runners if runner.phase.adversary}
     observe = _Observer(model, batches) if adversaries else None
     found, row, rows = _restore(folder, modules, runners, plan, on_resumed)
     past = _History(rows, adversaries)
-    if plan.compute.sync_batch_norm:
+    if together:
         synchronise_batch_norm(model, group)
     if plan.compute.compile:
         compile_modules(modules, [runner.phase for runner in runners])
@@ -110,7 +111,8 @@ def train(
 
     with Saver(folder.state, modules, [runner.optimizer for runner in runners], every=plan.save_every) as saver:
         for done in range(found.step + 1, plan.steps + 1):
-            _take_step(done, plan, batches, runners, loss_log)
+            for terms in take_step(runners, batches, done, plan.steps):
+                loss_log.add(terms)
             stop, show, save = group.any(should_stop(), loss_log.is_due(), group.leads and saver.is_due())
             if done % plan.log_every == 0 or done == plan.steps:
                 newest = past.add(loss_log.read(done, observe))
@@ -127,18 +129,6 @@ def train(
             if stop and done < plan.steps:
                 raise Interrupted(f"stopped at step {done} of {plan.steps}" if group.leads else "")
     return _facts(plan, modules, loss_log.seconds, batches.device)
-
-
-def _take_step(
-    done: int, plan: Plan, batches: TrainingBatches, runners: "Sequence[_PhaseRunner]", loss_log: LossLog
-) -> None:
-    """Run every phase of the ``done``-th step, counted from 1, with its repeats."""
-    step = batches.step(done - 1, plan.steps)
-    for runner in runners:
-        for repeat in range(runner.phase.repeats):
-            loss_log.add(runner.run(batches.batch(done - 1, repeat), step))
-        if done % batches.per_epoch == 0:
-            runner.end_epoch()
 
 
 class _History:
@@ -188,84 +178,7 @@ class _Observer:
         return gan_diagnostics.of_samples(samples, self._real)
 
 
-class _PhaseRunner:
-    """A phase with its optimiser and schedule."""
-
-    def __init__(self, phase: Phase, compute: Compute, group: Group) -> None:
-        self.phase = phase
-        self.optimizer = build_optimizer(phase, compute)
-        self._compute, self._group = compute, group
-        self._names: tuple[str, ...] = ()
-        self._schedule: LRScheduler | None = phase.schedule(self.optimizer) if phase.schedule else None
-        replays = compute.cuda_graphs and phase.replayable and can_be_captured(self.optimizer)
-        self._work = Replayed(self._update, self.optimizer) if replays else self._update
-
-    def run(self, batch: Batch, step: Step) -> Terms:
-        """Take one optimiser step and return its detached loss terms; empty ones if the phase skips the step."""
-        self._free(True)
-        values = self._work(batch, step)
-        self._free(False)
-        return Terms(step.index, self.phase.name, self._names, values)
-
-    def _update(self, batch: Batch, step: Step) -> Tensor:
-        with self._compute.autocast():
-            terms = self.phase.loss(batch, step)
-        _check_terms(self.phase.name, terms)
-        self._names = tuple(terms)
-        if not terms:
-            return torch.empty(0)
-        values = torch.stack([term.float() for term in terms.values()])
-        self.optimizer.zero_grad(set_to_none=True)
-        values.sum().backward()
-        values = values.detach()
-        self._group.average_([*_gradients(self.phase), values])
-        self.optimizer.step()
-        if self.phase.after_step:
-            self.phase.after_step()
-        return values
-
-    def _free(self, trainable: bool) -> None:
-        for module in self.phase.modules:
-            module.requires_grad_(trainable)
-
-    def end_epoch(self) -> None:
-        if self._schedule:
-            self._schedule.step()
-
-    def schedule_state(self) -> dict[str, object] | None:
-        return self._schedule.state_dict() if self._schedule else None
-
-    def load_schedule(self, state: object, path: Path) -> None:
-        """Restore the schedule's state; :class:`UserError` if it is of another kind of schedule."""
-        own = self.schedule_state()
-        if self._schedule is not None and own is not None and state is not None:
-            check_schedule(self._schedule, own, state, path)
-            assert isinstance(state, dict)
-            self._schedule.load_state_dict(state)
-
-
-def _check_terms(phase: str, terms: object) -> None:
-    """Refuse what a loss may not return; what is in order costs no wait for the device.
-
-    Raises:
-        UserError: it is no mapping of names to scalar tensors.
-    """
-    if not isinstance(terms, Mapping):
-        raise UserError(
-            f"the loss of phase {phase} returns {type(terms).__name__}: return {{'name': scalar tensor, ...}}"
-        )
-    for name, term in terms.items():
-        if not isinstance(term, Tensor) or term.numel() != 1 or term.ndim:
-            found = f"has the shape {tuple(term.shape)}" if isinstance(term, Tensor) else f"is {type(term).__name__}"
-            raise UserError(f"loss term '{name}' of phase {phase} {found}: return a scalar tensor, such as its mean")
-
-
-def _gradients(phase: Phase) -> list[Tensor]:
-    parameters = (parameter for module in phase.modules for parameter in module.parameters())
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-
-def _position(step: int, loss_log: LossLog, runners: Sequence[_PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
+def _position(step: int, loss_log: LossLog, runners: Sequence[PhaseRunner]) -> tuple[Position, dict[str, Tensor]]:
     """Return the training's position, and the tensors of the history's unfinished row."""
     row, tensors = loss_log.open_row()
     schedules = [runner.schedule_state() for runner in runners]
@@ -275,7 +188,7 @@ def _position(step: int, loss_log: LossLog, runners: Sequence[_PhaseRunner]) -> 
 def _restore(
     folder: RunFolder,
     modules: Mapping[str, nn.Module],
-    runners: Sequence[_PhaseRunner],
+    runners: Sequence[PhaseRunner],
     plan: Plan,
     on_resumed: Callable[[], object],
 ) -> tuple[Position, dict[str, Tensor], list[Progress]]:

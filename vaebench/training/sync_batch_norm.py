@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from vaebench.core.distributed import Group
 
 
+def has_batch_norm(module: nn.Module) -> bool:
+    """Tell whether any batch normalisation is inside."""
+    return any(isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d) for part in module.modules())
+
+
 def synchronise_batch_norm(module: nn.Module, group: Group) -> None:
     """Replace, in place, every batch normalisation inside by one that takes its statistics over all processes' batches.
 
