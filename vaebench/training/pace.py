@@ -52,7 +52,8 @@ class Pace:
 
     def _slow(self, rate: float) -> str:
         usual = max(self._kept, self._best)
-        return f"training at {rate:.0f} images/s, where this machine has reached {usual:.0f}; other programs seem to slow it"
+        reached = f"where this machine has reached {usual:.0f}"
+        return f"training at {rate:.0f} images/s, {reached}; other programs seem to slow it"
 
     def _way_out(self) -> str:
         if self._compute.device == "cpu" and self._compute.threads > 1:
