@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from vaebench.core import machine
+from vaebench.core import machine, trials
 from vaebench.core.memory import keep_freed_memory
 from vaebench.core.paths import cache_dir
 from vaebench.core.processes import cores
@@ -75,7 +75,7 @@ def test_a_trial_that_others_disturb_says_by_what(monkeypatch):
     assert "of a processor" in autotune._rate("cpu", Trial("fp32", 1), 0.0)[1]
     waits = iter([0.002] * autotune.UNCOUNTED + [0.005, 0.02, 0.02, 0.02, 0.02])
     monkeypatch.setattr(autotune, "_reference_step", lambda device, trial: lambda: time.sleep(next(waits)))
-    assert "times as long as another" in autotune._rate("cpu", Trial("fp32", 2), 0.0)[1]
+    assert "times as long as others" in autotune._rate("cpu", Trial("fp32", 2), 0.0)[1]
 
 
 def test_a_disturbed_measurement_is_used_and_not_kept(monkeypatch, caplog):
@@ -88,11 +88,11 @@ def test_a_disturbed_measurement_is_used_and_not_kept(monkeypatch, caplog):
     monkeypatch.setattr(autotune, "measure", busy)
     with caplog.at_level("INFO"):
         assert autotune.measured("cpu") == RATES
-    assert len(asked) == autotune.ATTEMPTS and not (cache_dir() / "compute.json").exists()
+    assert len(asked) == trials.ATTEMPTS and not (cache_dir() / "compute.json").exists()
     assert "this machine is busy (one thread got 40% of a processor)" in caplog.text
     monkeypatch.setattr(autotune, "measure", lambda device: Measured({"fp32/1": 7.0}))
     assert autotune.measured("cpu") == {"fp32/1": 7.0}  # quiet now: measured and kept
-    assert autotune.known_rates()[machine.machine("cpu")] == {"fp32/1": 7.0}
+    assert trials.known_rates()[machine.machine("cpu")] == {"fp32/1": 7.0}
 
 
 def test_processes_that_start_at_once_choose_alike(tmp_path):

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vaebench.core import trials
 from vaebench.runs.history import Progress
 from vaebench.runs.recipes import find_recipe, open_dataset
-from vaebench.training import autotune, pace, trial
+from vaebench.training import pace, trial
 from vaebench.training.autotune import Trial
 from vaebench.training.compute import TOLERANCE, Compute, disagreement
 from vaebench.training.pace import Pace
@@ -89,9 +90,9 @@ def test_a_training_s_rate_is_not_among_those_that_decide_its_settings():
     watch = Pace("vae-digits", PLAIN)
     notes(watch, 800)
     watch.keep()
-    assert all(key.endswith("trained") or "vae-digits" not in key for key in autotune.known_rates())
+    assert all(key.endswith("trained") or "vae-digits" not in key for key in trials.known_rates())
     slower = Pace("vae-digits", PLAIN)
     notes(slower, 500)
     slower.keep()
-    (kept,) = [rates for key, rates in autotune.known_rates().items() if "vae-digits" in key]
+    (kept,) = [rates for key, rates in trials.known_rates().items() if "vae-digits" in key]
     assert kept[str(Trial("fp32", 1, channels_last=False))] > 790

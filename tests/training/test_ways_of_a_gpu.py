@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from vaebench.core import trials
 from vaebench.core.errors import UserError
 from vaebench.core.paths import cache_dir
-from vaebench.training import autotune, compute
+from vaebench.training import compute
 from vaebench.training.compute import Workload, choose, disagreement
 
 RATES = {  # images/s by precision, channels_last, CUDA graphs, as on an H200 with dfcvae-celeba
@@ -121,9 +122,9 @@ def test_a_trial_under_load_is_repeated_and_then_used_but_not_kept(gpu, caplog):
     busy = {way: Found(rate, spread=1.4) for way, rate in RATES.items()}
     with caplog.at_level(logging.INFO):
         assert way_of(choose(workload=gpu(busy))) == ("bf16", True, True)
-    assert len(gpu.taken) == autotune.ATTEMPTS * len(RATES)
-    assert "this machine is busy (some steps took 2.4 times as long as others)" in caplog.text
-    assert autotune.known_rates() == {}
+    assert len(gpu.taken) == trials.ATTEMPTS * len(RATES)
+    assert "this machine is busy (some repetitions took 2.4 times as long as others)" in caplog.text
+    assert trials.known_rates() == {}
 
 
 def test_without_a_workload_the_usual_way_is_taken(gpu, monkeypatch):

@@ -12,6 +12,7 @@ import torch
 
 from vaebench.cli.cache import cache_parts, readable
 from vaebench.cli.listing import Line, listing
+from vaebench.core import trials
 from vaebench.core.errors import UserError
 from vaebench.core.machine import machine, processor
 from vaebench.core.paths import cache_dir, data_dir, runs_dir, weights_dir
@@ -98,7 +99,7 @@ def _trials(device: str) -> dict[str, dict[str, float]]:
     if device == "cpu":
         return {"a small network": autotune.measured(device)}
     name = f"{machine(device)}, "
-    kept = {key.removeprefix(name): rates for key, rates in autotune.known_rates().items() if key.startswith(name)}
+    kept = {key.removeprefix(name): rates for key, rates in trials.known_rates().items() if key.startswith(name)}
     return {trained: rates for trained, rates in kept.items() if not trained.endswith(", trained")}
 
 

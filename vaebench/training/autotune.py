@@ -1,41 +1,23 @@
-"""Measure how fast this machine trains in each precision, thread count and memory layout, and keep the rates.
+"""Measure how fast this machine trains in each precision, thread count and memory layout."""
 
-A measurement that something else on the machine disturbed is used and not kept: by its own spread, and by the share of
-a processor that it got.
-"""
-
-import json
-import logging
 import math
-import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import torch
-from msgspec import Meta
 
-from vaebench.core import input_files, validation
-from vaebench.core.errors import UserError
-from vaebench.core.files import exclusive, make_dir, write_text
+from vaebench.core import trials
 from vaebench.core.machine import machine
-from vaebench.core.paths import cache_dir
 from vaebench.core.processes import cores
+from vaebench.core.trials import Measured, spread
 from vaebench.models.layers import digit_encoder
-
-Rates = dict[str, Annotated[dict[str, Annotated[float, Meta(gt=0)]], Meta(min_length=1)]]
-
 
 BATCH, STEPS, UNCOUNTED = 32, 7, 2
 
 
 HOPELESS = 4  # times the best setting's seconds
-STEADY = 0.5  # the median step's seconds over the fastest's, less 1, where nothing disturbs it, at most
 WHOLE = 0.9  # of a processor that one thread gets where nothing else wants it, at the least
-ATTEMPTS = 2
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,83 +41,19 @@ class Trial:
         return cls(precision, int(threads), "contiguous" not in rest, "graphs" in rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Images per second by :class:`Trial`, and what disturbed the measurement, in words; empty if nothing did."""
-
-    rates: Mapping[str, float]
-    disturbed: str = ""
-
-
 def measured(device: str) -> dict[str, float]:
     """Return images per second by trial of a small network of this package: kept, or measured now (some seconds)."""
-    return kept(machine(device), lambda: measure(device)) or {f"fp32/{cores()}": 1.0}
+    rates = trials.kept(machine(device), lambda: measure(device))
+    readable = {name: rate for name, rate in rates.items() if _is_trial(name)}
+    return readable or {f"fp32/{cores()}": 1.0}
 
 
-def kept(key: str, take: Callable[[], Measured]) -> dict[str, float]:
-    """Return the rates that are kept under a key, or those that ``take`` measures now.
-
-    What was disturbed is measured once more, and used though not kept if it was disturbed again. Empty where the cache
-    cannot be written to: what cannot be kept would differ from start to start.
-    """
-    known = known_rates()
-    if key not in known:
-        try:
-            # processes that start at once measure one after the other, and all but the first find what it wrote
-            with exclusive(make_dir(cache_dir()), wait=True):
-                known = known_rates()
-                if key not in known:
-                    found = _undisturbed(take)
-                    if found.disturbed:
-                        log.info(
-                            "this machine is busy (%s): the settings that were fastest now are used for this start and "
-                            "not kept; 'vaebench doctor' measures anew when it is quiet",
-                            found.disturbed,
-                        )
-                        return dict(found.rates)
-                    _write({**known, key: dict(found.rates)})
-                    known = known_rates()
-        except UserError:
-            pass
-    return known.get(key, {})
-
-
-def keep_best(key: str, trial: Trial, rate: float) -> None:
-    """Keep a training's own rate under a key if it is the best of that setting so far."""
+def _is_trial(name: str) -> bool:
+    """Tell whether a name is a trial's: versions before 0.2 measured several trainings at once, too (``/x2``)."""
     try:
-        with exclusive(make_dir(cache_dir()), wait=True):
-            known = known_rates()
-            of = known.get(key, {})
-            if rate > of.get(str(trial), 0.0):
-                _write({**known, key: {**of, str(trial): round(rate, 1)}})
-    except UserError:  # the cache cannot be written to
-        pass
-
-
-def known_rates() -> dict[str, dict[str, float]]:
-    """Read key -> trial -> images per second; empty if the file is missing or damaged."""
-    path = cache_dir() / "compute.json"
-    try:
-        content = input_files.read_bytes(path, most=input_files.SMALL, remedy="delete it")
-        rates = validation.from_json(content, Rates, str(path), "delete it")
-        for trials in rates.values():
-            for name in trials:
-                Trial.parse(name)
-        # versions before 0.2 measured several trainings at once, too
-        return {key: {name: rate for name, rate in of.items() if "/x" not in name} for key, of in rates.items()}
-    except (FileNotFoundError, UserError, ValueError):
-        return {}
-
-
-def _write(rates: Mapping[str, Mapping[str, float]]) -> None:
-    write_text(cache_dir() / "compute.json", json.dumps(rates, indent=2, sort_keys=True) + "\n")
-
-
-def _undisturbed(take: Callable[[], Measured]) -> Measured:
-    found = take()
-    for _ in range(ATTEMPTS - 1):
-        found = take() if found.disturbed else found
-    return found
+        return str(Trial.parse(name)) == name
+    except ValueError:
+        return False
 
 
 def measure(device: str) -> Measured:
@@ -160,11 +78,6 @@ def measure(device: str) -> Measured:
     take(replace(best, channels_last=False))
     torch.set_num_threads(before)
     return Measured({str(trial): round(rate, 1) for trial, rate in rates.items()}, disturbed)
-
-
-def spread(seconds: list[float]) -> float:
-    """Return by how much the median of these exceeds the least, as a share of it."""
-    return statistics.median(seconds) / min(seconds) - 1
 
 
 def _rate(device: str, trial: Trial, best: float) -> tuple[float, str]:
@@ -192,8 +105,8 @@ def _rate(device: str, trial: Trial, best: float) -> tuple[float, str]:
     disturbed = ""
     if torch.device(device).type == "cpu" and trial.threads == 1 and share < WHOLE:
         disturbed = f"one thread got {share:.0%} of a processor"
-    elif spread(counted) > STEADY:
-        disturbed = f"a step took {1 + spread(counted):.1f} times as long as another"
+    else:
+        disturbed = trials.disturbance(spread(counted))
     return BATCH / min(counted), disturbed
 
 

@@ -19,13 +19,15 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from vaebench.core import trials
 from vaebench.core.device import pick_device
 from vaebench.core.distributed import Group
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.machine import machine
 from vaebench.core.processes import cores
+from vaebench.core.trials import Measured
 from vaebench.training import autotune
-from vaebench.training.autotune import Measured, Trial
+from vaebench.training.autotune import Trial
 
 MARGIN = 1.15  # how much faster bf16 must be before it is the default
 
@@ -190,7 +192,7 @@ def _gpu_rates(device: str, workload: Workload | None, others: Mapping[str, Any]
         if torch.cuda.get_device_capability(device)[0] >= NATIVE_BF16:
             ways += [replace(graphs, precision="bf16", channels_last=True)]
         return {str(way): 2.0**place for place, way in enumerate(ways)}
-    return autotune.kept(workload.key(device), partial(try_ways, device, workload, plain, others))
+    return trials.kept(workload.key(device), partial(try_ways, device, workload, plain, others))
 
 
 def try_ways(device: str, workload: Workload, plain: Trial, others: Mapping[str, Any]) -> Measured:
@@ -231,8 +233,7 @@ def try_ways(device: str, workload: Workload, plain: Trial, others: Mapping[str,
             continue
         found[str(way)] = steps
     spread = max(steps.spread for steps in found.values())
-    disturbed = f"some steps took {1 + spread:.1f} times as long as others" if spread > autotune.STEADY else ""
-    return Measured({way: round(steps.rate, 1) for way, steps in found.items()}, disturbed)
+    return Measured({way: round(steps.rate, 1) for way, steps in found.items()}, trials.disturbance(spread))
 
 
 def disagreement(losses: "Losses", plain: "Losses") -> float:

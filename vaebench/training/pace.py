@@ -1,8 +1,8 @@
 """Compares a training's rate with the best that its recipe reached on this machine at the same settings."""
 
+from vaebench.core import trials
 from vaebench.core.machine import machine
 from vaebench.runs.history import Progress
-from vaebench.training import autotune
 from vaebench.training.autotune import Trial
 from vaebench.training.compute import Compute
 
@@ -20,7 +20,7 @@ class Pace:
         self._key = f"{machine(compute.device)}, {recipe}, trained"  # beside the trial's rates, not among them
         self._compute = compute
         self._trial = Trial(compute.precision, compute.threads, compute.channels_last, compute.cuda_graphs)
-        self._kept = autotune.known_rates().get(self._key, {}).get(str(self._trial), 0.0)
+        self._kept = trials.known_rates().get(self._key, {}).get(str(self._trial), 0.0)
         self._since: tuple[int, float] | None = None  # step and seconds at which the window began
         self._best, self._said = 0.0, False
 
@@ -48,7 +48,7 @@ class Pace:
     def keep(self) -> None:
         """Keep the best rate for trainings to come; a shorter training than a window has none."""
         if self._best > self._kept:
-            autotune.keep_best(self._key, self._trial, self._best)
+            trials.keep_best(self._key, str(self._trial), self._best)
 
     def _slow(self, rate: float) -> str:
         usual = max(self._kept, self._best)

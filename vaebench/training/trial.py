@@ -10,8 +10,8 @@ import torch
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.distributed import ALONE
 from vaebench.core.recipe import Recipe
+from vaebench.core.trials import spread
 from vaebench.runs.recipes import build_model
-from vaebench.training.autotune import spread
 from vaebench.training.batches import TrainingBatches
 from vaebench.training.compute import Compute, Workload
 from vaebench.training.phases import PhaseRunner, take_step
