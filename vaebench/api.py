@@ -151,6 +151,7 @@ def evaluate(
     again: bool = False,
     posterior: str = "mean",
     command: str = "",
+    tf32: bool = False,
 ) -> Results:
     """Measure a run, a model or images, and return what was measured.
 
@@ -171,6 +172,7 @@ def evaluate(
         again: whether to measure anew what was measured already.
         posterior: what reconstructions are decoded from: the posterior's ``mean``, or a draw (``sample``).
         command: a note of how a model or images from elsewhere were made, kept with their numbers.
+        tf32: whether a GPU may round float32 to TF32, which is faster; part of the protocol.
 
     Raises:
         UserError: something is missing or cannot be measured; the message says how to mend it.
@@ -182,6 +184,7 @@ def evaluate(
         again=again,
         device=device,
         posterior=posterior,
+        tf32=tf32,
     )
     check_note(command)
     protocol.build()

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from vaebench.core import trials
 from vaebench.core.context import FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.perceptual import Perceptual
+from vaebench.core.trials import Measured
 from vaebench.evaluation import feature_extraction, features, resumable_rows
-from vaebench.evaluation.feature_extraction import Pace, pooled_features
+from vaebench.evaluation.feature_extraction import ON_GPU, Extractor, Pace, Way
 from vaebench.evaluation.features import CachedFeatures, Networks
 
 N, SPACE, PIXELS = 83, FeatureSpace("tiny", "one"), FeatureSpace("pixels")
@@ -53,7 +55,7 @@ def kept(stage, space=SPACE, **options):
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Batches of 4, in chunks of 16; states are saved at once."""
-    monkeypatch.setattr(features, "BATCH", 4)
+    monkeypatch.setattr(feature_extraction, "ON_CPU", Way(4))
     monkeypatch.setattr(features, "CHUNK", 16)
     monkeypatch.setattr(resumable_rows, "SAVED_EVERY", 0.0)
 
@@ -291,19 +293,63 @@ def test_time_left_is_in_minutes_where_it_is_long(monkeypatch, caplog):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("place", ["cpu", "cuda"])
 def test_extraction_on_a_gpu_is_that_of_the_cpu_and_waits_for_nothing(place, monkeypatch):
-    monkeypatch.setattr(features, "BATCH_ON_GPU", 4)
+    monkeypatch.setattr(feature_extraction, "ON_GPU", (Way(4, graph=True),))
     images = to_float(dataset().images)
     stage = nn.Sequential(nn.Conv2d(3, 7, 3), nn.ReLU())
     network = Perceptual("tiny", {"one": stage}, channels=3, sha256="tiny")
-    (expected,) = pooled_features(network, images.split(4), ["one"], torch.device("cpu"))
+    (expected,) = Extractor(torch.device("cpu")).features(network, images, ["one"])
     networks = Networks("cuda")
     networks.provide("tiny", lambda: network)
     found = networks.extract(images.to(place), [SPACE])[SPACE]
     assert found.device.type == "cuda"
     torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)
-    parts = images.to(place).split(4)
+    again = networks._extractor
     torch.cuda.set_sync_debug_mode("error")
     try:
-        pooled_features(network, parts, ["one"], networks.device)
+        again.features(network, images.to(place), ["one"])
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", ["16", "128/contiguous", "256/timed/graph", "64/contiguous/timed/graph"])
+def test_a_way_is_its_name(name):
+    assert str(Way.parse(name)) == name
+
+
+def test_on_a_gpu_the_way_is_what_a_trial_found_fastest_and_kept(monkeypatch):
+    """Of a stand-in for the GPU: its rates are made up."""
+    asked = []
+
+    def tried(self, network, layers, shape):
+        asked.append((network.name, tuple(layers), shape, self.allow_tf32))
+        return Measured({"64/graph": 1_800.0, "256/contiguous/timed/graph": 4_500.0, "128/graph": 3_000.0})
+
+    monkeypatch.setattr(Extractor, "_tried", tried)
+    monkeypatch.setattr(feature_extraction, "machine", lambda device: "Stand-in")
+    network = Perceptual("tiny", {"one": nn.Identity(), "two": nn.Identity()}, channels=3, sha256="tiny")
+    for _ in range(2):  # two processes: the second reads what the first one kept
+        way = Extractor(torch.device("cuda")).way(network, ["one"], (3, 64, 64))
+        assert way == Way(256, channels_last=False, timed=True, graph=True)
+    assert len(asked) == 1
+    Extractor(torch.device("cuda")).way(network, ["two"], (3, 64, 64))
+    Extractor(torch.device("cuda"), allow_tf32=True).way(network, ["one"], (3, 64, 64))
+    Extractor(torch.device("cuda")).way(network, ["one"], (3, 128, 128))
+    assert len(asked) == 4  # another layer, another precision, another size
+    assert set(trials.known_rates()) >= {"Stand-in, tiny to one of 64 x 64", "Stand-in, tiny to one of 64 x 64 in TF32"}
+    assert all(512 % way.batch == 0 for way in ON_GPU)  # chunks of cached features are whole batches
+
+
+def test_features_in_tf32_are_kept_apart_from_those_in_full_precision():
+    data = dataset()
+    full, rounded = (CachedFeatures(data, PIXELS, Networks(allow_tf32=allowed)) for allowed in (False, True))
+    assert full.folder != rounded.folder
+
+
+def test_layout_and_batch_change_no_feature_but_its_last_bits():
+    network = Perceptual("tiny", {"one": nn.Sequential(nn.Conv2d(3, 7, 3), nn.ReLU())}, channels=3, sha256="tiny")
+    images = to_float(dataset().images)
+    extractor = Extractor(torch.device("cpu"))
+    (expected,) = extractor.features(network, images, ["one"])
+    for way in (Way(5), Way(83, channels_last=False), Way(16, timed=True)):
+        (found,) = extractor._in_way(way, network, images, ["one"])
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -167,6 +167,9 @@ def evaluate(
     precision: Annotated[str, typer.Option(help="of --model: fp32, bf16 or fp16")] = "fp32",
     range_: Annotated[str, typer.Option("--range", metavar="LOW,HIGH", help="of --model's black and white")] = "",
     posterior: Annotated[str, typer.Option(help="reconstruct from its mean, or from a draw: sample")] = "mean",
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="a GPU may round float32 to TF32: faster, its own protocol")
+    ] = False,
     command: Annotated[
         str, typer.Option(metavar="TEXT", help="how --model or --images were made: a note kept with their numbers")
     ] = "",
@@ -213,6 +216,7 @@ def evaluate(
         again=again,
         device=device,
         posterior=posterior,
+        tf32=tf32,
     )
     of_data = [setting.removeprefix("dataset.") for setting in settings or [] if _of_data(setting)]
     command = as_text(command)

@@ -68,7 +68,7 @@ def evaluate_runs(
     for message in protocol.passed_over():
         say(f"passed over: {message}")
     keep_freed_memory()
-    networks = Networks(pick_device(protocol.device))
+    networks = protocol.networks()
     opened: dict[str, SplitContext] = {}
     measured: dict[str, list[RunFolder]] = {}
     broken: list[UserError] = []

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from vaebench.core.context import FeatureSpace
+from vaebench.core.device import tf32
 from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
 from vaebench.core.mapped import give_back_mapped_pages
@@ -86,18 +87,19 @@ def measure(
     fed = [consumer for consumer in consumers if not consumer.refusal]
     needs = functools.reduce(operator.or_, (consumer.needs for consumer in fed), Need(0))
     row = 0
-    for number, batch in enumerate(source.batches(needs, group) if needs & ~_APART else (), 1):
-        _feed(batch, fed, source, networks, row)
-        row += 0 if batch.real is None else len(batch.real)
-        if number % BATCHES_UNTIL_TRIM == 0:
-            give_back_freed_memory()
-        give_back_mapped_pages()
-    if not _brought_together(consumers, group):
-        return []
-    refusals = {
-        id(metric): consumer.refusal for consumer in consumers for metric in consumer.metrics if consumer.refusal
-    }
-    return [(metric, _score(metric, source, refusals.get(id(metric), ""))) for metric in metrics]
+    with tf32(networks.allow_tf32):
+        for number, batch in enumerate(source.batches(needs, group) if needs & ~_APART else (), 1):
+            _feed(batch, fed, source, networks, row)
+            row += 0 if batch.real is None else len(batch.real)
+            if number % BATCHES_UNTIL_TRIM == 0:
+                give_back_freed_memory()
+            give_back_mapped_pages()
+        if not _brought_together(consumers, group):
+            return []
+        refusals = {
+            id(metric): consumer.refusal for consumer in consumers for metric in consumer.metrics if consumer.refusal
+        }
+        return [(metric, _score(metric, source, refusals.get(id(metric), ""))) for metric in metrics]
 
 
 def _brought_together(consumers: Sequence[_Consumer], group: Group) -> bool:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vaebench.core import input_files
 from vaebench.core.dataset import ImageDataset
-from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.paths import runs_dir
@@ -119,7 +118,7 @@ def _evaluate(
     images: Images, where: str, kind: str, given: External, protocol: Protocol, say: Say
 ) -> dict[str, list[RunFolder]]:
     protocol = replace(protocol, prepared=str(given.preparation))
-    split, remarks = reference(given, images, Networks(pick_device(protocol.device)))
+    split, remarks = reference(given, images, protocol.networks())
     for remark in remarks:
         say(remark)
     images = _like(images, split.data, where)

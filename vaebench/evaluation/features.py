@@ -26,14 +26,13 @@ from vaebench.core.errors import UserError
 from vaebench.core.files import exclusive, make_dir, write_sealed
 from vaebench.core.mapped import give_back_mapped_pages
 from vaebench.core.perceptual import Perceptual
-from vaebench.evaluation.feature_extraction import Pace, pooled_features
+from vaebench.evaluation.feature_extraction import ON_CPU, Extractor, Pace
 from vaebench.evaluation.resumable_rows import ResumableRows, join_rows, map_rows, read_rows
 from vaebench.perceptual import PERCEPTUAL
 from vaebench.perceptual.weight_files import save_tensors
 
-BATCH = 16  # images at a time: what Inception makes of them on the way stays in the processor's caches (measured)
-BATCH_ON_GPU = 128  # enough work for a GPU; Inception's largest layer takes 0.7 GB of its memory then
 PREPARATION = "8-bit/1"  # part of the key: change it with anything that changes features
+TF32 = "tf32"  # another part of the key
 STATED = 5_000  # images; extraction of fewer is not worth a message
 FLOATS = 2**26  # bytes of real images that are floats at a time
 CHUNK = 512  # real images at a time: between two of them a stop loses nothing
@@ -44,8 +43,9 @@ log = logging.getLogger(__name__)
 class Networks:
     """The networks behind feature spaces, each loaded once, on one device."""
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
+    def __init__(self, device: torch.device | str = "cpu", *, allow_tf32: bool = False) -> None:
+        self.device, self.allow_tf32 = torch.device(device), allow_tf32
+        self._extractor = Extractor(self.device, allow_tf32=allow_tf32)
         self._opened: dict[str, Perceptual | UserError] = {}
         self._makers: dict[str, Callable[[], Perceptual]] = {}
 
@@ -95,17 +95,16 @@ class Networks:
             network = self.network(wanted[0])
             layers = [space.layer for space in wanted]
             network.check(layers, network.channels, images.shape[-1])
-            found.update(
-                zip(wanted, pooled_features(network, images.split(self.batch), layers, self.device), strict=True)
-            )
+            found.update(zip(wanted, self._extractor.features(network, images, layers), strict=True))
         if not finite:  # read last: of a GPU's number this waits for all that was asked of it before
             raise UserError("images hold NaN or infinite values: they have no features")
         return found
 
-    @property
-    def batch(self) -> int:
-        """Images that go through a network at a time."""
-        return BATCH_ON_GPU if self.device.type == "cuda" else BATCH
+    def batch(self, space: FeatureSpace, shape: tuple[int, int, int]) -> int:
+        """Return how many images of a shape (c, h, w) go through a space's network at a time."""
+        if space.network == PIXELS:
+            return ON_CPU.batch
+        return self._extractor.way(self.network(space), [space.layer], shape).batch
 
 
 class CachedFeatures(Reference):
@@ -119,6 +118,7 @@ class CachedFeatures(Reference):
     def __init__(self, data: ImageDataset, space: FeatureSpace, networks: Networks) -> None:
         self._data, self._space, self._networks = data, space, networks
         parts = [data.fingerprint, networks.sha256(space), space.network, space.layer, PREPARATION]
+        parts += [TF32] if networks.allow_tf32 else []
         self._key, self.folder = content_cache.content_key(parts), content_cache.entry("features", parts)
         self._path, self._parts = self.folder / "features.npy", self.folder / "rows"
         self._features: Tensor | None = None
@@ -206,7 +206,7 @@ class CachedFeatures(Reference):
 
         Images go through in the batches that a pass over the whole split has: the last bits may depend on them.
         """
-        batch, chunk = self._networks.batch, start - start % CHUNK
+        batch, chunk = self._networks.batch(self._space, self._data.image_shape), start - start % CHUNK
         end = min(chunk + CHUNK, len(self._data))
         first = start - (start - chunk) % batch
         last = min(stop + -(stop - chunk) % batch, end)

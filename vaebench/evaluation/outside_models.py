@@ -42,7 +42,7 @@ def evaluate_model(given: OutsideModel, protocol: Protocol, say: Callable[[str],
         UserError: the name or the model cannot be used, or the trial found a fault; then nothing is written.
     """
     name, seed = read_name(given.name)
-    split = _split(given, Networks(pick_device(protocol.device)))
+    split = _split(given, protocol.networks())
     data = split.data
     low, high = read_range(given.range) if given.range else (0.0, 1.0)
     opening = Opening(

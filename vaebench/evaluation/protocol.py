@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
+
 from vaebench.core.dataset import ImageDataset
+from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Metric, Need
 from vaebench.core.recipe import hyperparameters_of, parse_options
 from vaebench.core.registry import did_you_mean, load_file_attribute
+from vaebench.evaluation.features import Networks
 from vaebench.evaluation.judges import judge_network
 from vaebench.metrics import METRICS
 from vaebench.runs.recipe_files import is_file_reference
@@ -26,6 +30,7 @@ class Protocol:
     again: bool = False  # measure what was measured already, too
     posterior: str = "mean"  # what reconstructions are decoded from: the posterior's mean, or a draw (``sample``)
     device: str = "auto"
+    tf32: bool = False  # whether a GPU may round float32 products and convolutions, which makes them faster
     prepared: str = ""  # how images made elsewhere were cropped and scaled; empty: they are as they were given
 
     def build(self, data: ImageDataset | None = None) -> list[Metric]:
@@ -50,9 +55,21 @@ class Protocol:
             built.extend(factory(**{**facts, **parse_options(name, {**shared, **self.options.get(name, {})}, factory)}))
         for metric in built:
             drawn = self.posterior != "mean" and Need.RECONSTRUCTION in metric.spec.needs
-            marks = [f"posterior={self.posterior}" if drawn else "", self.prepared]
+            rounded = self.tf32 and bool(metric.spec.needs & ~Need.TRAINING)
+            marks = [f"posterior={self.posterior}" if drawn else "", "tf32" if rounded else "", self.prepared]
             metric.made_from = "/".join(mark for mark in marks if mark)
         return built
+
+    def networks(self) -> Networks:
+        """Return the networks that features come from, on the device that is asked for.
+
+        Raises:
+            UserError: there is no such device, or it knows no TF32.
+        """
+        device = pick_device(self.device)
+        if self.tf32 and torch.device(device).type != "cuda":
+            raise UserError("--tf32 is a GPU's way to multiply, and this evaluation runs on the CPU: leave it away")
+        return Networks(device, allow_tf32=self.tf32)
 
     def passed_over(self) -> list[str]:
         """Say why metrics that nobody asked for by name are left out: their plugins are broken."""
