@@ -16,7 +16,7 @@ from vaebench.training.batches import TrainingBatches
 from vaebench.training.compute import Compute, Workload
 from vaebench.training.phases import PhaseRunner, take_step
 
-COMPARED = 8  # first steps whose losses are held against the plain way's: warm-up, capture, replays
+COMPARED = 9  # first steps whose losses are held against the plain way's: warm-up, capture, replays
 BLOCKS, LEAST, SECONDS = 5, 3, 1.0  # blocks of steps that are timed, steps of one, seconds of all
 BATCHES = 8  # of images that a trial looks at
 
