@@ -1,6 +1,7 @@
 """Training speed: vaebench's trainer against pythae's and against plain PyTorch DataLoader loops, in one run.
 
     python benchmarks/speed/train.py [--case vae-mnist vae-celeba dcgan-celeba] [--rounds 5] [--device auto] [--compile]
+        [--beside TREE]
 
 Same networks, first weights, batch, loss (Bernoulli likelihood summed over pixels and KL) and kind of optimiser; images
 are made up. The peers run in float32 on all threads, as they do by default: pythae's BaseTrainer (pip install --no-deps
@@ -9,19 +10,24 @@ PyTorch's DCGAN example. Candidates take turns, each in a process of its own. Ti
 third: no setting up, no evaluation, no checkpoints on any side. Before, it shows that losses and gradients agree with
 the written-out ones. Prints median images/s, ratios round by round, and the share of the rate that this machine's
 fastest arithmetic would allow in that precision and on as many threads (operations counted, see counting.py). --steps
-sets the steps of every case.
+sets the steps of every case. With --beside another source tree's trainer takes turns with this one at the measured
+default, such as an earlier version's (git worktree add ../before REVISION). The case dfcvae-celeba, which has no peer,
+is for that; its VGG-19 has random weights.
 """
 
 import argparse
 import importlib
 import json
+import os
 import statistics
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from ceilings import fastest_rate
 from counting import count
-from shared import answer, dataset, in_turns, installed, pictures, trained, versions
+from shared import answer, dataset, in_turns, installed, pictures, random_weights, trained, versions
 from torch import Tensor
 from torch.nn import functional
 from train_peers import plain_loop, plain_loss
@@ -39,7 +45,12 @@ from vaebench.training.compute import Compute, choose
 PLAIN, PYTHAE, DEFAULT = "plain DataLoader loop, fp32", "pythae's trainer, fp32", "vaebench, measured default"
 SHAPES = {"mnist": (1, 28, 28), "celeba": (3, 64, 64)}
 IMAGES = {"mnist": 16_384, "celeba": 4_096}  # whole batches, and small enough for the peers' copies in float32
-STEPS = {"cpu": {"vae-mnist": 240, "vae-celeba": 45, "dcgan-celeba": 18}, "cuda": {"vae-mnist": 3000}}
+STEPS = {
+    "cpu": {"vae-mnist": 240, "vae-celeba": 45, "dcgan-celeba": 18, "dfcvae-celeba": 15},
+    "cuda": {"vae-mnist": 3000},
+}
+ALONE = "dfcvae-celeba"  # has no peer
+BESIDE = "the other tree, measured default"
 STEPS_CUDA = 900  # of the other cases on a GPU
 Peaks = dict[tuple[str, int], float]  # by precision and threads
 DISTINGUISHED = 8  # images are enough to count a step's operations, which are proportional to them
@@ -66,6 +77,8 @@ def candidates(device: str, compiled: bool) -> dict[str, Compute]:
 
 def peers(case: str) -> list[str]:
     """The first is what ratios are to."""
+    if case == ALONE:
+        return []
     return [PLAIN, PYTHAE] if case.startswith("vae") and installed("pythae") else [PLAIN]
 
 
@@ -79,7 +92,8 @@ def seconds_a_step(name: str, case: str, device: str, steps: int) -> float:
     """Of one candidate, in its own process."""
     recipe, data = opened(case)
     if name not in (PLAIN, PYTHAE):
-        return trained(recipe, data, candidates(device, compiled=True)[name], steps)[0]
+        compute = choose(device=device) if name == BESIDE else candidates(device, compiled=True)[name]
+        return trained(recipe, data, compute, steps)[0]
     torch.set_num_threads(cores())
     loop = plain_loop if name == PLAIN else importlib.import_module("pythae_trainer").pythae_loop
     return loop(recipe, data, steps, device)
@@ -112,6 +126,8 @@ def loss_and_gradient(recipe: Recipe, images: Tensor, number: int, way: Compute 
 
 def show_agreement(case: str, device: str, found: dict[str, Compute]) -> None:
     """One line a candidate and phase."""
+    if not peers(case):
+        return
     recipe, data = opened(case)
     images = data.images[: recipe.batch_size].to(device)
     # a CUDA graph replays what is shown here; it is no way to compute a loss of its own
@@ -126,7 +142,7 @@ def show_agreement(case: str, device: str, found: dict[str, Compute]) -> None:
             print(f"{shown}, cosine of gradients {cosine:.6f}", flush=True)
 
 
-def compare(case: str, given: argparse.Namespace, device: str, peaks: Peaks) -> None:
+def compare(case: str, given: argparse.Namespace, device: str, peaks: Peaks, weights: dict[str, str]) -> None:
     """All candidates of one case in turns; before and after, what the machine can do."""
     kind = "cuda" if device.startswith("cuda") else "cpu"
     steps = given.steps or STEPS[kind].get(case, STEPS_CUDA)
@@ -137,10 +153,12 @@ def compare(case: str, given: argparse.Namespace, device: str, peaks: Peaks) -> 
 
     def measure(name: str) -> float:
         wanted = ["--only", name, "--case", case, "--device", device, "--steps", steps]
-        return recipe.batch_size / float(answer(__file__, *wanted))
+        tree = {"PYTHONPATH": str(given.beside.resolve())} if name == BESIDE else {}
+        return recipe.batch_size / float(answer(__file__, *wanted, environment={**weights, **tree}))
 
     look_for_peaks(found, peaks)
-    rates = in_turns([*peers(case), *found], given.rounds, measure, lambda rate: f"{rate:.0f} images/s")
+    beside = [BESIDE] if given.beside else []
+    rates = in_turns([*peers(case), *found, *beside], given.rounds, measure, lambda rate: f"{rate:.0f} images/s")
     look_for_peaks(found, peaks)
     few = data.images[:DISTINGUISHED]
     model = build_model(recipe, data.image_shape, 0)
@@ -162,7 +180,8 @@ def report(case: str, rates: dict[str, list[float]], found: dict[str, Compute], 
         f"\n{'':38} {'images/s':>9} {'to plain':>9} {'min':>6} {'max':>6} {'to pythae':>10}   of what arithmetic allows"
     )
     for name, values in rates.items():
-        compute = found.get(name) or replace(found[DEFAULT], precision="fp32", threads=cores())
+        peers_own = replace(found[DEFAULT], precision="fp32", threads=cores())
+        compute = found[DEFAULT] if name == BESIDE else found.get(name, peers_own)
         ceiling = ceilings[compute.precision, compute.threads]
         rate, plain, pythae = statistics.median(values), ratios(rates, name, PLAIN), ratios(rates, name, PYTHAE)
         shown = f"{statistics.median(plain):9.2f} {min(plain):6.2f} {max(plain):6.2f}" if plain else " " * 23
@@ -170,6 +189,10 @@ def report(case: str, rates: dict[str, list[float]], found: dict[str, Compute], 
         share = f"{rate / ceiling:.0%} of {ceiling:.0f} images/s"
         print(f"{name:38} {rate:9.0f} {shown} {beside}   {share}")
     headline(case, rates)
+    if BESIDE in rates:
+        found_ratios = ratios(rates, DEFAULT, BESIDE)
+        shown = f"{statistics.median(found_ratios):.2f} times ({min(found_ratios):.2f} to {max(found_ratios):.2f})"
+        print(f"headline: {case}: vaebench trains {shown} as fast as in the other tree", flush=True)
 
 
 def ratios(rates: dict[str, list[float]], name: str, peer: str) -> list[float]:
@@ -197,11 +220,14 @@ def headline(case: str, rates: dict[str, list[float]]) -> None:
 def main() -> None:
     """All cases, or in a candidate's process that one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", nargs="+", default=list(STEPS["cpu"]), choices=list(STEPS["cpu"]))
+    parser.add_argument(
+        "--case", nargs="+", default=[case for case in STEPS["cpu"] if case != ALONE], choices=list(STEPS["cpu"])
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="a round, 3 or more; default: some seconds' worth")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too (a minute to start)")
+    parser.add_argument("--beside", type=Path, metavar="TREE", help="another source tree of vaebench")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.steps is not None and given.steps < 3:
@@ -215,8 +241,11 @@ def main() -> None:
         print("pythae is missing and left out: pip install --no-deps pythae cloudpickle pydantic")
     print("measured default:", choose(device=device))
     peaks: Peaks = {}
-    for case in given.case:
-        compare(case, given, device, peaks)
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = random_weights(Path(scratch))
+        os.environ.update(weights)
+        for case in given.case:
+            compare(case, given, device, peaks, weights)
 
 
 if __name__ == "__main__":

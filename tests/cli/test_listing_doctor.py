@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from vaebench.cli import doctor as doctor_command
 from vaebench.cli import listing
 from vaebench.cli.listing import KINDS
-from vaebench.core import registry
+from vaebench.core import registry, trials
 from vaebench.training import autotune
+from vaebench.training.compute import Compute
 
 MNIST = (
     "train-images-idx3-ubyte",
@@ -184,6 +186,29 @@ def test_doctor_says_what_training_would_use(plugins, doctor):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     assert line_with(lines, "training", f"{device}, fp32, 1 threads")
     assert line_with(lines, "training", "fp32/1 100, bf16/1 50")
+
+
+def test_doctor_on_a_gpu_names_the_way_and_what_it_gains(plugins, cli, monkeypatch):
+    """Of a stand-in for the card: rates as an H200 had them, images/s."""
+    way = Compute(
+        device="cuda", precision="bf16", channels_last=True, compile=False, threads=16, fused=True, cuda_graphs=True
+    )
+    kept = {
+        "Stand-in, dfcvae-celeba": {"fp32/16/contiguous": 4_050.0, "bf16/16/graphs": 19_400.0},
+        "Stand-in, dfcvae-celeba, trained": {"bf16/16/graphs": 18_000.0},
+        "Other card, vae-celeba": {"fp32/8/contiguous": 1.0},
+    }
+    monkeypatch.setattr(doctor_command, "choose", lambda workload: way)
+    monkeypatch.setattr(doctor_command, "machine", lambda device: "Stand-in")
+    monkeypatch.setattr(doctor_command, "cores", lambda: 16)
+    monkeypatch.setattr(trials, "known_rates", lambda: kept)
+    lines = cli(["doctor"]).out.splitlines()
+    line_with(
+        lines, "training", "cuda, bf16, 16 threads, channels_last, fused optimisers, CUDA graphs, torch.compile off"
+    )
+    found = line_with(lines, "images/s in trials of dfcvae-celeba")
+    assert "bf16/16/graphs 19400; the fastest is 4.8 times as fast as the plain way" in found
+    assert not [line for line in lines if "trained:" in line or "vae-celeba: fp32/8" in line]
 
 
 def test_doctor_creates_no_folder(plugins, doctor, places):
