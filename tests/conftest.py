@@ -24,6 +24,8 @@ LONGEST = (
     "report/test_gate_exact.py",
 )
 PLACES = ("RUNS", "DATA", "WEIGHTS", "CACHE")
+GPU = torch.cuda.is_available()
+_hidden = pytest.MonkeyPatch()
 
 
 class Answer(NamedTuple):
@@ -32,6 +34,24 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def pytest_configure() -> None:
+    """Open the GPU while processes see it: later it is hidden, and what is opened then stays closed."""
+    if GPU:
+        torch.cuda.init()
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures of modules are made
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Show a GPU to tests marked ``gpu`` alone: the others pin a CPU's values, names and defaults on any machine."""
+    _hidden.undo()
+    marked = item.get_closest_marker("gpu") is not None
+    if marked and not GPU:
+        pytest.skip("no CUDA device")
+    if GPU and not marked:
+        _hidden.setattr(torch.cuda, "is_available", lambda: False)
+        _hidden.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that a test starts
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -168,7 +168,7 @@ def test_shorter_products_are_not_used_and_the_setting_is_left_as_it_was(setting
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_a_gpu_finds_the_same():
     rows = gaussian(500, 300)
     expected, found = nearest(rows, rows, 3, same=True), nearest(rows.cuda(), rows.cuda(), 3, same=True)
