@@ -28,8 +28,6 @@ FAMILIES = ("vae", "dfcvae", "dcgan", "vaewgan")
 # largest difference of a phase's loss over the steps, as a share of its mean: fused and channels_last round differently
 TOLERANCE = {"vae": 1e-4, "dfcvae": 1e-2, "dcgan": 3e-2, "vaewgan": 0.25}
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU, and there is none here")
-
 
 @pytest.fixture(scope="module")
 def digits():
@@ -153,13 +151,32 @@ def test_steps_are_replayed_that_count_nothing_outside_the_device():
     assert not can_be_captured(torch.optim.LBFGS(parameters))
 
 
-@needs_gpu
+@pytest.fixture
+def gpu_in_full(monkeypatch):
+    """The plain path on a GPU that repeats itself: no TF32, whose roundings games amplify, and no sums in any order."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    return replace(PLAIN, device="cuda")
+
+
+COMPILED = pytest.param(
+    "compile",
+    marks=[
+        pytest.mark.skipif(not (shutil.which("gcc") or shutil.which("clang")), reason="Triton needs a C compiler"),
+        pytest.mark.filterwarnings("ignore"),  # of torch's compiler, about itself and about TF32
+        pytest.mark.calibration,  # half a minute a family, of an option that is off by default
+    ],
+)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("way", ["cuda_graphs", "compile", "stream"])
-def test_ways_on_a_gpu(family, way, digits, tmp_path):
-    gpu = replace(PLAIN, device="cuda")
+@pytest.mark.parametrize("way", ["cuda_graphs", "stream", "channels_last", "fused", COMPILED])
+def test_ways_on_a_gpu(family, way, digits, gpu_in_full, tmp_path):
     fast, plain = (
         losses(family, digits, compute, tmp_path / name)
-        for name, compute in (("fast", replace(gpu, **{way: True})), ("plain", gpu))
+        for name, compute in (("fast", replace(gpu_in_full, **{way: True})), ("plain", gpu_in_full))
     )
-    assert ((fast - plain).abs() / plain.abs().mean(0)).max() < TOLERANCE[family]
+    difference = (fast - plain).abs() / plain.abs().mean(0)
+    assert difference[:3].max() < 1e-3  # before they part
+    assert difference.max() < TOLERANCE[family]
