@@ -9,14 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Extractor
+from torch import Tensor, nn
 
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.recipe import Recipe
@@ -98,13 +98,24 @@ def dataset(images: Tensor, split: str = "train") -> ImageDataset:
     return ImageDataset("made-up", split, images, [str(row) for row in range(len(images))])
 
 
-def trained(recipe: Recipe, data: ImageDataset, compute: Compute, steps: int) -> tuple[float, int]:
-    """Seconds a step of vaebench's trainer, log included, after the first third; and its peak memory in bytes."""
+def trained(
+    recipe: Recipe,
+    data: ImageDataset,
+    compute: Compute,
+    steps: int,
+    *,
+    on_row: Callable[[int], object] = lambda step: None,
+) -> tuple[float, int]:
+    """Seconds a step of vaebench's trainer, log included, after the first third; and its peak memory in bytes.
+
+    ``on_row`` is called with the step at every third: where the timing begins, and where it ends.
+    """
     model = build_model(recipe, data.image_shape, 0)
     rows: list[tuple[int, float]] = []
 
     def note(row: Progress) -> None:
         rows.append((row.step, time.perf_counter()))  # a row has been read from the device, and samples looked at
+        on_row(row.step)
 
     plan = Plan(
         seed=0,
@@ -122,10 +133,19 @@ def trained(recipe: Recipe, data: ImageDataset, compute: Compute, steps: int) ->
     return (ended - began) / (done - warm), facts.peak_memory
 
 
+def fidelity_inception(state: Mapping[str, Tensor]) -> nn.Module:
+    """torch-fidelity's extractor to 2048 features, of uint8 images (n, 3, h, w), with these weights."""
+    # here, since scripts that need no Inception run where torch-fidelity is missing
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # noqa: PLC0415
+
+    with patch.object(torch, "load", lambda *_, **__: state):
+        return FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path="none")
+
+
 def inception_shapes() -> dict[str, Tensor]:
     """State dict of torch-fidelity's Inception-v3 without memory: names and shapes."""
-    with patch.object(Extractor, "load_state_dict"), patch.object(torch, "load"), torch.device("meta"):
-        return Extractor("blank", ["2048"], feature_extractor_weights_path="none").state_dict()
+    with patch.object(nn.Module, "load_state_dict"), torch.device("meta"):
+        return fidelity_inception({}).state_dict()
 
 
 def random_inception() -> dict[str, Tensor]:
@@ -152,7 +172,11 @@ def random_vgg19() -> dict[str, Tensor]:
 
 
 def random_weights(folder: Path) -> dict[str, str]:
-    """Files of both in ``folder``, and the environment in which vaebench finds them before any others."""
+    """Files of both in ``folder``, and the environment in which vaebench finds them before any others.
+
+    Without torch-fidelity, whose blocks Inception is made of, of VGG-19 alone.
+    """
     save_file(random_vgg19(), folder / VGG19)
-    save_file(random_inception(), folder / INCEPTION)
+    if find_spec("torch_fidelity"):
+        save_file(random_inception(), folder / INCEPTION)
     return {"VAEBENCH_WEIGHTS": str(folder)}
