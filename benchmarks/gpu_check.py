@@ -93,8 +93,7 @@ def tests(setting: Setting) -> Iterator[str]:
 def training(setting: Setting) -> Iterator[str]:
     """Milliseconds a step of each recipe in each way, beside the floor; kernels of the fastest way of one."""
     recipes = [PROFILED] if setting.quick else RECIPES
-    quick_ways = ("fp32", "default")
-    ways = [way for way in WAYS if way in quick_ways or not setting.quick]
+    ways = [way for way in WAYS if way in ("fp32", "default") or not setting.quick]
     cases = [CEILINGS, *(f"{recipe}|{way}" for recipe in recipes for way in [FLOOR, *ways])]
     text, found = "", Found()
     most = replace(setting, deadline=setting.deadline - FOR_PROFILE * setting.left())
@@ -111,31 +110,34 @@ def training(setting: Setting) -> Iterator[str]:
 
 
 def steps_table(found: Found, recipes: Sequence[str], ways: Sequence[str]) -> str:
-    """A line a recipe."""
-    rows, limits = [], found.values.get(CEILINGS)
-    for recipe in recipes:
-        known = {way: found.values.get(f"{recipe}|{way}") for way in ways}
-        timed = {way: one["seconds"] for way, one in known.items() if one}
-        counts, floor = found.values.get(f"{recipe}|{FLOOR}"), None
-        shown = ["", "", ""]
-        if counts and limits:
-            bounds = {"arithmetic": counts["operations"] / limits["bf16"], "memory": counts["bytes"] / limits["bytes"]}
-            bound = max(bounds, key=bounds.__getitem__)
-            floor = bounds[bound]
-            shown = [f"{counts['operations'] / 1e9:.1f}", f"{1e3 * floor:.3f}", bound]
-        best = min(timed.values(), default=0.0)
-        cells = [f"{1e3 * timed[way]:.3f}" if way in timed else "" for way in ways]
-        one = next((one for one in known.values() if one), None)
-        rate = f"{one['batch'] / best:,.0f}" if one else ""
-        peak = f"{max(one['peak'] for one in known.values() if one) / 1e9:.2f}" if one else ""
-        rows.append([recipe, *shown, *cells, f"{best / floor:.1f}" if best and floor else "", rate, peak])
+    """A line a recipe of which anything is known."""
+    rows = [row for recipe in recipes if any((row := steps_row(found, recipe, ways))[1:])]
     head = ["recipe", "GFLOP", "floor, ms", "by", *(f"{way}, ms" for way in ways)]
     head += ["fastest, times the floor", "images/s", "peak GB"]
     said = "Milliseconds a training step, log included. The floor is the longer of the step's operations at the "
     said += "fastest bf16 rate measured here and of what it must move at the rate of a large copy. "
     said += "fp32 is contiguous and eager (convolutions may use TF32, as is PyTorch's default); bf16 is channels_last."
     default = next((one["compute"] for case, one in found.values.items() if case.endswith("|default")), "")
-    return joined(said, ceilings(limits), table(head, rows), default and f"The default is {default}.", found.said())
+    default = default and f"The default is {default}."
+    return joined(said, ceilings(found.values.get(CEILINGS)), table(head, rows) if rows else "", default, found.said())
+
+
+def steps_row(found: Found, recipe: str, ways: Sequence[str]) -> list[str]:
+    """Cells of the table; empty where nothing is known."""
+    known = {way: found.values[f"{recipe}|{way}"] for way in ways if f"{recipe}|{way}" in found.values}
+    counts, limits = found.values.get(f"{recipe}|{FLOOR}"), found.values.get(CEILINGS)
+    best, floor, shown, rates = 0.0, 0.0, ["", "", ""], ["", "", ""]
+    if counts and limits:
+        bounds = {"arithmetic": counts["operations"] / limits["bf16"], "memory": counts["bytes"] / limits["bytes"]}
+        bound = max(bounds, key=bounds.__getitem__)
+        floor = bounds[bound]
+        shown = [f"{counts['operations'] / 1e9:.1f}", f"{1e3 * floor:.3f}", bound]
+    if known:
+        best = min(one["seconds"] for one in known.values())
+        batch, peak = (max(one[part] for one in known.values()) for part in ("batch", "peak"))
+        rates = [f"{best / floor:.1f}" if floor else "", f"{batch / best:,.0f}", f"{peak / 1e9:.2f}"]
+    cells = [f"{1e3 * known[way]['seconds']:.3f}" if way in known else "" for way in ways]
+    return [recipe, *shown, *cells, *rates]
 
 
 def ceilings(limits: Numbers | None) -> str:
@@ -327,6 +329,8 @@ def check(given: argparse.Namespace, parts: Sequence[Part], scratch: Path) -> No
     path = os.pathsep.join([str(ROOT), str(SPEED), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, **places, **random_weights(weights), "PYTHONPATH": path}
     began, texts = time.monotonic(), {"": header(given.device, given.minutes)}
+    texts |= {part.name: f"## {part.title}\n\nNot run yet." for part in parts}
+    write_text(given.out, joined(*texts.values()) + "\n")
     for part, until in zip(parts, deadlines(parts, 60 * given.minutes), strict=True):
         setting = Setting(given.device, given.quick, scratch, environment, began + until)
         started = time.monotonic()

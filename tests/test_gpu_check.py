@@ -111,7 +111,12 @@ def test_steps_stand_beside_their_floor(scripts):
     assert "| vae-mnist | 5000.0 | 10.000 | arithmetic | 80.000 |  | 20.000 | 2.0 | 1,600 | 2.00 |" in text
     assert "The default is bf16, CUDA graphs." in text
     assert text.endswith("- vae-mnist, bf16: RuntimeError: a / b c")
-    assert "dcgan-mnist" in check.steps_table(workers.Found(), ["dcgan-mnist"], ["fp32"])
+    assert "dcgan-mnist" not in text
+
+
+def test_cases_that_failed_alike_share_a_line(scripts):
+    found = scripts[1].Found(failures={"a|x": "no time", "b|y": "broken | here", "c": "no time"})
+    assert found.said() == "- a, x; c: no time\n- b, y: broken / here"
 
 
 def test_a_failure_of_pytest_is_its_error_and_its_place(scripts):

@@ -17,6 +17,7 @@ from typing import Any
 from gpu_names import POISONED
 
 CASES = Path(__file__).parent / "gpu_cases.py"
+OVER = "no time was left"
 SHORTEST = 5.0  # seconds: with less no process is started
 
 
@@ -51,8 +52,11 @@ class Found:
             (self.values if line["kind"] == "done" else self.failures)[line["case"]] = line["value"]
 
     def said(self) -> str:
-        """A line of Markdown for each failure."""
-        return "\n".join(f"- {case.replace('|', ', ')}: {plain(words)}" for case, words in self.failures.items())
+        """A line of Markdown for each failure; cases that failed alike share one."""
+        alike: dict[str, list[str]] = {}
+        for case, words in self.failures.items():
+            alike.setdefault(plain(words), []).append(case.replace("|", ", "))
+        return "\n".join(f"- {'; '.join(cases)}: {words}" for words, cases in alike.items())
 
 
 def measured(part: str, cases: Sequence[str], setting: Setting) -> Iterator[Found]:
@@ -75,7 +79,7 @@ def measured(part: str, cases: Sequence[str], setting: Setting) -> Iterator[Foun
             code = process.wait()
         if left and code != POISONED and setting.left() > SHORTEST:
             found.failures[left.pop(0)] = f"its process ended with {code}: {last_line(words)}"
-    found.failures |= dict.fromkeys(left, "no time was left")
+    found.failures |= dict.fromkeys(left, OVER)
     yield found
 
 
