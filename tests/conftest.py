@@ -51,6 +51,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no CUDA device")
     if GPU and not marked:
         _hidden.setattr(torch.cuda, "is_available", lambda: False)
+        _hidden.setattr(torch.cuda, "device_count", lambda: 0)
         _hidden.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that a test starts
 
 
