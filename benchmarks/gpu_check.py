@@ -13,16 +13,19 @@ import argparse
 import os
 import platform
 import pstats
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -271,6 +274,25 @@ def missing(modules: Sequence[str]) -> list[str]:
     return [CALLED.get(module, module) for module in modules if find_spec(module) is None]
 
 
+def outdated(project: Path = ROOT / "pyproject.toml") -> list[str]:
+    """Packages that are older here than vaebench asks for, or not there."""
+    found = []
+    for asked in tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]:
+        name, _, least = asked.partition(",")[0].partition(">=")
+        try:
+            here = version(name)
+        except PackageNotFoundError:
+            here = ""
+        if not here or numbers(here) < numbers(least):
+            found.append(f"{name} {here} (asked for: {least})" if here else f"{name} (missing)")
+    return found
+
+
+def numbers(text: str) -> list[int]:
+    """Of a version, as far as they go: 2.11.0+cu130 is 2, 11, 0."""
+    return [int(part) for part in re.split(r"[^0-9.]", text)[0].split(".") if part]
+
+
 def checked(part: Part, setting: Setting) -> Iterator[str]:
     """The part's section, which says why it is left out or where it broke off."""
     lacking, text = missing(part.packages), ""
@@ -309,12 +331,14 @@ def header(device: str, minutes: float) -> str:
     versions = (
         f"Python {platform.python_version()}, torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}"
     )
+    unfit = outdated()
     lines = [
         "# A card, checked",
         "Written by `benchmarks/gpu_check.py`, not by hand. Images are made up and weights random.",
         f"- {device_facts(device)}\n- {versions}, {len(os.sched_getaffinity(0))} processor cores\n"
         f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, `{shlex.join(['python', *sys.argv])}`\n"
-        f"- budget: {minutes:g} minutes, of which each part has its share",
+        f"- budget: {minutes:g} minutes, of which each part has its share"
+        + (f"\n- older than vaebench asks for, or missing: {', '.join(unfit)}" if unfit else ""),
     ]
     return joined(*lines)
 

@@ -89,6 +89,17 @@ def test_a_part_that_breaks_off_keeps_what_it_had_and_one_without_its_packages_i
     assert check.missing(("sys", "sklearn_", "os")) == ["sklearn_"]
 
 
+def test_packages_that_are_too_old_are_named(scripts, tmp_path):
+    check, _ = scripts
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["pytest>=1.0", "pytest>=999.1,<1000", "no-such-package>=3"]\n'
+    )
+    first, second = check.outdated(tmp_path / "pyproject.toml")
+    assert first.startswith("pytest ") and first.endswith(" (asked for: 999.1)")
+    assert second == "no-such-package (missing)"
+    assert check.numbers("2.11.0+cu130") == [2, 11, 0] > check.numbers("2.9.1")
+
+
 def test_parts_share_the_time_and_leave_what_they_do_not_use(scripts):
     check, _ = scripts
     ends = check.deadlines(check.PARTS, 480)
