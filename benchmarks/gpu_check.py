@@ -120,9 +120,18 @@ def steps_table(found: Found, recipes: Sequence[str], ways: Sequence[str]) -> st
     said = "Milliseconds a training step, log included. The floor is the longer of the step's operations at the "
     said += "fastest bf16 rate measured here and of what it must move at the rate of a large copy. "
     said += "fp32 is contiguous and eager (convolutions may use TF32, as is PyTorch's default); bf16 is channels_last."
-    default = next((one["compute"] for case, one in found.values.items() if case.endswith("|default")), "")
-    default = default and f"The default is {default}."
-    return joined(said, ceilings(found.values.get(CEILINGS)), table(head, rows) if rows else "", default, found.said())
+    return joined(
+        said, ceilings(found.values.get(CEILINGS)), table(head, rows) if rows else "", defaults(found), found.said()
+    )
+
+
+def defaults(found: Found) -> str:
+    """What the measured default is, of recipes alike in one line."""
+    alike: dict[str, list[str]] = {}
+    for case, one in found.values.items():
+        if case.endswith("|default"):
+            alike.setdefault(one["compute"], []).append(case.partition("|")[0])
+    return "\n".join(f"- the default of {', '.join(recipes)}: {compute}" for compute, recipes in alike.items())
 
 
 def steps_row(found: Found, recipe: str, ways: Sequence[str]) -> list[str]:

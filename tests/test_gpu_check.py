@@ -120,7 +120,7 @@ def test_steps_stand_beside_their_floor(scripts):
     found.failures = {"vae-mnist|bf16": "RuntimeError: a | b\n  c"}
     text = check.steps_table(found, ["vae-mnist", "dcgan-mnist"], ["fp32", "bf16", "default"])
     assert "| vae-mnist | 5000.0 | 10.000 | arithmetic | 80.000 |  | 20.000 | 2.0 | 1,600 | 2.00 |" in text
-    assert "The default is bf16, CUDA graphs." in text
+    assert "- the default of vae-mnist: bf16, CUDA graphs" in text
     assert text.endswith("- vae-mnist, bf16: RuntimeError: a / b c")
     assert "dcgan-mnist" not in text
 
