@@ -119,7 +119,7 @@ def test_a_card_without_such_a_kernel_runs_the_layers_apart(monkeypatch):
     assert len(asked) == 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="the fused kernel is a GPU's, and there is none here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", STAGES)
 def test_on_a_gpu_values_are_autocasts_own(name):
     torch.manual_seed(0)
