@@ -36,6 +36,7 @@ from vaebench.core.recipe import Recipe
 from vaebench.evaluation.features import Networks
 from vaebench.runs.recipes import build_model, find_recipe
 from vaebench.training.compute import Compute, choose
+from vaebench.training.trial import workload
 
 ROOT = Path(__file__).parents[2]
 STEPS_TO_JUDGE, LEAST, MOST = 12, 30, 1500  # training steps: to see how long one takes, and then to be timed
@@ -100,7 +101,7 @@ def _counted(name: str, given: argparse.Namespace) -> Numbers:
 def _timed(name: str, way: str, given: argparse.Namespace) -> Numbers:
     """Seconds a step in a way, over some seconds' worth of steps; and the peak memory."""
     recipe, data = _opened(name)
-    compute = choose(device=given.device, **WAYS[way])
+    compute = _computed(recipe, data, way, given)
     run = partial(trained, recipe, data, compute)
     seconds, peak = run(3 if given.quick else STEPS_TO_JUDGE)
     if not given.quick:
@@ -112,7 +113,7 @@ def profile(case: str, given: argparse.Namespace, note: Note) -> Numbers:
     """Kernels of training steps (on a CPU: operators) by time, of ``RECIPE|WAY``."""
     name, _, way = case.partition("|")
     recipe, data = _opened(name)
-    compute, steps = choose(device=given.device, **WAYS[way]), 3 if given.quick else 60
+    compute, steps = _computed(recipe, data, way, given), 3 if given.quick else 60
     on_gpu = given.device.startswith("cuda")
     kinds = [ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]
     # a graph's kernels are seen where the tracer was there before the graph, and did not leave in between
@@ -203,6 +204,12 @@ def peers(case: str, given: argparse.Namespace, note: Note) -> Numbers:
     steps = 3 if given.quick else trainers.STEPS["cuda"].get(recipe, trainers.STEPS_CUDA) // 3
     seconds = trainers.seconds_a_step(name, recipe, given.device, steps)
     return {"seconds": seconds, "batch": find_recipe(recipe)[0].batch_size}
+
+
+def _computed(recipe: Recipe, data: ImageDataset, way: str, given: argparse.Namespace) -> Compute:
+    """The way's settings; the default is what ``vaebench train`` would choose, which tries the recipe itself."""
+    tried = {} if WAYS[way] else {"workload": workload(recipe, data)}
+    return choose(device=given.device, **tried, **WAYS[way])
 
 
 def _described(compute: Compute) -> str:
