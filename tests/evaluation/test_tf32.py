@@ -11,7 +11,6 @@ from vaebench.evaluation.protocol import Protocol
 SAMPLER = "import torch\n\n\ndef sampler(n, generator):\n    return torch.rand(n, 1, 28, 28, generator=generator)\n"
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU, which knows TF32")
 @pytest.mark.parametrize("door", ["model", "images", "runs"])
 def test_on_a_cpu_it_is_refused_in_one_line(door, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
