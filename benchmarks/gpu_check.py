@@ -33,7 +33,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "speed"))
 
-from gpu_names import ARITHMETIC, CEILINGS, FIDELITY, FLOOR, IN_MEMORY, LOOP, ON_DEVICE, OURS, PYTHAE, WAYS
+from gpu_names import ARITHMETIC, CEILINGS, FIDELITY, FLOOR, LOOP, OURS, OWN, PYTHAE, WAYS
 from gpu_workers import Found, Setting, measured, plain, ran
 
 from vaebench.core.files import write_text
@@ -175,13 +175,10 @@ def kernels(found: Found, way: str) -> str:
 
 def features(setting: Setting) -> Iterator[str]:
     """Images/s to 2048 features."""
-    ways = [*FIDELITY, ON_DEVICE, IN_MEMORY]
-    if setting.quick:
-        ways = [next(iter(FIDELITY)), ON_DEVICE]
-    # first those that the section is about
-    for found in measured("features", [ARITHMETIC, *reversed(ways)], setting):
-        rows = [[way, f"{found.values[way]['rate']:,.0f}", f"{found.values[way]['difference']:.1e}"]
-                for way in ways if way in found.values]  # fmt: skip
+    ways = [next(iter(OWN)), next(iter(FIDELITY))] if setting.quick else [*OWN, *FIDELITY]
+    for found in measured("features", [ARITHMETIC, *ways], setting):
+        known = {way: found.values[way] for way in ways if way in found.values}
+        rows = [[way, one["way"], f"{one['rate']:,.0f}", f"{one['difference']:.1e}"] for way, one in known.items()]
         said = "Inception-v3 to 2048 features of 64 x 64 images, resizing included; random weights. Differences are of "
         said += "the norm of the first images' features, to torch-fidelity's without TF32."
         allowed = found.values.get(ARITHMETIC)
@@ -189,7 +186,12 @@ def features(setting: Setting) -> Iterator[str]:
         if allowed:
             limit = f"Its {allowed['operations'] / 1e9:.1f} GFLOP an image would allow {allowed['full']:,.0f} images/s "
             limit += f"at this device's fp32 rate without TF32, {allowed['tf32']:,.0f} with it."
-        yield joined(said, table(["way", "images/s", "difference"], rows) if rows else "", limit, found.said())
+        yield joined(
+            said,
+            table(["extractor", "batch, way", "images/s", "difference"], rows) if rows else "",
+            limit,
+            found.said(),
+        )
 
 
 def evaluation(setting: Setting) -> Iterator[str]:

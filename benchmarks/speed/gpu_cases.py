@@ -22,7 +22,7 @@ import train as trainers
 from ceilings import product_rate
 from counting import count
 from floor import ceilings
-from gpu_names import ARITHMETIC, CEILINGS, FIDELITY, FLOOR, IN_MEMORY, POISONED, WAYS
+from gpu_names import ARITHMETIC, CEILINGS, FIDELITY, FLOOR, OWN, POISONED, WAYS
 from gpu_workers import last_words
 from shared import dataset, fidelity_inception, pictures, random_inception, trained
 from torch import Tensor, nn
@@ -143,27 +143,36 @@ def profile(case: str, given: argparse.Namespace, note: Note) -> Numbers:
 
 def features(case: str, given: argparse.Namespace, note: Note) -> Numbers:
     """Images/s of 64 x 64 images to 2048 features, and how far the first are from torch-fidelity's without TF32."""
-    images = pictures(8 if given.quick else 2048, (3, 64, 64))
     if case == ARITHMETIC:
         return _arithmetic(given.device)
-    extract = _fidelity(given.device, *FIDELITY[case]) if case in FIDELITY else _ours(given.device)
-    images = images if case == IN_MEMORY else images.to(given.device)
+    images = pictures(8 if given.quick else 2048, (3, 64, 64))
+    there = images.to(given.device)
+    first = slice(0, 8 if given.quick else 512)  # the same for all: a batch may choose other algorithms
+    extract, way = _fidelity(given.device, *FIDELITY[case]) if case in FIDELITY else _ours(given.device, OWN[case][1])
+    shown = images if case in OWN and not OWN[case][0] else there
     with torch.inference_mode():
-        found = extract(images[: 8 if given.quick else 512])[:8]  # libraries choose their algorithms
+        found = extract(shown[first])[:8]  # libraries choose their algorithms, and vaebench its way
+        extract(shown[first])
         rounds, began = 0, time.perf_counter()
         while rounds == 0 or (not given.quick and time.perf_counter() - began < FEATURE_SECONDS):
-            extract(images).cpu()
+            extract(shown).cpu()
             rounds += 1
         rate = rounds * len(images) / (time.perf_counter() - began)
-        # a batch may choose other algorithms: the same first images for all
-        expected = _fidelity(given.device, 64, False)(images[: 8 if given.quick else 512].to(given.device))[:8]
+        expected = _fidelity(given.device, 64, False)[0](there[first])[:8]
     difference = torch.linalg.vector_norm((found.cpu() - expected.cpu()).double()) / expected.double().norm().cpu()
-    return {"rate": rate, "difference": difference.item()}
+    return {"rate": rate, "difference": difference.item(), "way": way()}
 
 
-def _ours(device: str) -> Callable[[Tensor], Tensor]:
-    networks, space = Networks(device), FeatureSpace("inception", "2048")
-    return lambda images: networks.extract(to_float(images), [space])[space]
+Extract = tuple[Callable[[Tensor], Tensor], Callable[[], str]]  # and in which way, once it has run
+
+
+def _ours(device: str, allow_tf32: bool) -> Extract:
+    networks, space = Networks(device, allow_tf32=allow_tf32), FeatureSpace("inception", "2048")
+
+    def way() -> str:
+        return str(networks._extractor.way(networks.network(space), [space.layer], (3, 64, 64)))
+
+    return lambda images: networks.extract(to_float(images), [space])[space], way
 
 
 @cache
@@ -171,7 +180,7 @@ def _fidelity_network(device: str) -> nn.Module:
     return fidelity_inception(random_inception()).to(device)
 
 
-def _fidelity(device: str, batch: int, short: bool) -> Callable[[Tensor], Tensor]:
+def _fidelity(device: str, batch: int, short: bool) -> Extract:
     """torch-fidelity's extractor, in batches; ``short`` switches TF32 on, which PyTorch has on for convolutions."""
     network = _fidelity_network(device)
 
@@ -183,7 +192,7 @@ def _fidelity(device: str, batch: int, short: bool) -> Callable[[Tensor], Tensor
         finally:
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
-    return extract
+    return extract, lambda: str(batch)
 
 
 def _arithmetic(device: str) -> Numbers:

@@ -14,8 +14,13 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 ARITHMETIC = "the network's arithmetic"
-ON_DEVICE, IN_MEMORY = "vaebench, images on the device", "vaebench, images in main memory"
-# of extraction: batch, and whether TF32 is on
+# of extraction by vaebench: whether images are on the device, and whether TF32 is on
+OWN = {
+    "vaebench, images on the device": (True, False),
+    "vaebench, images in main memory": (False, False),
+    "vaebench, images on the device, TF32 on": (True, True),
+}
+# and by torch-fidelity: batch, and whether TF32 is on
 FIDELITY = {
     f"torch-fidelity, batches of {batch}, TF32 {'on' if short else 'off'}": (batch, short)
     for batch in (64, 256)
