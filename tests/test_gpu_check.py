@@ -132,8 +132,11 @@ def test_cases_that_failed_alike_share_a_line(scripts):
 
 def test_a_failure_of_pytest_is_its_error_and_its_place(scripts):
     _, workers = scripts
-    text = ">   assert f(1) == 2\nE   assert 1 == 2\nE    +  where 1 = f(1)\n\ntests/test_x.py:3: AssertionError"
-    assert workers.last_words(text) == "assert 1 == 2 | tests/test_x.py:3: AssertionError"
+    text = "../a/tests/test_x.py:3: in test\n    assert f(1) == 2\nE   assert 1 == 2\nE    +  where 1 = f(1)"
+    assert workers.last_words(text) == "assert 1 == 2 | tests/test_x.py:3"
+    text = "tests/test_x.py:3: in test\n    f()\nvaebench/f.py:9: in f\n    g()\n/lib/g.py:1: in g\nE   KeyError: 1"
+    assert workers.last_words(text) == "KeyError: 1 | vaebench/f.py:9"
+    assert workers.last_words("first\nlast") == "last"
     assert workers.last_words("") == ""
 
 

@@ -127,10 +127,12 @@ def last_line(path: Path) -> str:
 
 
 def last_words(text: str) -> str:
-    """Of a failure as pytest prints it: the error, and where it was raised."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    """Of a failure as pytest prints it: the error, and the last place in vaebench's own files that it passed."""
+    lines = text.splitlines()
     errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E  ")]
-    return " | ".join(dict.fromkeys([*errors[:1], *lines[-1:]]))
+    own = re.compile(r"^(?:\S*/)?((?:tests|vaebench)/\S+\.py:\d+)")
+    places = [found[1] for line in lines if (found := own.match(line))]
+    return " | ".join([*(errors[:1] or lines[-1:]), *places[-1:]])
 
 
 def plain(text: str) -> str:
