@@ -75,7 +75,7 @@ def test_ways_that_round_differently_stay_with_the_plain_path(family, way, digit
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fifty_steps_of_the_fast_way_stay_with_the_plain_one(family, digits, tmp_path):
-    """All that is fast on a CPU at once, bfloat16 among it; by the median over steps, since a jump amplifies rounding."""
+    """All that is fast on a CPU at once; by the median over steps, since a loss that jumps amplifies rounding."""
     fast_way = replace(PLAIN, precision="bf16", channels_last=True, fused=True)
     fast, plain = (
         losses(family, digits, way, tmp_path / way.precision, steps=50, batch=16) for way in (fast_way, PLAIN)

@@ -5,11 +5,12 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from vaebench import __version__
 from vaebench.cli.cache import cache_parts, readable
 from vaebench.cli.listing import Line, listing
 from vaebench.core import trials
@@ -53,7 +54,7 @@ def diagnose() -> Iterator[Finding]:
     """Versions, devices, how training would run, places, data and weights."""
     yield Finding(topic="python", what=f"{platform.python_version()} on {platform.platform(terse=True)}")
     for package in PACKAGES:
-        yield Finding(topic="package", what=f"{package} {version(package)}")
+        yield Finding(topic="package", what=f"{package} {_version(package)}")
     yield from _devices()
     for variable, place in (
         ("VAEBENCH_RUNS", runs_dir),
@@ -66,6 +67,14 @@ def diagnose() -> Iterator[Finding]:
     for line in lines:
         if line.kind in ("datasets", "perceptual"):
             yield _stock(line, lines)
+
+
+def _version(package: str) -> str:
+    """Version of a package; vaebench may run from its source tree without being installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return __version__ if package == "vaebench" else "not installed"
 
 
 def _devices() -> Iterator[Finding]:

@@ -4,10 +4,11 @@ On a GPU the batch, the memory layout and whether cuDNN times its algorithms are
 a machine; whole batches are replayed as CUDA graphs.
 """
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -67,6 +68,7 @@ class Extractor:
         self.device, self.allow_tf32 = device, allow_tf32
         self._ways: dict[tuple[object, ...], Way] = {}
         self._graphs: Ready = {}
+        self._contiguous: dict[int, tuple[Perceptual, Perceptual]] = {}  # by id: a network, and its copy
 
     def way(self, network: Perceptual, layers: Sequence[str], shape: tuple[int, int, int]) -> Way:
         """Return the way for images of a shape (c, h, w); on a GPU it is tried unless its rate is kept."""
@@ -91,6 +93,7 @@ class Extractor:
         return self._in_way(way, network, images, layers)
 
     def _in_way(self, way: Way, network: Perceptual, images: Tensor, layers: list[str]) -> list[Tensor]:
+        network = network if way.channels_last else self._with_contiguous_weights(network)
         before = torch.backends.cudnn.benchmark
         torch.backends.cudnn.benchmark = way.timed
         try:
@@ -110,6 +113,16 @@ class Extractor:
         if key not in self._graphs:
             self._graphs[key] = Replayed(run, f"{network.name} to {layers[-1]}")
         return self._graphs[key](images)
+
+    def _with_contiguous_weights(self, network: Perceptual) -> Perceptual:
+        """Copy a network, once: cuDNN runs a convolution in channels_last where images or weights are."""
+        if id(network) not in self._contiguous:
+            stages = {
+                name: copy.deepcopy(stage).to(memory_format=torch.contiguous_format)
+                for name, stage in network.stages.items()
+            }
+            self._contiguous[id(network)] = network, replace(network, stages=stages)
+        return self._contiguous[id(network)][1]
 
     def _tried(self, network: Perceptual, layers: list[str], shape: tuple[int, int, int]) -> Measured:
         """Time every way of a GPU on made-up images: images a second."""
@@ -157,13 +170,14 @@ class Replayed:
         return [part.clone() for part in self._features]  # the next replay writes over them
 
     def _try_to_capture(self, images: Tensor) -> None:
-        graph = torch.cuda.CUDAGraph()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         self._images = images.clone()
         try:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._features = self._work(self._images)
         except RuntimeError as error:
             self._refused = True
+            torch.cuda.set_stream(stream)  # torch stays on the capture's where ending a broken one fails
             log.info("%s cannot be captured as a CUDA graph (%s): it runs plainly", self._name, first_line(error))
         else:
             self._graph = graph

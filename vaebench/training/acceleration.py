@@ -94,6 +94,7 @@ class Replayed:
             for batch in batches
         ]
         self._optimizer.zero_grad(set_to_none=True)
+        stream, noise = torch.cuda.current_stream(), step.generator.get_state()
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(step.generator)
         try:
@@ -101,6 +102,11 @@ class Replayed:
                 self._terms = self._work(self._batches, step)
         except RuntimeError as error:
             self._refused = True
+            # torch leaves a broken capture half open: on its stream, and with a generator that may not be drawn from
+            torch.cuda.set_stream(stream)
+            fresh = torch.Generator(step.generator.device)
+            fresh.set_state(noise)
+            step.generator.graphsafe_set_state(fresh.graphsafe_get_state())
             log.warning(
                 "phase %s cannot be captured as a CUDA graph (%s): it runs plainly", self._name, first_line(error)
             )
