@@ -31,6 +31,7 @@ from vaebench.cli.console import (
 from vaebench.cli.exit_codes import outcome
 from vaebench.cli.progress import show_messages
 from vaebench.cli.studies import studies
+from vaebench.cli.suite import suites
 from vaebench.cli.train import train
 from vaebench.core import input_files
 from vaebench.core.errors import UserError
@@ -48,6 +49,7 @@ app = typer.Typer(
     help="Train, measure, test and rank generative image models. Start with: vaebench quickstart",
 )
 app.add_typer(studies)
+app.add_typer(suites, name="suite")
 
 
 def _version(asked: bool) -> None:

@@ -49,6 +49,10 @@ class Job:
         """The run's folder."""
         return RunFolder(runs_dir() / self.recipe.name / f"seed-{self.seed}")
 
+    def is_finished(self) -> bool:
+        """Tell whether the run's record says that it is finished."""
+        return self.folder.record_file.exists() and self.folder.read_record().status == "finished"
+
 
 def train_run(
     job: Job,

@@ -52,7 +52,7 @@ def take_steps(recipe: Recipe, data: ImageDataset, compute: Compute) -> Steps:
     Raises:
         UserError: the recipe refuses its settings, or the data hold less than a batch.
     """
-    few = _first(data, BATCHES * recipe.batch_size)
+    few = first_images(data, BATCHES * recipe.batch_size)
     model = build_model(recipe, data.image_shape, 0)
     model.to(compute.device).to(memory_format=compute.memory_format)
     model.train().requires_grad_(False)
@@ -91,7 +91,7 @@ def _timed(step: Callable[[int], object], device: str) -> list[float]:
     return seconds
 
 
-def _first(data: ImageDataset, n: int) -> ImageDataset:
+def first_images(data: ImageDataset, n: int) -> ImageDataset:
     """Return the first ``n`` images, or all where there are fewer."""
     if len(data) <= n:
         return data

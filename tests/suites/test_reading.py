@@ -1,0 +1,149 @@
+"""A suite's file: what it says as types; what is wrong in it with file, line and key."""
+
+import pytest
+
+from vaebench.core.errors import UserError
+from vaebench.suites import built_in, find_suite
+from vaebench.suites.checking import problems
+from vaebench.suites.reading import key_lines, read_suite
+
+WHOLE = """\
+title = "Two families"
+source = "made up"
+seeds = [0, 1]
+
+[dataset]
+name = "digits"
+
+[[models]]
+recipe = "vae-digits"
+
+[[models]]
+recipe = "dfcvae-digits"
+[models.settings]
+latent_dim = 5
+
+[[models]]
+images = "made"
+name = "peer"
+
+[budget]
+steps = 20
+
+[evaluation]
+metrics = ["blur", "mse", "diversity"]
+samples = 100
+[evaluation.options.diversity]
+features = "pixels"
+
+[[studies]]
+study = "interpolate"
+models = ["vae-digits", "dfcvae-digits"]
+options = { gif = true }
+
+[[claims]]
+says = "DFC-VAE is sharper"
+claim = "blur/recon: dfcvae-digits nearer than vae-digits"
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """Write a suite with one text replaced by another, and return its path."""
+
+    def write(old="", new=""):
+        assert old in WHOLE
+        path = tmp_path / "mine.toml"
+        path.write_text(WHOLE.replace(old, new, 1) if old else WHOLE)
+        return path
+
+    return write
+
+
+def line_with(path, text):
+    """Number of the line on which a text begins that stands once in the file."""
+    whole = path.read_text()
+    assert whole.count(text) == 1
+    return whole[: whole.index(text)].count("\n") + 1
+
+
+def test_a_suite_is_read_as_types(suite):
+    located = read_suite(suite())
+    assert (located.name, located.suite.seeds, located.suite.evaluation.samples) == ("mine", [0, 1], 100)
+    assert located.suite.models[1].settings == {"latent_dim": 5} and located.suite.models[2].name == "peer"
+    assert located.suite.budget.given == {"steps": 20}
+    assert located.place("models", 1, "recipe").endswith("mine.toml:12")
+    assert located.place("models", 1, "epochs").endswith("mine.toml:11")  # the table around it
+    assert problems(located) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "says"),
+    [
+        ("samples = 100", "sampels = 100", "sampels", "unknown key 'sampels': did you mean 'samples'?"),
+        ('recipe = "dfcvae', 'recpie = "dfcvae', "recpie", "unknown key 'recpie': did you mean 'recipe'?"),
+        ("[budget]", "[bugdet]", "[bugdet]", "unknown key 'bugdet': did you mean 'budget'?"),
+        ('title = "Two families"\n', "", "source", "the key 'title' is missing: add it"),
+        ('study = "interpolate"\n', "", "[[studies]]", "the key 'study' is missing: add it"),
+        ("[0, 1]", '["a"]', "seeds", "'seeds[0]' is not as it must be (expected int, got str)"),
+        ("samples = 100", "samples = 0", "samples", "'evaluation.samples' is not as it must be (expected int >= 1)"),
+        ("steps = 20", "steps = 2.5", "steps", "'budget.steps' is not as it must be"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(suite, old, new, at, says):
+    path = suite(old, new)
+    line = line_with(path, at)
+    with pytest.raises(UserError) as error:
+        read_suite(path)
+    assert str(error.value).startswith(f"{path}:{line}: {says}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "says"),
+    [
+        ('"vae-digits"', '"vea-digits"', '"vea-digits"', "did you mean 'vae-digits'?"),
+        ('"vae-digits"', '"vae-mnist"', '"vae-mnist"', "vae-mnist is trained on mnist, and the suite is on digits"),
+        ("latent_dim", "latent_dmi", 'recipe = "dfcvae-digits"', "latent_dim"),
+        ('["blur", "mse", ', '["blur", "mes", ', "metrics", "no metric 'mes': did you mean 'mse'"),
+        ('name = "digits"', 'name = "digit"', 'name = "digit"', "did you mean 'digits'?"),
+        ('"interpolate"', '"interpolat"', "interpolat", "no study 'interpolat': did you mean 'interpolate'?"),
+        ('["vae-digits", "dfc', '["vae-digts", "dfc', "vae-digts", "'vae-digts' is none of the suite's models"),
+        ("steps = 20", "steps = 20\nepochs = 3", "[budget]", "epochs and steps both set the length: give one of them"),
+        ('images = "made"', 'model = "m"\nimages = "made"', "[[models]]\nmodel", "this model has model and images"),
+        ('name = "peer"\n', "", "[[models]]\nimages", "need a name in the tables: add name"),
+        ("features", "featrues", "[evaluation.options.diversity]", "features"),
+    ],
+)
+def test_check_finds_it_before_anything_runs(suite, old, new, at, says):
+    path = suite(old, new)
+    line = line_with(path, at)
+    (found,) = problems(read_suite(path))
+    assert found.startswith(f"{path}:{line}: ") and says in found
+
+
+def test_every_problem_is_listed(suite):
+    path = suite('["blur", "mse", ', '["blru", "mes", ')
+    assert len(problems(read_suite(path))) == 2
+
+
+def test_what_is_no_toml_is_said(suite):
+    path = suite("[dataset]", "[dataset")
+    with pytest.raises(UserError, match=r"is no TOML .*line 5"):
+        read_suite(path)
+
+
+def test_lines_of_dotted_and_quoted_keys():
+    text = 'a.b = 1\n"c d" = 2\n[[t]]\nx = 1\n[t.in]\ny = 2\n[[t]] # second\nx = 3\n'
+    lines = key_lines(text)
+    assert lines["a", "b"] == 1 and lines[("c d",)] == 2
+    assert (lines["t", 0, "x"], lines["t", 0, "in", "y"], lines["t", 1, "x"]) == (4, 6, 8)
+
+
+def test_suites_that_come_with_vaebench_are_in_order_and_found_by_name():
+    for name, path in built_in().items():
+        assert find_suite(name) == path
+        assert problems(read_suite(path)) == []
+    with pytest.raises(UserError, match="did you mean 'digits'"):
+        find_suite("digist")
+    with pytest.raises(UserError, match="does not exist"):
+        find_suite("nowhere.toml")

@@ -1,0 +1,90 @@
+"""Check a suite before anything runs: every name and key that can be known beforehand, each problem with its line."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from vaebench.core.errors import UserError
+from vaebench.core.registry import did_you_mean
+from vaebench.datasets import DATASETS
+from vaebench.metrics import METRICS
+from vaebench.suites.suite import Located
+from vaebench.suites.work import protocol_of, recipe_at
+
+STUDIES = ("interpolate", "attributes", "correlate", "embed", "blend", "sample", "reconstruct")
+
+
+def problems(located: Located) -> list[str]:
+    """List what is wrong in a suite, each with file and line; empty where nothing is."""
+    found = list(_dataset(located)) or list(_models(located))
+    found += [*_budget(located), *_metrics(located)]
+    if not found:  # else they would repeat what is wrong with the names
+        found = [*_studies(located), *filter(None, [_said(partial(protocol_of, located))])]
+    return found
+
+
+def _said(attempt: Callable[[], object]) -> str:
+    """Return the message of the error that an attempt ends in, if it does."""
+    try:
+        attempt()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _dataset(located: Located) -> Iterator[str]:
+    asked = located.suite.dataset
+    try:
+        DATASETS.get(asked.name)
+    except UserError as error:
+        yield f"{located.place('dataset', 'name')}: {error}"
+
+
+def _models(located: Located) -> Iterator[str]:
+    names: set[str] = set()
+    for place, model in enumerate(located.suite.models):
+        where = located.place("models", place)
+        kinds = [kind for kind in ("recipe", "model", "images") if getattr(model, kind)]
+        if len(kinds) != 1:
+            said = " and ".join(kinds) if kinds else "nothing"
+            yield f"{where}: this model has {said}: give one of recipe, model, images"
+            continue
+        if kinds == ["recipe"]:
+            if model.name or model.paired:
+                yield f"{where}: name and paired are of models and images from elsewhere: leave them away"
+            if model.epochs is not None and model.steps is not None:
+                yield f"{where}: epochs and steps both set the length: give one of them"
+            if said := _said(partial(recipe_at, located, place)):
+                yield said
+            continue
+        if not model.name:
+            yield f"{where}: a model or images from elsewhere need a name in the tables: add name"
+        if model.settings or model.epochs or model.steps:
+            yield f"{where}: settings, epochs and steps are of recipes, which are trained: leave them away"
+        if model.name in names:
+            yield f"{where}: the name '{model.name}' is given twice: give each its own"
+        names.add(model.name)
+
+
+def _budget(located: Located) -> Iterator[str]:
+    given = located.suite.budget.given
+    if len(given) > 1:
+        yield f"{located.place('budget')}: {' and '.join(given)} both set the length: give one of them"
+
+
+def _metrics(located: Located) -> Iterator[str]:
+    names = METRICS.names()
+    for metric in located.suite.evaluation.metrics:
+        if metric not in names and not metric.startswith("./"):
+            yield f"{located.place('evaluation', 'metrics')}: no metric '{metric}': {did_you_mean(metric, names)}"
+
+
+def _studies(located: Located) -> Iterator[str]:
+    known = [model.recipe or f"external/{model.name}" for model in located.suite.models]
+    for place, study in enumerate(located.suite.studies):
+        if study.study not in STUDIES:
+            where = located.place("studies", place, "study")
+            yield f"{where}: no study '{study.study}': {did_you_mean(study.study, STUDIES)}"
+        for name in study.models:
+            if name not in known:
+                where = located.place("studies", place, "models")
+                yield f"{where}: '{name}' is none of the suite's models: {did_you_mean(name, known)}"

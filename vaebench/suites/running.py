@@ -1,0 +1,108 @@
+"""Run a suite: train what is missing, measure what is missing, look into latent spaces, write the report."""
+
+import json
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from vaebench.core.errors import UserError
+from vaebench.core.files import write_text
+from vaebench.core.paths import runs_dir
+from vaebench.evaluation.evaluate import evaluate_runs
+from vaebench.evaluation.external import External, evaluate_external
+from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
+from vaebench.runs.record import RunFolder
+from vaebench.suites.checking import problems
+from vaebench.suites.suite import Located, Study
+from vaebench.suites.work import others_of, protocol_of, recipes_of, text_of
+from vaebench.training.job import Job
+
+STATE = ".suites"  # in the runs folder: which studies were made of which weights
+Say = Callable[[str], None]
+
+
+def refuse_problems(located: Located) -> None:
+    """Raise :class:`UserError` with the first problem of a suite, and how many more there are."""
+    found = problems(located)
+    if found:
+        more = f" (and {len(found) - 1} more: vaebench suite check)" if len(found) > 1 else ""
+        raise UserError(found[0] + more)
+
+
+def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> None:
+    """Measure the finished runs of a suite, and its models and images from elsewhere; what is measured is left.
+
+    Raises:
+        UserError: a model or images cannot be measured.
+    """
+    protocol = protocol_of(located, device)
+    trained = [job for job in jobs if job.is_finished()]
+    for job in jobs:
+        if job not in trained:
+            say(f"{job.recipe.name}/seed-{job.seed} is not trained yet, and not measured")
+    names = [f"{job.recipe.name}/seed-{job.seed}" for job in trained]
+    if names:
+        evaluate_runs(names, protocol, every=False, dataset=None, say=say)
+    asked = located.suite.dataset
+    options = tuple(f"{key}={text_of(value)}" for key, value in asked.options.items())
+    for place, model in others_of(located):
+        try:
+            if model.model:
+                outside = OutsideModel(spec=model.model, name=model.name, dataset=asked.name, options=options)
+                evaluate_model(outside, protocol, say)
+            else:
+                given = External(name=model.name, reference=asked.name, paired=model.paired, options=options)
+                evaluate_external(_beside(located, model.images), given, protocol, say)
+        except UserError as error:
+            raise UserError(f"{located.place('models', place)}: {error}") from error
+
+
+def _beside(located: Located, path: str) -> Path:
+    """Resolve a path in a suite: of a relative one, beside the suite's file."""
+    found = Path(path).expanduser()
+    return found if found.is_absolute() else located.path.parent / found
+
+
+def look(located: Located, study: Callable[[list[str]], None]) -> None:
+    """Make the studies of a suite that were not made of these weights.
+
+    Args:
+        located: the suite.
+        study: runs a command of the command line, given as its arguments.
+    """
+    path = runs_dir() / STATE / f"{located.name}.json"
+    try:
+        done = set(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        done = set()
+    names = {located.suite.models[place].recipe: recipe.name for place, recipe, _ in recipes_of(located)}
+    for asked in located.suite.studies:
+        arguments = study_arguments(asked, names, located.suite.seeds[0])
+        key = _key(arguments, [name for name in arguments if "/seed-" in name])
+        if key in done:
+            continue
+        study(arguments)
+        done.add(key)
+        write_text(path, json.dumps(sorted(done)) + "\n")
+
+
+def study_arguments(asked: Study, names: dict[str, str], seed: int) -> list[str]:
+    """Write a study as a command's arguments: of each recipe the suite's first seed."""
+    arguments = [asked.study]
+    arguments += [f"{names[name]}/seed-{seed}" if name in names else name for name in asked.models]
+    for key, value in asked.options.items():
+        flag = f"--{key.replace('_', '-')}"
+        if isinstance(value, bool):
+            arguments += [flag] if value else []
+        else:
+            arguments += [flag, text_of(value)]
+    return arguments
+
+
+def _key(arguments: Sequence[str], runs: Sequence[str]) -> str:
+    """Identify a study by its command and the weights that it looks into."""
+    weights = []
+    for name in runs:
+        folder = RunFolder(runs_dir() / name)
+        weights.append(folder.read_record().weights_sha256 if folder.record_file.exists() else "")
+    return sha256(json.dumps([list(arguments), weights]).encode()).hexdigest()

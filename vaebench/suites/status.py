@@ -1,0 +1,75 @@
+"""Say what of a suite is done, what is left, and how long that will take here."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vaebench.core import trials
+from vaebench.core.dataset import ImageDataset
+from vaebench.core.machine import machine
+from vaebench.runs.history import read
+from vaebench.runs.recipes import dataset_of_recipe, load_split
+from vaebench.training.autotune import Trial
+from vaebench.training.compute import Choose, Compute
+from vaebench.training.job import Job
+from vaebench.training.trial import take_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One training of a suite: steps taken and asked for, whether it was measured, seconds that are left."""
+
+    run: str
+    done: int
+    steps: int
+    measured: bool
+    seconds: float
+
+    @property
+    def trained(self) -> bool:
+        """Whether no step is left."""
+        return self.done >= self.steps
+
+
+def states(jobs: Sequence[Job], choose: Choose) -> Iterator[State]:
+    """Yield the state of each training; what is left is timed by the recipe's rate here, from a trial if need be."""
+    compute, rates = choose(), dict[str, float]()
+    data: ImageDataset | None = None
+    for job in jobs:
+        if data is None:
+            data = load_split(dataset_of_recipe(job.recipe), "train")
+        steps = _steps(job, len(data))
+        done = _done(job)
+        seconds = 0.0
+        if done < steps:
+            name = job.recipe.name
+            rates[name] = rates.get(name) or _rate(job, data, compute)
+            seconds = (steps - done) * job.recipe.batch_size / rates[name]
+        yield State(
+            run=f"{job.recipe.name}/seed-{job.seed}",
+            done=done,
+            steps=steps,
+            measured=job.folder.results.exists(),
+            seconds=seconds,
+        )
+
+
+def _steps(job: Job, images: int) -> int:
+    if job.steps is not None:
+        return job.steps
+    epochs = job.recipe.epochs if job.epochs is None else job.epochs
+    return epochs * (images // job.recipe.batch_size)
+
+
+def _done(job: Job) -> int:
+    """Return the steps of a run's history so far."""
+    if job.is_finished():
+        return job.folder.read_record().steps
+    rows = read(job.folder.history) if job.folder.history.exists() else []
+    return rows[-1].step if rows else 0
+
+
+def _rate(job: Job, data: ImageDataset, compute: Compute) -> float:
+    """Return images per second: the best that a training of the recipe reached here, or a trial's."""
+    trial = Trial(compute.precision, compute.threads, compute.channels_last, compute.cuda_graphs)
+    kept = trials.known_rates().get(f"{machine(compute.device)}, {job.recipe.name}, trained", {}).get(str(trial))
+    return kept or take_steps(job.recipe, data, compute).rate

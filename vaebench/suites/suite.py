@@ -1,0 +1,139 @@
+"""The typed form of a suite: what is compared, on what, how long it is trained, how it is measured, what is claimed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from vaebench.core.validation import Name, Positive, Text
+
+Scalar = bool | int | float | str
+Above = Annotated[float, Meta(gt=0)]
+Seed = Annotated[int, Meta(ge=0, lt=2**53)]
+
+
+class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a suite's file; a key that it does not know is an error."""
+
+
+class Dataset(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The images: a registered dataset and its options."""
+
+    name: Name
+    options: dict[str, Scalar] = field(default_factory=dict)
+
+
+class Model(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing that is compared: a recipe that is trained here, a model from elsewhere, or a folder of images.
+
+    Attributes:
+        recipe: a registered name or ``./file.py:function``, with ``settings`` as ``--set`` takes them.
+        model: what ``evaluate --model`` takes, such as ``diffusers:DIR``.
+        images: what ``evaluate --images`` takes.
+        name: of a model or images from elsewhere in the tables.
+        paired: how images and the dataset's belong together: ``name``, ``position``, or empty where they do not.
+        epochs, steps: of this recipe alone, in place of the budget.
+    """
+
+    recipe: str = ""
+    model: str = ""
+    images: str = ""
+    name: str = ""
+    paired: str = ""
+    settings: dict[str, Scalar | list[Scalar]] = field(default_factory=dict)
+    epochs: Positive | None = None
+    steps: Positive | None = None
+
+
+class Budget(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long every recipe is trained: one of these, or each recipe's own epochs where nothing is given.
+
+    Attributes:
+        epochs: passes over the training images.
+        steps: optimisation steps.
+        images: images seen, all steps together.
+        flops: floating-point operations of training, counted.
+        seconds: on this device, measured by a trial.
+    """
+
+    epochs: Positive | None = None
+    steps: Positive | None = None
+    images: Positive | None = None
+    flops: Above | None = None
+    seconds: Above | None = None
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What is given, by name."""
+        parts = {name: getattr(self, name) for name in ("epochs", "steps", "images", "flops", "seconds")}
+        return {name: value for name, value in parts.items() if value is not None}
+
+
+class Evaluation(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the models are measured.
+
+    Attributes:
+        metrics: names; empty: all.
+        samples: that each model draws.
+        options: metric -> option -> value.
+        shared: options for every metric that has them.
+    """
+
+    metrics: list[str] = field(default_factory=list)
+    samples: Positive = 10_000
+    options: dict[str, dict[str, Scalar]] = field(default_factory=dict)
+    shared: dict[str, Scalar] = field(default_factory=dict)
+
+
+class Study(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A look into latent space: a command, the models that it looks into, its options."""
+
+    study: str
+    models: list[str]
+    options: dict[str, Scalar] = field(default_factory=dict)
+
+
+class Claim(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sentence, where the source says it, what the source printed, and what it means in vaebench's terms."""
+
+    says: Text
+    claim: Text
+    where: Text = ""
+    published: Text = ""
+
+
+class Suite(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A benchmark as a file."""
+
+    title: Text
+    source: Text
+    dataset: Dataset
+    models: Annotated[list[Model], Meta(min_length=1)]
+    seeds: Annotated[list[Seed], Meta(min_length=1)] = field(default_factory=lambda: [0])
+    note: Text = ""
+    budget: Budget = field(default_factory=Budget)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    studies: list[Study] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+
+
+class Located(Struct, frozen=True):
+    """A suite with its name, its file, and where in the file its parts stand."""
+
+    name: str
+    path: Path
+    suite: Suite
+    lines: dict[tuple[str | int, ...], int]
+
+    def place(self, *keys: str | int) -> str:
+        """Return ``FILE:LINE`` of a key, or of the nearest table around it."""
+        return f"{self.path}:{line_of(self.lines, keys)}"
+
+
+def line_of(lines: dict[tuple[str | int, ...], int], keys: Sequence[str | int]) -> int:
+    """Return the line of a key, or of the nearest table around it that has one."""
+    for count in range(len(keys), 0, -1):
+        if (line := lines.get(tuple(keys[:count]))) is not None:
+            return line
+    return 1
