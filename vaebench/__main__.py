@@ -5,7 +5,7 @@ import sys
 
 from vaebench.core.interrupts import answer_at_once
 
-TRAINING = {"train", "quickstart"}  # commands
+TRAINING = {"train", "quickstart", "suite"}  # commands
 
 
 def main() -> None:

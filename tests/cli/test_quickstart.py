@@ -1,16 +1,16 @@
-"""The quickstart ranks the four families; here with a few steps each, since what counts is the way."""
+"""The quickstart ranks the four families: a suite; here with a few steps each, since what counts is the way."""
 
 import re
-from dataclasses import replace
-from functools import partial
 
-from vaebench.cli import quickstart
-from vaebench.training.job import Job
+from vaebench import suites
+from vaebench.suites.reading import read_suite
 
 
 def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(quickstart, "DIGITS", replace(quickstart.DIGITS, samples=60))
-    monkeypatch.setattr(quickstart, "Job", partial(Job, steps=3))
+    text = suites.find_suite("digits").read_text(encoding="utf-8")
+    short = tmp_path / "digits.toml"
+    short.write_text(text.replace("samples = 2000", "samples = 60") + "\n[budget]\nsteps = 3\n")
+    monkeypatch.setattr(suites, "built_in", lambda: {"digits": short})
     first = cli(["quickstart", "--out", tmp_path / "reports"])
     assert first.code == 0, first.err
     header = next(line for line in first.out.splitlines() if line.startswith("metric "))
@@ -21,11 +21,15 @@ def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, m
     assert "dcgan-digits (" in lacking and "mse" in lacking  # it cannot encode: n/a with the reason
     assert "Trained by:" in page
     for study in ("interpolate vae-digits dfcvae-digits --gif", "embed dfcvae-digits", "blend vae-digits"):
-        assert f"vaebench {study}" in first.out  # what there is to be seen in latent space
+        assert f"Next: vaebench {study}" in first.out  # what there is to be seen in latent space
+    assert "One training seed each: verdicts are about these checkpoints." in first.out
     again = cli(["quickstart", "--out", tmp_path / "reports"])
     assert again.code == 0 and again.out.count("already trained, left as it is") == 4
     assert again.out.count("nothing new to measure") == 4
 
 
 def test_faces_has_the_same_families():
-    assert quickstart.FACES.recipes == ["vae-toyfaces", "dfcvae-toyfaces", "dcgan-toyfaces", "vaewgan-toyfaces"]
+    families = ("vae", "dfcvae", "dcgan", "vaewgan")
+    for name in ("digits", "toyfaces"):
+        models = read_suite(suites.find_suite(name)).suite.models
+        assert [model.recipe for model in models] == [f"{family}-{name}" for family in families]

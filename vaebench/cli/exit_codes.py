@@ -20,6 +20,7 @@ GOES_ON = "the same command goes on from there"
 LEFT = {
     "train": "no training was under way; give the same command again, with --resume where one was begun before",
     "quickstart": f"what was trained and measured is saved; {GOES_ON}",
+    "suite": f"what was trained and measured is saved; {GOES_ON}",
     "evaluate": "what was measured is saved; the same command measures what is missing",
     "report": "every file written so far is whole; the same command writes the rest",
     "fetch": f"what was prepared is kept; {GOES_ON}",

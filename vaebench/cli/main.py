@@ -24,7 +24,6 @@ from vaebench.cli.console import (
     RecipeFile,
     complain,
     err,
-    out,
     say,
     write_reports,
 )
@@ -77,9 +76,9 @@ def quickstart(
     out_dir: Out = REPORTS,
 ) -> None:
     """Train, measure and rank the families on real digits: no network, no GPU, minutes."""
-    from vaebench.cli import quickstart as quickstart_module
+    from vaebench.cli.suite import opened, run_suite
 
-    quickstart_module.quickstart(quickstart_module.FACES if faces else quickstart_module.DIGITS, out_dir, out, say)
+    run_suite(opened("toyfaces" if faces else "digits"), only=None, shard="1/1", device="auto", out_dir=out_dir)
 
 
 @app.command("list", epilog="Example: vaebench list recipes")

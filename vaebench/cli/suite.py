@@ -9,7 +9,10 @@ from vaebench.cli.console import REPORTS, Device, Out, out, say
 from vaebench.core.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vaebench.suites.suite import Located
+    from vaebench.training.job import Job
 
 suites = typer.Typer(help="Benchmarks as files: train, measure and report what one names.", no_args_is_help=True)
 Given = Annotated[str, typer.Argument(metavar="FILE|NAME", help="a suite's file, or one of 'vaebench suite list'")]
@@ -33,7 +36,7 @@ def check(given: Given) -> None:
     """Look for what is wrong in a suite's file before anything runs: every key, name, budget and claim."""
     from vaebench.suites.checking import problems
 
-    located = _opened(given)
+    located = opened(given)
     found = problems(located)
     if found:
         for problem in found[1:]:
@@ -53,7 +56,7 @@ def status(given: Given, device: Device = "auto") -> None:
     from vaebench.suites.work import jobs_of
     from vaebench.training.compute import choose
 
-    located = _opened(given)
+    located = opened(given)
     refuse_problems(located)
     chosen = partial(choose, device=device)
     found = list(states(jobs_of(located, chosen), chosen))
@@ -77,7 +80,7 @@ def run(
     out_dir: Out = REPORTS,
 ) -> None:
     """Train what is missing, measure what is missing, write the report; safe to repeat, goes on where it stopped."""
-    run_suite(_opened(given), only=only, shard=shard, device=device, out_dir=out_dir)
+    run_suite(opened(given), only=only, shard=shard, device=device, out_dir=out_dir)
 
 
 def run_suite(located: "Located", *, only: Part | None, shard: str, device: str, out_dir: Path) -> None:
@@ -96,26 +99,51 @@ def run_suite(located: "Located", *, only: Part | None, shard: str, device: str,
     from vaebench.training.compute import choose
 
     refuse_problems(located)
-    if shard != "1/1" and only is None:
+    if shard != "1/1" and only != "train":
         raise UserError("--shard shares out trainings: add --only train, and run the suite whole when all are done")
-    chosen = partial(choose, device=device)
+    suite, chosen = located.suite, partial(choose, device=device)
     jobs = jobs_of(located, chosen)
     if only in (None, "train"):
+        names = list(dict.fromkeys(job.recipe.name for job in jobs))
+        say(f"Training {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))} on {_images(located)}.")
         train_jobs(share(jobs, shard), chosen, resume=True, console=out)
     if only in (None, "evaluate"):
+        say(f"Measuring them on the test images of {suite.dataset.name}.")
         measure(located, jobs, device, say)
     if only in (None, "report"):
         look(located, lambda arguments: app([*arguments, "--out", str(out_dir)], standalone_mode=False))
-        _report(located, out_dir)
+        _conclude(located, jobs, out_dir)
 
 
-def _report(located: "Located", out_dir: Path) -> None:
-    from vaebench.cli.console import write_reports
-
-    write_reports({located.suite.dataset.name: []}, out_dir)
+def _images(located: "Located") -> str:
+    return located.suite.data or located.suite.dataset.name
 
 
-def _opened(given: str) -> "Located":
+def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path) -> None:
+    """Write the report and say what it says: the table, whether the first two recipes differ, what comes next."""
+    from vaebench.report.compare import between
+    from vaebench.report.write import write_report
+
+    folder, table = write_report(located.suite.dataset.name, out_dir)
+    lines = ["", *table]
+    names = list(dict.fromkeys(job.recipe.name for job in jobs))
+    if len(names) > 1:
+        first, second = names[1], names[0]
+        lines += ["", f"Is the difference real? {first} and {second}, tested on the same images:"]
+        lines += between(first, second, brief=True)
+    page = folder / "index.html"
+    lines += ["", f"The whole report: {page}, one page for a browser; leaderboard.md and tables lie beside it."]
+    if len(located.suite.seeds) == 1 and names:
+        lines.append(
+            "One training seed each: verdicts are about these checkpoints. Ranks of the recipes need three seeds: "
+            f"vaebench train {' '.join(names)} --seeds 0,1,2 --resume; vaebench evaluate --all"
+        )
+    lines += [f"Next: {command}" for command in located.suite.next]
+    for line in lines:
+        say(line)
+
+
+def opened(given: str) -> "Located":
     from vaebench.suites import find_suite
     from vaebench.suites.reading import read_suite
 

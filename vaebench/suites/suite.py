@@ -104,14 +104,25 @@ class Claim(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Suite(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A benchmark as a file."""
+    """A benchmark as a file.
+
+    Attributes:
+        title: of the benchmark.
+        source: what it follows, as one would cite it.
+        dataset: that all models are compared on.
+        models: what is compared.
+        seeds: of every recipe's trainings.
+        data: the training images in words, for who reads along.
+        next: commands that are worth trying when it is done.
+    """
 
     title: Text
     source: Text
     dataset: Dataset
     models: Annotated[list[Model], Meta(min_length=1)]
     seeds: Annotated[list[Seed], Meta(min_length=1)] = field(default_factory=lambda: [0])
-    note: Text = ""
+    data: Text = ""
+    next: list[Text] = field(default_factory=list)
     budget: Budget = field(default_factory=Budget)
     evaluation: Evaluation = field(default_factory=Evaluation)
     studies: list[Study] = field(default_factory=list)
