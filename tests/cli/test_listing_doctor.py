@@ -36,10 +36,16 @@ def plugins(monkeypatch):
             )
             for kind, name, package in claims
         ]
-        monkeypatch.setattr(registry, "installed", lambda group: [p for p in points if p.group == group])
+
+        def chosen(group):
+            return [point for point in points if point.group == group]
+
+        monkeypatch.setattr(registry, "_entry_points_of", lambda: chosen)
+        registry.installed.cache_clear()
 
     install()
-    return install
+    yield install
+    registry.installed.cache_clear()
 
 
 @pytest.fixture

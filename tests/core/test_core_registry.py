@@ -23,10 +23,16 @@ def plugins(monkeypatch):
             SimpleNamespace(name=name, value=target, dist=dist, group="vaebench.things")
             for name, target in targets.items()
         ]
-        monkeypatch.setattr(registry, "installed", lambda group: [p for p in points if p.group == group])
+
+        def chosen(group):
+            return [point for point in points if point.group == group]
+
+        monkeypatch.setattr(registry, "_entry_points_of", lambda: chosen)
+        registry.installed.cache_clear()
 
     install()
-    return install
+    yield install
+    registry.installed.cache_clear()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def listing(kind: str | None = None) -> list[Line]:
     """List everything of one kind, or of all."""
     if kind is not None and kind not in KINDS:
         raise UserError(f"nothing is listed under '{kind}': {did_you_mean(kind, KINDS)}")
-    tables = {name: registry.entries() for name, registry in KINDS.items()}  # each scans all installed packages
+    tables = {name: registry.entries() for name, registry in KINDS.items()}
     return [line for name in ([kind] if kind else list(KINDS)) for line in _lines(name, tables)]
 
 

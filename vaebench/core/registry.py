@@ -53,9 +53,23 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 @cache
-def installed(group: str) -> tuple[EntryPoint, ...]:
-    """Return entry points of all installed packages under ``group``; searched once a process, since it is slow."""
-    return tuple(entry_points(group=group))
+def _entry_points_of() -> Callable[..., Iterable[EntryPoint]]:
+    """Return a function from ``group=`` to entry points; packages are searched once a process, for all groups together.
+
+    A search reads a file of every package, and packages may be many and lie on a slow disk.
+    """
+    return entry_points().select
+
+
+@cache
+def installed(group: str) -> tuple[tuple[str, Entry], ...]:
+    """Return names and entries that installed packages bring under ``group``."""
+    found = []
+    for point in _entry_points_of()(group=group):
+        package = point.dist.name if point.dist else "an unknown package"
+        summary = point.dist.metadata["Summary"] if point.dist and "Summary" in point.dist.metadata else ""
+        found.append((point.name, Entry(target=point.value, summary=summary, origin=package)))
+    return tuple(found)
 
 
 class Registry(Generic[T]):
@@ -69,10 +83,8 @@ class Registry(Generic[T]):
     def entries(self) -> dict[str, list[Entry]]:
         """Every name with who claims it; more than one claim is a clash, refused when the name is asked for."""
         found = {name: [entry] for name, entry in self._builtins.items()}
-        for point in installed(self.group):
-            package = point.dist.name if point.dist else "an unknown package"
-            summary = point.dist.metadata["Summary"] if point.dist and "Summary" in point.dist.metadata else ""
-            found.setdefault(point.name, []).append(Entry(target=point.value, summary=summary, origin=package))
+        for name, entry in installed(self.group):
+            found.setdefault(name, []).append(entry)
         return dict(sorted(found.items()))
 
     def names(self) -> list[str]:
