@@ -215,7 +215,7 @@ def measure_run(
     if tuple(record.image_shape) != data.image_shape:
         raise UserError(f"{folder.path} makes {record.image_shape} images, {data.name} has {data.image_shape}")
     identity = sources.identity_of(record, device)
-    metrics = unmeasured(folder, identity, split, protocol.build(data), protocol, group)
+    metrics = unmeasured(folder, identity, split, split.metrics(protocol), protocol, group)
     undrawn = group.led(partial(_lacks_pictures, folder, record, data))
     if not (metrics or undrawn):
         return False
@@ -253,7 +253,8 @@ def unmeasured(
     protocol: Protocol,
     group: Group = ALONE,
 ) -> list[Metric]:
-    """Choose the metrics to measure: those without a result for this source, or all with ``protocol.again``.
+    """Choose the metrics to measure, of those that ``split`` has built, and build them anew to be fed: those without a
+    result for this source, or all with ``protocol.again``.
 
     Rank 0 decides for all, since another rank may look while it writes. Each metric gets its extractor's hash.
 
@@ -267,7 +268,7 @@ def unmeasured(
         chosen = {id(metric) for metric in (metrics if protocol.again else found)}
         return [position for position, metric in enumerate(metrics) if id(metric) in chosen]
 
-    return [metrics[position] for position in group.led(positions)]
+    return split.metrics(protocol).fresh(metrics[position] for position in group.led(positions))
 
 
 def measure_into(
@@ -301,7 +302,7 @@ def measure_real(split: SplitContext, protocol: Protocol, group: Group = ALONE) 
     Processes share the extraction of features; rank 0 does the rest.
     """
     folder = real_folder(split.data)
-    built = [metric for metric in protocol.build(split.data) if metric.spec.of_real]
+    built = [metric for metric in split.metrics(protocol) if metric.spec.of_real]
     metrics = unmeasured(folder, sources.REAL, split, built, protocol, group)
     split.extract_for(metrics, group)
     group.led(partial(_write_real, folder, split, metrics, protocol))
@@ -320,7 +321,7 @@ def _write_real(folder: RunFolder, split: SplitContext, metrics: Sequence[Metric
 
 def _measure_training_images(split: SplitContext, protocol: Protocol) -> None:
     """Measure training images in place of samples: by the same metrics, as many as of a model."""
-    built = [metric for metric in protocol.build(split.data) if metric.spec.of_training_images]
+    built = [metric for metric in split.metrics(protocol) if metric.spec.of_training_images]
     context = split.context()
     if not built or split.data.split == TRAIN or TRAIN not in context.splits:
         return
@@ -354,7 +355,7 @@ def measure_baselines(split: SplitContext, protocol: Protocol, sizes: Iterable[i
         folder = RunFolder(runs_dir() / f"{name}-{place_of(data)}")
         built = [
             metric
-            for metric in protocol.build(data)
+            for metric in split.metrics(protocol)
             if metric.spec.of_baselines and metric.spec.needs in source.provides
         ]
         metrics = unmeasured(folder, source.identity, split, built, protocol)

@@ -260,7 +260,7 @@ def measure_external(
     # the images' own hash stands in place of weights': other images under this name replace these
     identity = Identity(f"external/{given.name}", content_sha256=_identity(images, rows))
     protocol = replace(protocol, samples=len(pixels))
-    metrics = unmeasured(folder, identity, split, protocol.build(data), protocol)
+    metrics = unmeasured(folder, identity, split, split.metrics(protocol), protocol)
     if metrics:
         source = sources.of_images(
             pixels,

@@ -95,7 +95,7 @@ def _measure(
     """Write results, per-image values and pictures; return whether anything was missing."""
     folder = RunFolder(runs_dir() / "external" / (name if seed is None else f"{name}@{seed}"))
     identity = Identity(f"external/{name}", seed, opened.sha256, opening.device)
-    metrics = unmeasured(folder, identity, split, protocol.build(split.data), protocol)
+    metrics = unmeasured(folder, identity, split, split.metrics(protocol), protocol)
     if not metrics:
         return False
     source = sources.of_model(

@@ -1,7 +1,9 @@
 """The protocol of an evaluation: metrics by name with their options, built for the data at hand."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, overload
 
 import torch
 
@@ -33,7 +35,11 @@ class Protocol:
     tf32: bool = False  # whether a GPU may round float32 products and convolutions, which makes them faster
     prepared: str = ""  # how images made elsewhere were cropped and scaled; empty: they are as they were given
 
-    def build(self, data: ImageDataset | None = None) -> list[Metric]:
+    def builds_as(self, other: "Protocol") -> bool:
+        """Tell whether both build the same metrics on the same data: they may differ in what is not the metrics'."""
+        return self == replace(other, samples=self.samples, again=self.again, device=self.device)
+
+    def build(self, data: ImageDataset | None = None) -> "BuiltMetrics":
         """Build the metrics; :class:`UserError` for unknown metrics or options.
 
         A factory with a parameter named as one of ``given`` takes it from there, and with one named as a fact of
@@ -45,20 +51,26 @@ class Protocol:
         for owner in self.options:
             if owner not in names:
                 raise UserError(f"--set {owner}.…: no metric '{owner}' is measured: {did_you_mean(owner, names)}")
-        built: list[Metric] = []
-        broken = self._broken()
+        broken, facts_of_data = self._broken(), _facts_of(data)
+        factories: list[Callable[[], Iterable[Metric]]] = []
         for name in [name for name in names if name not in broken]:
             factory = load_file_attribute(name) if is_file_reference(name) else METRICS.get(name)
             known = hyperparameters_of(factory)
             shared = {key: text for key, text in self.given.items() if key in known}
-            facts = {key: fact for key, fact in _facts_of(data).items() if key in known}
-            built.extend(factory(**{**facts, **parse_options(name, {**shared, **self.options.get(name, {})}, factory)}))
-        for metric in built:
+            facts = {key: fact for key, fact in facts_of_data.items() if key in known}
+            options = {**facts, **parse_options(name, {**shared, **self.options.get(name, {})}, factory)}
+            factories.append(partial(self._made, factory, options))
+        return BuiltMetrics(factories)
+
+    def _made(self, factory: Callable[..., Iterable[Metric]], options: Mapping[str, Any]) -> list[Metric]:
+        """Call a factory, and mark its metrics by how the images that they are fed were made."""
+        made = list(factory(**options))
+        for metric in made:
             drawn = self.posterior != "mean" and Need.RECONSTRUCTION in metric.spec.needs
             rounded = self.tf32 and bool(metric.spec.needs & ~Need.TRAINING)
             marks = [f"posterior={self.posterior}" if drawn else "", "tf32" if rounded else "", self.prepared]
             metric.made_from = "/".join(mark for mark in marks if mark)
-        return built
+        return made
 
     def networks(self) -> Networks:
         """Return the networks that features come from, on the device that is asked for.
@@ -83,6 +95,39 @@ class Protocol:
             except UserError as error:
                 found[name] = str(error)
         return found
+
+
+class BuiltMetrics(Sequence[Metric]):
+    """Metrics of a protocol on one dataset: built once for what they declare, and anew for each measurement.
+
+    A metric that has taken in images cannot take in those of another source, so those here are never fed.
+    """
+
+    def __init__(self, factories: Sequence[Callable[[], Iterable[Metric]]]) -> None:
+        self._built = [(factory, tuple(factory())) for factory in factories]
+        self._metrics = [metric for _, made in self._built for metric in made]
+
+    @overload
+    def __getitem__(self, position: int) -> Metric: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[Metric]: ...
+    def __getitem__(self, position: int | slice) -> Metric | list[Metric]:
+        return self._metrics[position]
+
+    def __len__(self) -> int:
+        return len(self._metrics)
+
+    def fresh(self, chosen: Iterable[Metric]) -> list[Metric]:
+        """Build those of ``chosen``, which are some of these, anew: to be fed."""
+        wanted = {id(metric) for metric in chosen}
+        assert wanted <= set(map(id, self._metrics)), "metrics of another protocol or split"
+        return [
+            new
+            for factory, made in self._built
+            if any(id(old) in wanted for old in made)
+            for old, new in zip(made, factory(), strict=True)
+            if id(old) in wanted
+        ]
 
 
 def _facts_of(data: ImageDataset | None) -> dict[str, object]:

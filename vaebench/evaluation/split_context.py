@@ -11,6 +11,7 @@ from vaebench.core.metric import Metric
 from vaebench.core.perceptual import TRAINED
 from vaebench.evaluation.features import CachedFeatures, Networks
 from vaebench.evaluation.judges import judge_network, judge_of
+from vaebench.evaluation.protocol import BuiltMetrics, Protocol
 from vaebench.runs.recipes import load_split
 
 
@@ -21,6 +22,7 @@ class SplitContext:
         self.data, self.networks = data, networks
         self._source = source
         self._splits = {data.split: data}
+        self._metrics: tuple[Protocol, BuiltMetrics] | None = None
         self._references: dict[tuple[FeatureSpace, str], CachedFeatures] = {}
 
     @classmethod
@@ -50,6 +52,12 @@ class SplitContext:
                 raise UserError(f"{self.data.name} has no split '{split}': it is measured alone")
             self._splits[split] = load_split(self._source, split)
         return self._splits[split]
+
+    def metrics(self, protocol: Protocol) -> BuiltMetrics:
+        """Build the protocol's metrics for this split: once for all runs and baselines that are measured on it."""
+        if self._metrics is None or not self._metrics[0].builds_as(protocol):
+            self._metrics = protocol, protocol.build(self.data)
+        return self._metrics[1]
 
     @property
     def published(self) -> bool:
