@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from vaebench.core.processes import leads
+from vaebench.core.processes import leads, use_threads
 from vaebench.core.validation import plain_line
 from vaebench.runs.recipe_files import allow
 
@@ -27,6 +27,16 @@ RECIPE_FILE_HELP = "your own file that a run's recipe is in: it is run only if y
 # a command that takes it needs do nothing more
 RecipeFile = Annotated[str | None, typer.Option(metavar="FILE", help=RECIPE_FILE_HELP, callback=allow)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1")]
+
+
+def _bounded(threads: int | None) -> int | None:
+    if threads is not None:
+        use_threads(threads)
+    return threads
+
+
+# likewise
+Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads; default all cores", callback=_bounded)]
 
 
 def say(text: str) -> None:

@@ -22,6 +22,7 @@ from vaebench.cli.console import (
     Device,
     Out,
     RecipeFile,
+    Threads,
     complain,
     err,
     say,
@@ -193,6 +194,7 @@ def evaluate(
     filter_: Annotated[str, typer.Option("--filter", help="with --size: bicubic, bilinear, lanczos, box")] = "",
     recipe_file: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
     """Measure trained runs, a model or images made elsewhere, and write the tables.

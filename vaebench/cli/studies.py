@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaebench.cli.console import REPORTS, Device, Out, RecipeFile, say, write_reports
+from vaebench.cli.console import REPORTS, Device, Out, RecipeFile, Threads, say, write_reports
 from vaebench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def sample(
     count: Count = 30,
     seed: Seed = 0,
     device: Device = "auto",
+    threads: Threads = None,
     recipe_file: RecipeFile = None,
     out_dir: Out = REPORTS,
 ) -> None:
@@ -47,6 +48,7 @@ def reconstruct(
     images: Images = None,
     count: Count = 10,
     device: Device = "auto",
+    threads: Threads = None,
     recipe_file: RecipeFile = None,
     out_dir: Out = REPORTS,
 ) -> None:
@@ -76,6 +78,7 @@ def interpolate(
     seed: Chosen = None,
     recipe_file: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
     """Straight lines between two latents, decoded; on digits also which classes appear on the way."""
@@ -109,6 +112,7 @@ def attributes(
     seed: Seed = 0,
     recipe_file: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
     """Attributes added to faces or taken away; how far they move, what moves with them, and where a face is strange."""
@@ -141,6 +145,7 @@ def correlate(
     seed: Seed = 0,
     recipe_file: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
     """How attributes go together in latent space, beside how they go together in the labels."""
@@ -163,6 +168,7 @@ def embed(
     seed: Seed = 0,
     recipe_file: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
     """Test images laid out by their latents: t-SNE, snapped to a grid in which none lies over another."""
@@ -183,6 +189,7 @@ def blend(
     seed: Chosen = None,
     recipe_file: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
     """Two images blended by each model's latents and by the classical ways; how real the blends are.
@@ -211,6 +218,7 @@ def webcam(
     detector: Annotated[Path | None, typer.Option(metavar="YUNET.onnx", help="instead of OpenCV's cascade")] = None,
     recipe_file: RecipeFile = None,
     device: Device = "auto",
+    threads: Threads = None,
 ) -> None:
     """Attributes of faces before a camera or in a video, read by a run: on a page of this machine, or as a video."""
     from vaebench.studies.webcam import Options, run_webcam

@@ -89,7 +89,7 @@ def faces_out_of_place(data: ImageDataset, training: ImageDataset, rows: Tensor)
     def realign() -> dict[str, tuple[Tensor, Tensor]]:
         log.info("%s: looking for the eyes of %d faces, once", data.name, len(rows) * len(moved))
         framing = measure_framing(training.images)
-        with ThreadPoolExecutor() as pool:  # OpenCV works outside the interpreter's lock
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # OpenCV works outside the interpreter's lock
             done = list(pool.map(lambda part: aligned(part, framing), moved.values()))
         return dict(zip(moved, done, strict=True))
 
