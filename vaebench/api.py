@@ -22,7 +22,8 @@ from vaebench.evaluation.protocol import Protocol
 from vaebench.report.analysis.comparisons import compare as compare_rows
 from vaebench.report.analysis.measured import all_folders, collect, datasets_measured
 from vaebench.report.tabular import Results, as_frame, results_of
-from vaebench.runs.find import find_runs, load_image_model
+from vaebench.runs.find import find_runs
+from vaebench.runs.load import load_image_model
 from vaebench.runs.recipes import dataset_of_recipe, find_recipe, load_split
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.training import compute

@@ -21,7 +21,8 @@ import torch
 
 from vaebench.core.machine import machine
 from vaebench.datasets.images.face_detection import Cascade, Pixels
-from vaebench.runs.find import find_runs, open_run
+from vaebench.runs.find import find_runs
+from vaebench.runs.load import open_run
 from vaebench.runs.recipes import load_split, open_dataset
 from vaebench.studies.webcam.drawing import annotated, marks
 from vaebench.studies.webcam.reader import Reader, check_readable, open_saved_fit

@@ -73,7 +73,7 @@ def test_a_run_reads_the_same_from_outside_to_the_digit(cli, evaluate, tmp_path)
         """
         from pathlib import Path
         from vaebench.core.paths import runs_dir
-        from vaebench.runs.find import open_run
+        from vaebench.runs.load import open_run
         from vaebench.runs.record import RunFolder
 
         def model():

@@ -79,10 +79,33 @@ def test_a_report_loads_no_torch_and_one_that_stands_loads_no_engine(tmp_path, m
     arguments = ["report", "--out", str(tmp_path / "out")]
     modules, said = loaded_by(arguments)
     assert "index.html" in said
-    assert "matplotlib" in modules and not modules & {"torch", "torchvision", "sklearn"}
+    assert "matplotlib" in modules and not modules & {"torch", "torchvision", "sklearn", "pandas"}
     modules, said = loaded_by(arguments)
     assert "nothing new since" in said
     assert not modules & HEAVY
+    for arguments in (["compare", "dfcvae-mnist", "vae-mnist"], ["explain", "vae-mnist/seed-0", "blur"]):
+        modules, said = loaded_by(arguments)
+        assert "blur" in said
+        assert not modules & {"torch", "torchvision", "sklearn", "pandas", "matplotlib"}
+
+
+# torch's optimisers import these
+OF_TORCH = {"sympy"}
+UNUSED = {"pandas", "scipy", "sklearn", "matplotlib", "torchvision", "torch_fidelity", "torchmetrics"}
+
+
+def test_a_training_and_an_evaluation_load_what_they_use(places, defaults_known):
+    train = ["train", "vae-digits", "--steps", "1", "--precision", "fp32", "--threads", "1"]
+    evaluate = ["evaluate", "vae-digits", "--samples", "20", "--metrics", "mse", "--out", str(places / "out")]
+    modules, said = loaded_by(train)
+    assert "trained" in said
+    assert not modules & (UNUSED | {"pyarrow"})
+    modules, said = loaded_by(evaluate)
+    assert "measured" in said and "matplotlib" in modules  # the report's figures, and its tests' scipy
+    assert not modules & (OF_TORCH | UNUSED - {"matplotlib", "scipy"})
+    modules, said = loaded_by(evaluate)
+    assert "nothing new to measure" in said
+    assert not modules & (OF_TORCH | UNUSED)
 
 
 def test_the_measurement_would_see_an_engine():

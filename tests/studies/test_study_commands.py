@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from vaebench.evaluation.sources import BATCH
-from vaebench.runs.find import find_runs, open_run
+from vaebench.runs.find import find_runs
+from vaebench.runs.load import open_run
 from vaebench.runs.recipes import load_split, open_dataset
 
 FACES = "vae-toyfaces"

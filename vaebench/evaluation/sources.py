@@ -19,7 +19,7 @@ from vaebench.core.metric import EvalBatch, Need
 from vaebench.evaluation.features import cached_latents
 from vaebench.evaluation.noise import ByPosition
 from vaebench.evaluation.views import VIEWS
-from vaebench.runs.find import load_image_model
+from vaebench.runs.load import load_image_model
 from vaebench.runs.record import RunFolder, RunRecord
 
 BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)

@@ -10,7 +10,7 @@ import torch
 from vaebench.cli import main
 from vaebench.datasets import toyfaces
 from vaebench.datasets.images.face_detection import Cascade
-from vaebench.runs.find import open_run
+from vaebench.runs.load import open_run
 from vaebench.runs.record import RunFolder
 from vaebench.studies.webcam.reader import open_saved_fit
 

@@ -12,7 +12,7 @@ from vaebench.core.errors import UserError
 from vaebench.datasets.images.face_detection import Cascade
 from vaebench.datasets.toyfaces import ToyFaces
 from vaebench.metrics.probes.novelty import Strangeness
-from vaebench.runs.find import open_run
+from vaebench.runs.load import open_run
 from vaebench.studies.webcam.drawing import AMBER, GREEN, RED, WHITE, Mark, annotated, marks, warning
 from vaebench.studies.webcam.reader import Reader, Readings, chosen_attributes, parsed_changes
 from vaebench.studies.webcam.saved_fit import load_fit

@@ -19,7 +19,7 @@ from vaebench.datasets.images.cropping import cropped
 from vaebench.datasets.images.face_detection import Cascade, sighted
 from vaebench.datasets.toyfaces import ToyFaces
 from vaebench.metrics.probes.attribute_vectors import attribute_vector
-from vaebench.runs.find import open_run
+from vaebench.runs.load import open_run
 from vaebench.studies.webcam import reader
 from vaebench.studies.webcam.fitting import classifiers
 from vaebench.studies.webcam.reader import open_saved_fit

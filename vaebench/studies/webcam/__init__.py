@@ -12,7 +12,8 @@ from vaebench.core.device import pick_device
 from vaebench.core.errors import UserError
 from vaebench.core.interrupts import noted
 from vaebench.datasets.images.face_detection import Cascade, Detector, Pixels, YuNet
-from vaebench.runs.find import find_runs, open_run
+from vaebench.runs.find import find_runs
+from vaebench.runs.load import open_run
 from vaebench.studies.webcam.page import page
 from vaebench.studies.webcam.reader import Reader, check_readable, one_run, open_saved_fit, parsed_changes, run_name
 from vaebench.studies.webcam.server import PORT, Server
