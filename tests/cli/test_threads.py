@@ -67,4 +67,4 @@ def test_values_do_not_depend_on_threads(cli, places):
         values.append({(line.metric, line.protocol, line.stratum): line.value for line in lines})
     assert values[0].keys() == values[1].keys()
     for key, value in values[0].items():
-        assert value == pytest.approx(values[1][key], rel=1e-5), key
+        assert value == pytest.approx(values[1][key], rel=1e-6), key
