@@ -71,8 +71,11 @@ def test_a_setting_without_hope_is_not_tried_to_the_end(monkeypatch):
 
 def test_a_trial_that_others_disturb_says_by_what(monkeypatch):
     """A thread that waits while it should work, as one does that is given a part of a processor."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setattr(autotune, "_reference_step", lambda device, trial: lambda: time.sleep(0.005))
     assert "of a processor" in autotune._rate("cpu", Trial("fp32", 1), 0.0)[1]
+    assert "each of 2 threads got" in autotune._rate("cpu", Trial("fp32", 2), 0.0)[1]
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # then threads that wait take no processor
     waits = iter([0.002] * autotune.UNCOUNTED + [0.005, 0.02, 0.02, 0.02, 0.02])
     monkeypatch.setattr(autotune, "_reference_step", lambda device, trial: lambda: time.sleep(next(waits)))
     assert "times as long as others" in autotune._rate("cpu", Trial("fp32", 2), 0.0)[1]
@@ -83,13 +86,13 @@ def test_a_disturbed_measurement_is_used_and_not_kept(monkeypatch, caplog):
 
     def busy(device):
         asked.append(device)
-        return Measured(dict(RATES), "one thread got 40% of a processor")
+        return Measured(dict(RATES), "each of 2 threads got 40% of a processor")
 
     monkeypatch.setattr(autotune, "measure", busy)
     with caplog.at_level("INFO"):
         assert autotune.measured("cpu") == RATES
     assert len(asked) == trials.ATTEMPTS and not (cache_dir() / "compute.json").exists()
-    assert "this machine is busy (one thread got 40% of a processor)" in caplog.text
+    assert "this machine is busy (each of 2 threads got 40% of a processor)" in caplog.text
     monkeypatch.setattr(autotune, "measure", lambda device: Measured({"fp32/1": 7.0}))
     assert autotune.measured("cpu") == {"fp32/1": 7.0}  # quiet now: measured and kept
     assert trials.known_rates()[machine.machine("cpu")] == {"fp32/1": 7.0}
