@@ -1,9 +1,11 @@
 """A suite's file: what it says as types; what is wrong in it with file, line and key."""
 
+import tomllib
+
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.suites import built_in, find_suite
+from vaebench.suites import built_in, built_in_folder, find_suite
 from vaebench.suites.checking import problems
 from vaebench.suites.reading import key_lines, read_suite
 
@@ -137,6 +139,13 @@ def test_lines_of_dotted_and_quoted_keys():
     lines = key_lines(text)
     assert lines["a", "b"] == 1 and lines[("c d",)] == 2
     assert (lines["t", 0, "x"], lines["t", 0, "in", "y"], lines["t", 1, "x"]) == (4, 6, 8)
+
+
+def test_the_wheel_carries_every_suite():
+    project = tomllib.loads((built_in_folder().parent / "pyproject.toml").read_text(encoding="utf-8"))
+    carried = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    for path in built_in().values():
+        assert carried[f"benchmarks/{path.name}"] == f"vaebench/benchmarks/{path.name}"
 
 
 def test_suites_that_come_with_vaebench_are_in_order_and_found_by_name():
