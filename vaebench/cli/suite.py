@@ -58,7 +58,8 @@ def status(given: Given, device: Device = "auto") -> None:
 
     located = opened(given)
     refuse_problems(located)
-    chosen = partial(choose, device=device)
+    asked = located.suite.compute
+    chosen = partial(choose, device=device, precision=asked.precision, threads=asked.threads)
     found = list(states(jobs_of(located, chosen), chosen))
     rows = [
         [each.run, f"{each.done:,} of {each.steps:,}", "yes" if each.measured else "no", _time(each.seconds)]
@@ -101,7 +102,8 @@ def run_suite(located: "Located", *, only: Part | None, shard: str, device: str,
     refuse_problems(located)
     if shard != "1/1" and only != "train":
         raise UserError("--shard shares out trainings: add --only train, and run the suite whole when all are done")
-    suite, chosen = located.suite, partial(choose, device=device)
+    suite, asked = located.suite, located.suite.compute
+    chosen = partial(choose, device=device, precision=asked.precision, threads=asked.threads)
     jobs = jobs_of(located, chosen)
     if only in (None, "train"):
         names = list(dict.fromkeys(job.recipe.name for job in jobs))

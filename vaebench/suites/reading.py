@@ -10,7 +10,19 @@ from vaebench.core import input_files
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.registry import did_you_mean
 from vaebench.core.validation import is_name, plain_line
-from vaebench.suites.suite import Budget, Claim, Dataset, Evaluation, Located, Model, Part, Study, Suite, line_of
+from vaebench.suites.suite import (
+    Budget,
+    Claim,
+    Compute,
+    Dataset,
+    Evaluation,
+    Located,
+    Model,
+    Part,
+    Study,
+    Suite,
+    line_of,
+)
 
 Key = tuple[str | int, ...]
 REMEDY = "mend the file"
@@ -23,6 +35,7 @@ PARTS: dict[str, type[Part]] = {
     "dataset": Dataset,
     "models": Model,
     "budget": Budget,
+    "compute": Compute,
     "evaluation": Evaluation,
     "studies": Study,
     "claims": Claim,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -70,6 +70,13 @@ class Budget(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return {name: value for name, value in parts.items() if value is not None}
 
 
+class Compute(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How trainings run, where that must be the same on every machine; what is not given is measured."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: Positive | None = None
+
+
 class Evaluation(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the models are measured.
 
@@ -124,6 +131,7 @@ class Suite(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: Text = ""
     next: list[Text] = field(default_factory=list)
     budget: Budget = field(default_factory=Budget)
+    compute: Compute = field(default_factory=Compute)
     evaluation: Evaluation = field(default_factory=Evaluation)
     studies: list[Study] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
