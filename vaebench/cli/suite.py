@@ -154,7 +154,8 @@ def opened(given: str) -> "Located":
 
 def _size(located: "Located") -> str:
     suite = located.suite
-    parts = [f"{len(suite.models)} models", f"{len(suite.seeds)} seeds", f"{len(suite.claims)} claims"]
+    counts = {"model": len(suite.models), "seed": len(suite.seeds), "claim": len(suite.claims)}
+    parts = [f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count]
     return f"{', '.join(parts)} on {suite.dataset.name}"
 
 
