@@ -142,4 +142,4 @@ def test_a_budget_of_seconds_is_measured_once(suite, monkeypatch, cli):
 
 def test_the_suites_that_come_with_vaebench_are_listed(cli):
     answer = cli(["suite", "list"])
-    assert answer.code == 0 and "digits " in answer.out and "seeds 0" in answer.out
+    assert answer.code == 0 and "digits " in answer.out and "4 models, 1 seed on digits" in answer.out

@@ -26,9 +26,9 @@ def list_() -> None:
     from vaebench.suites.reading import read_suite
 
     for name, path in built_in().items():
-        suite = read_suite(path).suite
-        say(f"{name:24} {suite.title}")
-        say(f"{'':24} {suite.dataset.name}, {len(suite.models)} models, seeds {', '.join(map(str, suite.seeds))}")
+        located = read_suite(path)
+        say(f"{name:24} {located.suite.title}")
+        say(f"{'':24} {_size(located)}")
 
 
 @suites.command(epilog="Example: vaebench suite check mine.toml")
