@@ -12,12 +12,11 @@ from vaebench.core.setting_names import HASHED, without_setting
 from vaebench.report.analysis.comparisons import ALPHA, Row, all_pairs, decisive, verdict_in_words
 from vaebench.report.analysis.formatting import short, to_text
 from vaebench.report.analysis.measured import Measured, all_folders, collect, datasets_measured
-from vaebench.report.analysis.pair_tests import CHECKPOINTS, same_images
-from vaebench.report.analysis.samples import Sample, samples_of, whole_values
-from vaebench.runs.per_image import Series
+from vaebench.report.analysis.needed_seeds import MOST, family_size, pair_of, parts_of
+from vaebench.report.analysis.pair_tests import CHECKPOINTS
+from vaebench.report.analysis.samples import Sample
 from vaebench.runs.recipe_files import is_file_reference
 
-MOST = 200  # seeds: more than that is no advice
 TOO_FEW = "both have one training seed, which says nothing of how much seeds differ: train a second seed of one of them"
 
 
@@ -50,10 +49,10 @@ def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -
         known |= {row.metric for row in rows if {row.a, row.b} == {a, b}}
         for row in decisive(rows):
             if row.metric == metric and row.stratum == "all" and {row.a, row.b} == {a, b}:
-                pair = _pair(measured, row, a, b)
+                pair = sorted(pair_of(measured, row), key=lambda sample: sample.name != a)
                 size = wanted.of(_middle(pair)) if wanted else abs(row.mean_difference)
-                family = sum(_family(other) == _family(row) for other in decisive(rows))
-                body.append([dataset, row.protocol, *_planned(pair, row, size, power, ALPHA / family)])
+                alpha = ALPHA / family_size(row, rows)
+                body.append([dataset, row.protocol, *_planned(pair, row, size, power, alpha)])
                 commands += _commands(measured, pair, body[-1][-1])
                 commands += _seed_by_seed(measured, a, b, row)
     if not body:
@@ -65,36 +64,16 @@ def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -
     return [*to_text(header, body), "", goal, *few, *dict.fromkeys(commands)]
 
 
-def _family(row: Row) -> tuple[str, ...]:
-    return row.split, row.metric, row.protocol, row.stratum
-
-
-def _pair(measured: Measured, row: Row, a: str, b: str) -> tuple[Sample, Sample]:
-    fingerprint = next(
-        line.provenance.data_fingerprint
-        for line in measured.results
-        if (line.recipe, line.metric, line.protocol, line.split) == (a, row.metric, row.protocol, row.split)
-    )
-    series = Series(row.dataset, row.split, fingerprint, row.metric, row.protocol)
-    detailed = {sample.name: sample for sample in samples_of(measured, series)}
-    found = (
-        detailed if {a, b} <= detailed.keys() else {sample.name: sample for sample in whole_values(measured, series)}
-    )
-    return found[a], found[b]
-
-
-def _middle(pair: tuple[Sample, Sample]) -> float:
+def _middle(pair: Sequence[Sample]) -> float:
     return sum(abs(float(sample.values.mean())) for sample in pair) / 2
 
 
-def _planned(pair: tuple[Sample, Sample], row: Row, size: float, power: float, alpha: float) -> list[str]:
+def _planned(pair: Sequence[Sample], row: Row, size: float, power: float, alpha: float) -> list[str]:
     """Return verdict, difference, power now and seeds needed, as text."""
     verdict = verdict_in_words(row)
     if row.note in CHECKPOINTS:
         return [verdict, short(size), "unknown", "unknown"]
-    parts = statistics.variance_parts(
-        [sample.values for sample in pair], shared=same_images(*pair), fixed=[sample.fixed for sample in pair]
-    )
+    parts = parts_of(pair)
     images = min(sample.values.shape[1] for sample in pair)
     now = min(len(sample.values) for sample in pair if not sample.fixed)
     power_now = statistics.planned_power(parts, now, images, size, alpha) if now > 1 else None
