@@ -250,7 +250,7 @@ def check(comparison: Comparison, metrics: "Mapping[str, Sequence[MetricSpec]]",
 
 
 def _protocol_problem(comparison: Comparison, metrics: "Mapping[str, Sequence[MetricSpec]]") -> str:
-    """Say that a metric never has a protocol; words that only a measurement knows (a device, n) pass.
+    """Say that a metric never has a protocol; words that only a measurement knows (a device, n, a network) pass.
 
     A word is wrong that is a misspelling of this metric's, or that only other metrics declare.
     """
@@ -258,8 +258,8 @@ def _protocol_problem(comparison: Comparison, metrics: "Mapping[str, Sequence[Me
     others = {word for specs in metrics.values() for spec in specs for word in spec.protocol.split("/")} - own
     for word in comparison.protocol.split("/") if comparison.protocol else ():
         near = did_you_mean(word, own)
-        misspelt = near.startswith("did") and not any(sign.isdigit() for sign in word)
-        if word not in own and (misspelt or word in others):
+        misspelt = near.startswith("did")
+        if word not in own and not any(map(str.isdigit, word)) and (misspelt or word in others):
             has = ", ".join(dict.fromkeys(f"'{spec.protocol}'" for spec in metrics[comparison.metric]))
             said = f"{comparison.metric} never has the protocol '{comparison.protocol}', it has {has}"
             return f"{said}: {near}" if misspelt else f"{said}: name one of them, or none"

@@ -386,7 +386,7 @@ def _with_need(found: Judged, needed: int | None) -> Judged:
     if needed is None:
         return found
     if needed > MOST:
-        return replace(found, note=_joined(found.note, f"more than {MOST} seeds would be needed"))
+        return replace(found, note=_joined(found.note, f"more than {MOST} seeds would be needed on these images"))
     return replace(found, seeds_needed=max(needed, found.seeds + 1))
 
 

@@ -14,6 +14,7 @@ from vaebench.report.analysis.pair_tests import same_images
 from vaebench.report.analysis.samples import Sample, direction_of, samples_of, whole_values
 from vaebench.runs.per_image import Series
 from vaebench.statistics import VarianceParts
+from vaebench.statistics.decisions import POWER
 
 MOST = 200  # seeds: more than that is no advice
 
@@ -91,7 +92,9 @@ def _needed(pair: Sequence[Sample], alpha: float) -> int:
 
 
 def _planned(parts: VarianceParts, images: int, difference: float, alpha: float) -> int:
-    found = statistics.seeds_needed(parts, images, difference, alpha=alpha, most=MOST)
+    if statistics.planned_power(parts, MOST, images, difference, alpha) < POWER:
+        return MOST + 1  # said at once: to try all numbers takes half a second
+    found = statistics.seeds_needed(parts, images, difference, POWER, alpha, MOST)
     return MOST + 1 if found is None else found
 
 
