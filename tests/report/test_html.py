@@ -12,12 +12,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from handmade import provenance, result
-from handmade_page import NASTY, SLY, part_of, ranks, record, toy
+from handmade_page import NASTY, SLY, judged_claim, part_of, ranks, record, toy
 from PIL import Image
 
 from vaebench.report.analysis import attributes, variance
 from vaebench.report.analysis.comparisons import deciding
-from vaebench.report.analysis.published import Claim
+from vaebench.report.analysis.judging import VERDICTS
 from vaebench.report.html import html_report
 from vaebench.report.html.pairwise import matrix
 from vaebench.report.html.provenance import Shown, facts_of
@@ -114,7 +114,7 @@ def test_the_policy_allows_this_style_and_script_and_no_other(page):
 
 @pytest.mark.parametrize("name", [NASTY, SLY, "</script><b>&amp;</b>", "a{{ 7 * 7 }}b"])
 def test_names_and_notes_are_text_wherever_they_stand(name, page, tmp_path):
-    extra = Claim(source=name, says=name, published=name, ours=name, agrees=name)
+    extra = judged_claim(source=name, says=name, published=name, note=name)
     found = toy((name, "gan", "vae"), note=name)
     found = replace(found, warnings={(name, 0): [name]})
     places = ranks((name, "gan"), (1.0, 2.0), metrics=(name,))
@@ -128,6 +128,29 @@ def test_names_and_notes_are_text_wherever_they_stand(name, page, tmp_path):
     data = re.search(r'id="shown">(.*?)</script>', nasty, re.S)[1]
     assert not set("<>&") & set(data)
     assert any(name in text for text in json.loads(data)["texts"])
+
+
+def test_claims_open_the_page_and_their_verdicts_are_words_with_marks(tmp_path):
+    held = [judged_claim(verdict, says=f"it {verdict}", expression="fid/n=2/samples: vae > 3") for verdict in VERDICTS]
+    page = html_report([part_of(toy(), tmp_path, held=held)])
+    read, said = Reader(page), " ".join(Reader(page).text().split())
+    assert page.index('id="p0-claims"') < page.index('id="p0-leaderboard"')
+    assert read.of("a")[0]["href"] == "#p0-claims"
+    assert "4 claims: 1 holds, 1 does not hold, 1 undecided, 1 not measured." in said
+    marks = re.findall(r'<span class="claimed (\w+)"><span class="symbol" aria-hidden="true">(.)</span>', page)
+    assert len({kind for kind, _ in marks}) == len({mark for _, mark in marks}) == 4
+    words = re.findall(r'<span class="word">([a-z ]+)</span></span></td>', page)
+    assert words == list(VERDICTS)
+    for text in ("it holds", "Doe 2020, table 1", "t = 9", "difference -0.5000 [-0.6000, -0.4000]", "p (Holm) 0.001"):
+        assert text in said
+    assert "fid/<wbr>n=2/<wbr>samples: vae &gt; 3" in page
+    ids = [found["id"] for _, found in read.elements if "id" in found]
+    assert len(ids) == len(set(ids)) and {found["href"].removeprefix("#") for found in read.of("a")} <= set(ids)
+
+
+def test_without_claims_there_is_no_place_for_them(page):
+    assert "claims" not in {found.get("id", "").rpartition("-")[2] for _, found in Reader(page).elements}
+    assert "<h2>Claims</h2>" not in page
 
 
 def test_head_says_what_was_measured_and_what_the_data_are(tmp_path):

@@ -8,8 +8,10 @@ import pytest
 from handmade import drawn, provenance, result, write_real, write_run
 
 from vaebench.core import results
+from vaebench.core.errors import UserError
 from vaebench.core.paths import runs_dir
 from vaebench.report import write
+from vaebench.report.analysis.claims import Claim
 from vaebench.report.figures.galleries import draw_all
 from vaebench.report.write import Report, write_report
 from vaebench.runs.record import RunFolder
@@ -153,19 +155,69 @@ def test_files_of_others_are_left_alone(report, tmp_path):
     assert (report / "notes.md").read_text() == "mine"
 
 
-def test_published_claims_stand_beside_ours(tmp_path, cli):
-    runs_on_disk()
+PAPER = (
+    'dataset = "toy"\nsource = "Doe 2020"\n[[claim]]\nsays = "FID of 1"\npublished = "1.0"\nwhere = "table 3"\n'
+    'claim = "fid: vae = 1"\n[[claim]]\nsays = "Not here"\npublished = "2"\nclaim = "mse: vae > nobody"\n'
+)
+
+
+def claim_of(expression, says="So it is"):
+    return Claim(says=says, source="Roe 2021", where="", published="", expression=expression)
+
+
+@pytest.fixture
+def published(tmp_path):
     folder = tmp_path / "published"
     folder.mkdir()
-    (folder / "paper.toml").write_text(
-        'dataset = "toy"\nsource = "Doe 2020"\n[[claim]]\nsays = "FID of 1"\npublished = "1.0"\n'
-        'metric = "fid"\nstratum = "all"\nrecipe = "vae"\nvalue = 1.0\n'
-    )
-    answer = cli(["report", "--out", tmp_path / "reports", "--published", folder])
-    text = (tmp_path / "reports/toy/leaderboard.md").read_text()
+    (folder / "paper.toml").write_text(PAPER)
+    return folder
+
+
+def pages(folder):
+    return [(folder / name).read_text() for name in ("leaderboard.md", "index.html")]
+
+
+def test_the_report_opens_with_published_claims(tmp_path, cli, published):
+    runs_on_disk()
+    answer = cli(["report", "--out", tmp_path / "reports", "--published", published])
     assert answer.code == 0
-    assert "| FID of 1 | 1.0 | by seed: 1.000, 2.000 | no |" in text
-    assert "Doe 2020" in text
+    text, page = pages(tmp_path / "reports/toy")
+    assert "1 claim: 1 does not hold." in text and "1 claim: 1 does not hold." in page
+    assert "1. **\N{BALLOT X} does not hold:** FID of 1\n" in text
+    assert "- Source: Doe 2020, table 3: 1.0\n" in text
+    assert "by seed: 1.000, 2.000" in " ".join(text.split()) and "by seed: 1.000, 2.000" in page
+    assert text.index("## Claims") < text.index("## Leaderboard")
+    assert page.index("<h2>Claims</h2>") < page.index("<h2>Leaderboard</h2>")
+    assert "Not here" not in text + page  # what a paper says of models that nobody has measured
+
+
+def test_claims_of_a_suite_come_first_and_say_what_is_missing(tmp_path, published):
+    runs_on_disk()
+    suite = [claim_of("mse: vae > nobody", "Vae beats nobody"), claim_of("fid: vae = 1.0", "A suite's own words")]
+    folder, _ = write_report("toy", tmp_path / "reports", Report(published=published, claims=suite))
+    text, page = pages(folder)
+    assert "2 claims: 1 does not hold, 1 not measured." in text
+    assert "**\N{EN DASH} not measured:** Vae beats nobody" in text and "nobody was not measured" in text
+    assert "A suite's own words" in text and "FID of 1" not in text  # the same claim once
+    assert "nobody was not measured" in page
+
+
+def test_a_claim_stands_where_it_was_measured(tmp_path):
+    runs_on_disk()
+    other = replace(result("vae", 0, "mse", 7.0), split="val", stratum="all")
+    results.append(runs_dir() / "vae" / "seed-0" / "results.jsonl", [other])
+    suite = [claim_of("fid: vae = 1", "In one"), claim_of("mse: vae > nobody", "In none")]
+    folder, _ = write_report("toy", tmp_path / "reports", Report(published=Path("none"), claims=suite))
+    text, _ = pages(folder)
+    first, second = text.split("# toy: val")
+    assert first.count("In one") == first.count("In none") == 1
+    assert "In one" not in second and "In none" not in second
+
+
+def test_a_claim_that_cannot_be_parsed_is_said(tmp_path):
+    runs_on_disk()
+    with pytest.raises(UserError, match="claim 'mse vae': no colon"):
+        write_report("toy", tmp_path / "reports", Report(published=Path("none"), claims=[claim_of("mse vae")]))
 
 
 def test_a_malformed_published_table_is_exit_code_2(tmp_path, cli):

@@ -1,16 +1,22 @@
 """Write ``leaderboard.md``: one split and fingerprint of a dataset, as a reader of a pull request sees it."""
 
+import re
+import textwrap
 from collections.abc import Sequence
 
 from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import TRAINING_IMAGES, is_baseline, title_of
+from vaebench.report import claim_wording
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
 from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
+from vaebench.report.analysis.judging import Judged
 from vaebench.report.analysis.leaderboard import protocol_ends
 from vaebench.report.analysis.measured import Measured
-from vaebench.report.analysis.published import Claim
 from vaebench.report.remarks import Remarks
 from vaebench.report.section import Section, mixed_seeds, training_warnings
+
+WIDTH = 100  # characters of a line, where lines are not a table's
+_ITEM = re.compile(r"^(?P<before> *\d*)(?P<sign>(?<!\d)[-+*#>]|(?<=\d)[.)])(?=\s|$)")  # begins an item or a heading
 
 
 def page(part: Section) -> str:
@@ -18,13 +24,12 @@ def page(part: Section) -> str:
     measured, ranked = part.measured, part.ranked
     mixed = [f"**{line}**\n" for line in mixed_seeds(measured)]
     parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *mixed]
+    parts += _claims(part.held)
     parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(measured, ranked)]
     parts += _by_stratum(measured, ranked)
     parts += attributes.section(part.probed, measured)
     parts += latent_space.section(part.studied)
     parts += ["## Is the difference real?\n", *_mean_ranks(part), _comparison_table(part.tested, measured)]
-    if part.held:
-        parts += ["## Beside what was published\n", _claims_table(part.held)]
     if measured.records:
         parts += ["## Training\n", _training_table(measured), _commands(measured)]
     parts += _warnings(measured)
@@ -222,10 +227,30 @@ def _verdict(row: comparisons.Row) -> str:
     return comparisons.verdict_in_words(row, title_of)
 
 
-def _claims_table(held: Sequence[Claim]) -> str:
-    body = [[claim.says, claim.published, claim.ours, claim.agrees] for claim in held]
-    sources = ", ".join(sorted({claim.source for claim in held}))
-    return f"Source: {sources}.\n\n" + to_markdown(["statement", "published", "ours", "agrees"], body)
+def _claims(held: Sequence[Judged]) -> list[str]:
+    """List the claims with their verdicts; lines of at most :data:`WIDTH` characters."""
+    if not held:
+        return []
+    lines = [f"{claim_wording.summary(held)}\n"]
+    for place, judged in enumerate(held, 1):
+        lead = f"{place}. "
+        bullet = " " * len(lead) + "- "
+        found = "; ".join(part for part in (claim_wording.values(judged), claim_wording.found(judged)) if part)
+        printed = ": ".join(part for part in (claim_wording.source(judged), judged.claim.published) if part)
+        lines += _wrapped(f"**{claim_wording.MARKS[judged.verdict]} {judged.verdict}:** {judged.claim.says}", lead)
+        lines += _wrapped(f"Here: {found}", bullet)
+        lines += _wrapped(f"Source: {printed}", bullet) if printed else []
+        lines += _wrapped(f"Claim: `{judged.claim.expression}`", bullet)
+    return ["## Claims\n", "\n".join(lines) + "\n", "\n".join(_wrapped(claim_wording.READING, "")) + "\n"]
+
+
+def _wrapped(text: str, lead: str) -> list[str]:
+    """Break a paragraph or a list's item into lines; none but the first looks like the beginning of an item."""
+    indent, room = " " * len(lead), WIDTH - 1  # for a backslash
+    first, *rest = textwrap.wrap(
+        text, room, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
+    return [first, *(_ITEM.sub(r"\g<before>\\\g<sign>", line) for line in rest)]
 
 
 def _training_table(measured: Measured) -> str:

@@ -8,9 +8,9 @@ from vaebench import __version__
 from vaebench.core.setting_names import order_of
 from vaebench.metrics import declared_today
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.report.analysis.judging import Judged
 from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import Measured
-from vaebench.report.analysis.published import Claim
 from vaebench.report.remarks import Remarks
 
 WARNINGS_SHOWN = 6  # of a run; its file has them all
@@ -24,7 +24,7 @@ class Section:
     ranked: Sequence[leaderboard.Row]
     tested: Sequence[comparisons.Row]
     probed: Sequence[attributes.Row]
-    held: Sequence[Claim]
+    held: Sequence[Judged]
     captions: Mapping[str, str]  # a figure's path within ``folder`` -> caption
     remarks: Remarks
     folder: Path

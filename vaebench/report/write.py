@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vaebench.core.files import inside, write_text
 from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.report.analysis.claims import Claim, parse
 from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, without_markup
+from vaebench.report.analysis.judging import NOT_MEASURED, judge
 from vaebench.report.analysis.mean_ranks import mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
-from vaebench.report.analysis.published import claims, default_folder
+from vaebench.report.analysis.published import default_folder, published_claims
 from vaebench.report.analysis.sweeps import sweeps
 from vaebench.report.evidence import FOLDER, write_evidence
 from vaebench.report.figures import shift
@@ -33,13 +35,15 @@ log = logging.getLogger(__name__)
 class Report:
     """What to write beside tables, page and figures, and what to read beside the runs folder.
 
-    ``extra`` are measured folders outside ``VAEBENCH_RUNS``.
+    ``extra`` are measured folders outside ``VAEBENCH_RUNS``; ``claims`` those of a suite about this dataset, which the
+    report opens with, beside those of the ``published`` folder.
     """
 
     published: Path | None = None
     extra: Sequence[RunFolder] = field(default=())
     latex: bool = False
     evidence: bool = False
+    claims: Sequence[Claim] = ()
 
 
 def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple[Path, list[str]]:
@@ -61,7 +65,11 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
         )
     remarks = read_remarks(folder)
     printed = wanted.published or default_folder()
-    parts = [_part(part, folder, remarks, printed, first=not place) for place, part in enumerate(measured.parts())]
+    claims = _claims(wanted.claims, published_claims(printed, dataset))
+    parts = [
+        _part(part, folder, remarks, printed, claims, first=not place) for place, part in enumerate(measured.parts())
+    ]
+    parts = _held_once(parts, wanted.claims)
     shown = {name for part in parts for name in part.captions}
     for name in sorted(remarks.figures.keys() - shown):
         log.warning("%s: the report has no figure '%s' for its remark", folder / "remarks.toml", name)
@@ -84,7 +92,32 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     return folder, to_text(*tables[0])
 
 
-def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, first: bool) -> Section:
+def _claims(asked: Sequence[Claim], printed: Sequence[Claim]) -> list[Claim]:
+    """List a suite's claims, then the published ones that it does not make itself."""
+    known = {parse(claim.expression) for claim in asked}
+    return [*asked, *(claim for claim in printed if parse(claim.expression) not in known)]
+
+
+def _held_once(parts: Sequence[Section], asked: Sequence[Claim]) -> list[Section]:
+    """Leave out claims that a part has not measured, but a suite's that no part has: the first part says so."""
+    answered = {judged.claim for part in parts for judged in part.held if judged.verdict != NOT_MEASURED}
+    open_claims = set(asked) - answered
+    return [
+        replace(
+            part,
+            held=[
+                judged
+                for judged in part.held
+                if judged.verdict != NOT_MEASURED or (not place and judged.claim in open_claims)
+            ],
+        )
+        for place, part in enumerate(parts)
+    ]
+
+
+def _part(
+    measured: Measured, folder: Path, remarks: Remarks, printed: Path, claims: Sequence[Claim], *, first: bool
+) -> Section:
     """Compute one split and fingerprint, and draw its figures."""
     measured = measured.with_galleries()
     tested = comparisons.all_pairs(measured)
@@ -108,7 +141,7 @@ def _part(measured: Measured, folder: Path, remarks: Remarks, printed: Path, *, 
         tested=tested,
         probed=attributes.rows(measured, printed),
         spread=variance.rows(measured),
-        held=claims(printed, measured, tested),
+        held=judge(claims, measured, tested, ranked),
         captions={(figures / name).as_posix(): text for name, text in drawn.items()},
         remarks=remarks,
         folder=folder,

@@ -15,6 +15,7 @@ from vaebench.report.analysis import leaderboard, variance
 from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import Measured
 from vaebench.report.html import tables
+from vaebench.report.html.claims import claim_table
 from vaebench.report.html.images import shown_figures
 from vaebench.report.html.leaderboard import LeaderboardTable, leaderboard_table
 from vaebench.report.html.metric_panels import panels
@@ -81,7 +82,7 @@ def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
         "attribute_each": tables.attribute_each(part.probed),
         "attribute_notes": tables.notes(part.probed),
         "studies": tables.studies(part.studied),
-        "claims": tables.claims(part.held),
+        "claims": claim_table(part.held),
         "cost": tables.cost(part.ranked, table.models),
         "training": tables.training(measured),
         "warnings": training_warnings(measured),

@@ -1,4 +1,4 @@
-"""Lay out the page's plain sortable tables: cost, training, attributes, claims."""
+"""Lay out the page's plain sortable tables: cost, training, attributes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from vaebench.core.subjects import is_baseline, is_real, title_of
 from vaebench.report.analysis import attributes, latent_space
 from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.analysis.measured import Measured
-from vaebench.report.analysis.published import Claim
 from vaebench.report.html.wording import plain, reading_order, run_name, sortable
 
 
@@ -131,15 +130,6 @@ def attribute_each(probed: Sequence[attributes.Row]) -> HtmlTable | None:
         for name in [*names, attributes.MEAN]
     ]
     return HtmlTable(head=["attribute", *methods], rows=body)
-
-
-def claims(held: Sequence[Claim]) -> HtmlTable | None:
-    """Lay out what papers claim, and whether it holds here."""
-    body = [
-        [HtmlCell(text=text) for text in (claim.says, claim.published, claim.ours, claim.agrees, claim.source)]
-        for claim in held
-    ]
-    return HtmlTable(head=["statement", "published", "ours", "agrees", "source"], rows=body) if body else None
 
 
 def studies(studied: Sequence[latent_space.Row]) -> list[tuple[latent_space.Study, HtmlTable]]:
