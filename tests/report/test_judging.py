@@ -14,6 +14,7 @@ from vaebench.report.analysis.claims import Claim
 from vaebench.report.analysis.comparisons import all_pairs, decisive
 from vaebench.report.analysis.judging import judge
 from vaebench.report.analysis.leaderboard import leaderboard
+from vaebench.report.analysis.needed_seeds import family_size
 
 N = 60
 LABELS = [i % 2 for i in range(N)]
@@ -127,6 +128,34 @@ def test_more_seeds_are_named_for_a_smaller_difference():
     assert 3 < needed[0] < needed[1]
 
 
+def test_how_many_seeds_show_that_two_are_equal_is_not_planned():
+    known = measured(runs(0.4, 3, training=0.3))
+    assert judged("mse: a < b", known).seeds_needed is not None
+    found = judged("mse: a = b", known)
+    assert (found.verdict, found.seeds_needed, found.note) == ("undecided", None, "")
+
+
+def crowd(apart, **options):
+    """``a`` and ``b``, and others beside them, whose pairs are tested with theirs."""
+    data = runs(apart, **options)
+    others = {(f"c{n}", k): data["a", (k + n) % 3] + n / 50 for n in range(1, 4) for k in range(3)}
+    return data, measured(data | others)
+
+
+def test_a_p_value_counts_after_the_correction_over_all_pairs():
+    data, many = crowd(0.5, training=0.13)
+    rows = [row for row in decisive(all_pairs(many)) if {row.a, row.b} == {"a", "b"}]
+    assert rows[0].p_value < 0.05 < rows[0].p_holm
+    assert judged("mse: a < b", many).verdict == "undecided"
+    assert judged("mse: a < b", measured(data)).verdict == "holds"
+
+
+def test_seeds_are_planned_at_the_level_of_the_correction():
+    data, many = crowd(0.45, training=0.3)
+    few, more = (judged("mse: a < b", known).seeds_needed for known in (measured(data), many))
+    assert 3 < few < more
+
+
 EQUIVALENT = [
     ("a = b", "holds"),
     ("a >= b", "holds"),
@@ -175,7 +204,7 @@ def test_two_that_lie_as_far_on_either_side_are_not_decided(seeds):
     assert judged("blur: b > a", known).verdict == "holds"
     found = judged("blur: a nearer than b", known)
     assert found.verdict == "undecided"
-    assert seeds == 1 or found.seeds_needed is not None or "more than 200 seeds" in found.note
+    assert ("more than 200 seeds" in found.note) == (seeds == 3)  # none shows which of two equals is nearer
 
 
 @pytest.mark.parametrize(("claimed", "verdict"), [("a = b", "does not hold"), ("a >= b", "does not hold")])
@@ -431,3 +460,15 @@ def test_parts_are_judged_by_values_of_their_own():
     only = replace(found, results=lines, values=values)
     assert judged(f"score, {part}: b better than a", only).verdict == "holds"
     assert judged("score: b better than a", only).verdict == "not measured"
+
+
+def test_parts_share_one_family():
+    found = higher(measured(runs(2)))
+    parts = [f"attribute={name}" for name in ("Male", "Young", "Bald")]
+    lines = [replace(line, stratum=part) for part in parts for line in found.results]
+    values = {
+        subject: {replace(series, stratum=part): content for part in parts for series, content in known.items()}
+        for subject, known in found.values.items()
+    }
+    tested = all_pairs(replace(found, results=lines, values=values))
+    assert [family_size(row, tested) for row in decisive(tested)] == [3, 3, 3]
