@@ -244,9 +244,28 @@ def check(comparison: Comparison, metrics: "Mapping[str, Sequence[MetricSpec]]",
     wrong = _protocol_problem(comparison, metrics)
     if wrong:
         return [wrong, *problems]
-    words = comparison.protocol.split("/") if comparison.protocol else []
-    specs = [spec for spec in metrics[comparison.metric] if {*words} <= {*spec.protocol.split("/")}]
-    return [*problems, *_against_declared(comparison, specs or metrics[comparison.metric])]
+    specs = _specs_of(comparison, metrics[comparison.metric])
+    if len({spec.protocol for spec in specs}) > 1:
+        each = " or ".join(dict.fromkeys(f"{comparison.metric}/{spec.protocol}" for spec in specs))
+        problems.append(f"{comparison.metric} is measured in several ways: write {each}")
+    return [*problems, *_against_declared(comparison, specs)]
+
+
+def _specs_of(comparison: Comparison, specs: "Sequence[MetricSpec]") -> "Sequence[MetricSpec]":
+    """Choose what a claim means: the exact protocol or those with all its words; of several, the headline's.
+
+    Where none has all of them, some of which only a measurement knows, the one that has most.
+    """
+    words = set(comparison.protocol.split("/")) if comparison.protocol else set()
+    exact = [spec for spec in specs if spec.protocol == comparison.protocol]
+    found = exact or [spec for spec in specs if words <= {*spec.protocol.split("/")}]
+    if not found and words:
+        shared = max(len(words & {*spec.protocol.split("/")}) for spec in specs)
+        return [next(spec for spec in specs if len(words & {*spec.protocol.split("/")}) == shared)]
+    parts = comparison.stratum == "all" or comparison.stratum.startswith(PARTS)
+    for narrower in ([spec for spec in found if parts or spec.stratified], [spec for spec in found if spec.headline]):
+        found = [spec for spec in found if spec in narrower] or found
+    return found
 
 
 def _protocol_problem(comparison: Comparison, metrics: "Mapping[str, Sequence[MetricSpec]]") -> str:

@@ -1,14 +1,14 @@
 """Judge claims by the tables: the test that decides a pair, or the interval that the leaderboard prints."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from vaebench import statistics
 from vaebench.core.margin import read_margin
-from vaebench.core.registry import did_you_mean
 from vaebench.core.subjects import REAL
 from vaebench.report.analysis import comparisons, leaderboard
+from vaebench.report.analysis.claim_cells import find_protocol, find_row, why_missing
 from vaebench.report.analysis.claims import (
     AT_LEAST,
     AT_MOST,
@@ -109,14 +109,14 @@ def judge(
 
 
 def _judged(claim: Claim, asked: Comparison, tables: _Tables) -> Judged:
-    protocol, missing = _protocol(asked, tables)
+    protocol, missing = find_protocol(asked, tables.ranked)
     found = Judged(claim=claim, comparison=asked, verdict=NOT_MEASURED, values={}, protocol=protocol)
     if missing:
         return replace(found, note=missing)
-    rows = {name: _row(asked, protocol, name, tables) for name in (*asked.names, REAL)}
+    rows = {name: find_row(asked, protocol, name, tables.ranked) for name in (*asked.names, REAL)}
     lacking = [name for name in asked.names if rows[name] is None]
     if lacking:
-        return replace(found, note="; ".join(_why(asked, protocol, name, tables) for name in lacking))
+        return replace(found, note="; ".join(why_missing(asked, protocol, name, tables.ranked) for name in lacking))
     known = {name: row for name, row in rows.items() if row is not None}
     target = known[asked.left].direction == "target"
     aimed = asked.relation == NEARER or (asked.relation == BETTER and target)
@@ -144,67 +144,6 @@ def _no_aim(asked: Comparison, target: bool) -> str:
     if not asked.right:
         return f"{asked.metric} aims at the real images' value, so that no number is better: claim > or <"
     return f"the real images have no value of {asked.subject}, which nearness is to"
-
-
-def _protocol(asked: Comparison, tables: _Tables) -> tuple[str, str]:
-    """Find the measured protocol that a claim means; return it, and what is missing where there is none.
-
-    The exact one, or those that have all its words; of several the headline's, then the one that all sides have.
-    """
-    here = [row for row in tables.ranked if row.metric == asked.metric and row.stratum == asked.stratum]
-    if not here:
-        metrics = {row.metric for row in tables.ranked}
-        if asked.metric not in metrics:
-            return "", f"{asked.metric} was not measured{_near(asked.metric, metrics)}"
-        strata = {row.stratum for row in tables.ranked if row.metric == asked.metric}
-        return "", f"{asked.metric} has no stratum '{asked.stratum}' here{_near(asked.stratum, strata)}"
-    words = set(asked.protocol.split("/")) if asked.protocol else set()
-    found = [row for row in here if row.protocol == asked.protocol] or [
-        row for row in here if words <= set(row.protocol.split("/"))
-    ]
-    if not found:
-        has = ", ".join(dict.fromkeys(row.protocol for row in here))
-        return "", f"{asked.metric} was measured as {has}, not as {asked.protocol}"
-
-    def sides(row: leaderboard.Row) -> bool:
-        mine = {other.recipe for other in found if other.protocol == row.protocol and other.value is not None}
-        return set(asked.names) <= mine
-
-    narrower: tuple[Callable[[leaderboard.Row], bool], ...] = (
-        lambda row: row.value is not None,
-        lambda row: row.facts.headline > 0,
-        sides,
-    )
-    for wanted in narrower:
-        found = [row for row in found if wanted(row)] or found
-    several = list(dict.fromkeys(row.protocol for row in found))
-    if len(several) > 1:
-        each = ", ".join(f"{asked.metric}/{protocol}" for protocol in several)
-        return "", f"{asked.metric} was measured in several ways: claim one of {each}"
-    return several[0], ""
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    """Suggest a name that is near; nothing where none is, since lists of all names are long."""
-    said = did_you_mean(name, known)
-    return f" ({said})" if said.startswith("did you mean") else ""
-
-
-def _row(asked: Comparison, protocol: str, name: str, tables: _Tables) -> leaderboard.Row | None:
-    wanted = (asked.metric, protocol, asked.stratum, name)
-    found = (row for row in tables.ranked if (row.metric, row.protocol, row.stratum, row.recipe) == wanted)
-    return next((row for row in found if row.value is not None), None)
-
-
-def _why(asked: Comparison, protocol: str, name: str, tables: _Tables) -> str:
-    """Say why a name has no value."""
-    mine = [row for row in tables.ranked if row.recipe == name]
-    if not mine:
-        return f"{name} was not measured{_near(name, {row.recipe for row in tables.ranked})}"
-    noted = [row.note for row in mine if (row.metric, row.value) == (asked.metric, None) and row.note]
-    reason = f": {noted[0]}" if noted else ""
-    stratum = "" if asked.stratum == "all" else f" on {asked.stratum}"
-    return f"{name} has no value of {asked.metric} ({protocol}){stratum}{reason}"
 
 
 def _against_name(found: Judged, known: Mapping[str, leaderboard.Row], tables: _Tables) -> Judged:
