@@ -6,8 +6,6 @@ import numpy as np
 from handmade import drawn, ids_of, measured, provenance, result
 
 from vaebench.report.analysis import comparisons, leaderboard
-from vaebench.report.analysis.claims import Claim, parse
-from vaebench.report.analysis.judging import Judged
 from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.remarks import Remarks
 from vaebench.report.section import Section
@@ -58,26 +56,6 @@ def more_results(recipe, seed, fid):
     return [*lines, result(recipe, seed, "lpips", None, n=0, note="needs AlexNet's <weights>")]
 
 
-def judged_claim(verdict="holds", expression="mse: vae < gan", note="", **changes):
-    """A claim with a verdict that a test wants."""
-    known = {"says": "vae is nearer", "source": "Doe 2020", "where": "table 1", "published": "t = 9"}
-    claim = Claim(expression=expression, **{**known, **changes})
-    return Judged(
-        claim=claim,
-        comparison=parse(expression),
-        verdict=verdict,
-        protocol="recon",
-        values={"vae": 5.0, "gan": 5.5},
-        difference=-0.5,
-        ci_low=-0.6,
-        ci_high=-0.4,
-        test="nested-t",
-        p_holm=0.001,
-        seeds=3,
-        note=note,
-    )
-
-
 def toy(names=("vae", "gan", "blend"), note="", seeds=3, records=True, galleries=True):
     """Models whose means lie 0.5 apart, the first the least; every one but the first has an lpips."""
     runs, more = {}, []
@@ -116,4 +94,4 @@ def part_of(found, folder, **changes):
     return Section(**{**known, **changes})
 
 
-__all__ = ["NASTY", "SLY", "N", "ids_of", "judged_claim", "part_of", "ranks", "record", "toy"]
+__all__ = ["NASTY", "SLY", "N", "ids_of", "part_of", "ranks", "record", "toy"]

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from handmade_page import judged_claim, part_of, toy
+from handmade_page import part_of, toy
+from judged_claims import judged_claim
 
 from vaebench.report import claim_wording
 from vaebench.report.analysis.formatting import without_markup

@@ -12,7 +12,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from handmade import provenance, result
-from handmade_page import NASTY, SLY, judged_claim, part_of, ranks, record, toy
+from handmade_page import NASTY, SLY, part_of, ranks, record, toy
+from judged_claims import judged_claim
 from PIL import Image
 
 from vaebench.report.analysis import attributes, variance
