@@ -6,7 +6,9 @@ from dataclasses import replace
 import chromium
 import pytest
 from handmade_page import NASTY, part_of, ranks, toy
+from judged_claims import judged_claim
 
+from vaebench.report.analysis.judging import VERDICTS
 from vaebench.report.html import html_report
 
 pytestmark = pytest.mark.skipif(
@@ -28,7 +30,8 @@ def file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     found = toy(("vae", "gan", NASTY, "a-recipe-with-quite-a-long-name-mnist"), note="subset: 40 of 99")
     places = ranks(("vae", "gan", NASTY), (1.2, 2.0, 2.8), stability={("mse", "recon"): {"vae": 1.0}})
-    parts = [part_of(found, folder, mean_ranks=places)]
+    held = [judged_claim(verdict, says=f"{verdict} {NASTY} " + "as it is said " * 9) for verdict in VERDICTS]
+    parts = [part_of(found, folder, mean_ranks=places, held=held)]
     (folder / "index.html").write_text(html_report(parts), encoding="utf-8")
     return folder / "index.html"
 
@@ -181,6 +184,17 @@ def test_the_page_does_not_scroll_sideways(page, file, width, dark):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     wide = page.evaluate("document.querySelector('.leaderboard').closest('.scroll').scrollWidth")
     assert width > 390 or wide > width  # it is the table's own box that scrolls
+
+
+@pytest.mark.parametrize("width", [390, 900])
+def test_claims_are_read_without_scrolling_sideways_and_their_marks_differ_without_colour(page, file, width):
+    page.open(file.as_uri(), width=width, height=800)
+    box = "document.querySelector('.claims').closest('.scroll')"
+    assert page.evaluate(f"{box}.scrollWidth <= {box}.clientWidth")
+    shown = "[...document.querySelectorAll('.claimed')].map(c => [c.innerText, getComputedStyle(c).borderTopStyle])"
+    marks = page.evaluate(shown)
+    assert [text.split(" ", 1)[1] for text, _ in marks] == list(VERDICTS)
+    assert len({text[0] for text, _ in marks}) == len({style for _, style in marks}) == 4
 
 
 def test_the_first_column_stays_in_sight(page, file):
