@@ -113,6 +113,10 @@ def test_what_is_wrong_is_said_with_its_line(suite, old, new, at, says):
         ("steps = 20", "steps = 20\nepochs = 3", "[budget]", "epochs and steps both set the length: give one of them"),
         ('images = "made"', 'model = "m"\nimages = "made"', "[[models]]\nmodel", "this model has model and images"),
         ('name = "peer"\n', "", "[[models]]\nimages", "need a name in the tables: add name"),
+        ("nearer than", "nearer then", "nearer then", "nearer"),
+        ("blur/recon: dfc", "blru/recon: dfc", "blru", "did you mean 'blur'"),
+        ("blur/recon: dfcvae-digits", "blur/recon, label=1: dfcvae-digit", "label=1", "did you mean 'dfcvae-digits"),
+        ("blur/recon: dfcvae-digits", "blur/recon: vae-digits", "recon: vae", "is compared with itself"),
         ("features", "featrues", "[evaluation.options.diversity]", "features"),
     ],
 )

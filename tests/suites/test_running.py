@@ -36,6 +36,11 @@ samples = 40
 study = "sample"
 models = ["vae-digits"]
 options = { count = 4 }
+[[claims]]
+says = "Fewer latents cost detail"
+where = "nowhere"
+published = "made up"
+claim = "mse: vae-digits[latent_dim=3] > vae-digits"
 """
 NAMES = ["vae-digits", "vae-digits[latent_dim=3]"]
 
@@ -59,6 +64,9 @@ def test_a_suite_is_run_whole_and_a_second_run_does_nothing(cli, suite, tmp_path
     assert all(name in board for name in (*NAMES, "external/peer"))
     again = cli(["suite", "run", suite, "--out", tmp_path / "reports"])
     assert again.code == 0 and again.out.count("already trained, left as it is") == 4
+    assert "1 claim: " in first.out and "Fewer latents cost detail" in first.out  # two seeds: it may be undecided
+    page = (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
+    assert page.index("Fewer latents cost detail") < page.index("| metric")
     assert "sample.png" in first.out and "sample.png" not in again.out
     status = cli(["suite", "status", suite])
     assert status.code == 0 and status.out.count("3 of 3") == 4

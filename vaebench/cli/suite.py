@@ -124,9 +124,10 @@ def _images(located: "Located") -> str:
 def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path) -> None:
     """Write the report and say what it says: the table, whether the first two recipes differ, what comes next."""
     from vaebench.report.compare import between
-    from vaebench.report.write import write_report
+    from vaebench.report.write import Report, write_report
+    from vaebench.suites.work import claims_of
 
-    folder, table = write_report(located.suite.dataset.name, out_dir)
+    folder, table = write_report(located.suite.dataset.name, out_dir, Report(claims=claims_of(located)))
     lines = ["", *table]
     names = list(dict.fromkeys(job.recipe.name for job in jobs))
     if len(names) > 1:

@@ -22,6 +22,15 @@ def summary(held: Sequence[Judged]) -> str:
     return f"{len(held)} claim{'' if len(held) == 1 else 's'}: {', '.join(said)}."
 
 
+def verdict_lines(held: Sequence[Judged]) -> list[str]:
+    """Say the verdict on each claim, and what it rests on, as lines of text; nothing where there are no claims."""
+    lines = []
+    for judged in held:
+        lines += [f"{MARKS[judged.verdict]} {judged.verdict}: {judged.claim.says}"]
+        lines += [f"    {part}" for part in (values(judged), found(judged)) if part]
+    return [summary(held), *lines, ""] if held else []
+
+
 def what(judged: Judged) -> str:
     """Name what was measured: metric, protocol and stratum."""
     asked = judged.comparison

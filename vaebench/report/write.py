@@ -14,6 +14,7 @@ from vaebench.report.analysis.mean_ranks import mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
 from vaebench.report.analysis.published import default_folder, published_claims
 from vaebench.report.analysis.sweeps import sweeps
+from vaebench.report.claim_wording import verdict_lines
 from vaebench.report.evidence import FOLDER, write_evidence
 from vaebench.report.figures import shift
 from vaebench.report.figures.curves import draw_curves
@@ -47,7 +48,8 @@ class Report:
 
 
 def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple[Path, list[str]]:
-    """Write the report of ``dataset`` into ``out/dataset``; return that folder, and the main table for a terminal.
+    """Write the report of ``dataset`` into ``out/dataset``; return that folder, and what it says for a terminal: the
+    verdicts on a suite's claims, and the main table.
 
     What a person wrote of the figures into ``out/dataset/remarks.toml`` stands under them. Files that this report no
     longer makes are left alone: nothing is deleted.
@@ -89,7 +91,8 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
         write_text(folder / "leaderboard.tex", "\n".join(to_latex(*table) for table in tables))
     if wanted.evidence:
         write_evidence(dataset, known.values(), folder / FOLDER)
-    return folder, to_text(*tables[0])
+    asked = [judged for judged in parts[0].held if judged.claim in wanted.claims]
+    return folder, [*verdict_lines(asked), *to_text(*tables[0])]
 
 
 def _claims(asked: Sequence[Claim], printed: Sequence[Claim]) -> list[Claim]:

@@ -1,15 +1,24 @@
 """Check a suite before anything runs: every name and key that can be known beforehand, each problem with its line."""
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import torch
+
+from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
+from vaebench.core.metric import MetricSpec
 from vaebench.core.registry import did_you_mean
 from vaebench.datasets import DATASETS
 from vaebench.metrics import METRICS
+from vaebench.report.analysis.claims import check, parse
+from vaebench.runs.recipes import dataset_of_recipe, load_split
 from vaebench.suites.suite import Located
-from vaebench.suites.work import protocol_of, recipe_at
+from vaebench.suites.work import others_of, protocol_of, recipe_at, recipes_of
 
+# what no model learnt, which every evaluation measures where it applies
+BASELINES = re.compile(r"baseline/(majority|pca-\d+|VGG-FC|pixel-average|laplacian-pyramid|fourier-mix)")
 STUDIES = ("interpolate", "attributes", "correlate", "embed", "blend", "sample", "reconstruct")
 
 
@@ -19,7 +28,7 @@ def problems(located: Located) -> list[str]:
     found += [*_budget(located), *_metrics(located)]
     if not found:  # else they would repeat what is wrong with the names
         found = [*_studies(located), *filter(None, [_said(partial(protocol_of, located))])]
-    return found
+    return found or list(_claims(located))
 
 
 def _said(attempt: Callable[[], object]) -> str:
@@ -76,6 +85,42 @@ def _metrics(located: Located) -> Iterator[str]:
     for metric in located.suite.evaluation.metrics:
         if metric not in names and not metric.startswith("./"):
             yield f"{located.place('evaluation', 'metrics')}: no metric '{metric}': {did_you_mean(metric, names)}"
+
+
+def _claims(located: Located) -> Iterator[str]:
+    """Check each claim's grammar, and that what it compares will be measured."""
+    specs: dict[str, list[MetricSpec]] = {}
+    for metric in protocol_of(located).build(_images(located)):
+        specs.setdefault(metric.spec.name, []).append(metric.spec)
+    names = [recipe.name for _, recipe, _ in recipes_of(located)]
+    names += [f"external/{model.name}" for _, model in others_of(located)]
+    for place, claim in enumerate(located.suite.claims):
+        where = located.place("claims", place, "claim")
+        try:
+            comparison = parse(claim.claim)
+        except UserError as error:
+            yield f"{where}: {error}"
+            continue
+        classical = [name for name in comparison.names if BASELINES.fullmatch(name)]
+        for problem in check(comparison, specs, [*names, *classical]):
+            yield f"{where}: {problem}"
+
+
+def _images(located: Located) -> ImageDataset:
+    """Return the test images, by which metrics choose their defaults, or made-up ones with labels and attributes."""
+    try:
+        recipes = recipes_of(located)
+        return load_split(dataset_of_recipe(recipes[0][1]), "test")
+    except (UserError, IndexError):
+        return ImageDataset(
+            name=located.suite.dataset.name,
+            split="test",
+            images=torch.zeros(2, 3, 64, 64, dtype=torch.uint8),
+            ids=["0", "1"],
+            labels=torch.arange(2),
+            attributes=torch.zeros(2, 1, dtype=torch.bool),
+            attribute_names=["any"],
+        )
 
 
 def _studies(located: Located) -> Iterator[str]:

@@ -9,6 +9,7 @@ from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.recipe import Recipe
 from vaebench.evaluation.protocol import Protocol
+from vaebench.report.analysis.claims import Claim
 from vaebench.runs.recipes import dataset_of_recipe, find_recipe, load_split
 from vaebench.suites.suite import Located, Model, Scalar
 from vaebench.training.compute import Choose
@@ -150,6 +151,20 @@ def protocol_of(located: Located, device: str = "auto") -> Protocol:
 
 def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
     return {key: text_of(value) for key, value in values.items()}
+
+
+def claims_of(located: Located) -> list[Claim]:
+    """Return the suite's claims as a report takes them."""
+    return [
+        Claim(
+            says=each.says,
+            source=located.suite.source,
+            where=each.where,
+            published=each.published,
+            expression=each.claim,
+        )
+        for each in located.suite.claims
+    ]
 
 
 def others_of(located: Located) -> Iterator[tuple[int, Model]]:
