@@ -1,7 +1,7 @@
 """Training speed: vaebench's trainer against pythae's and against plain PyTorch DataLoader loops, in one run.
 
     python benchmarks/speed/train.py [--case vae-mnist vae-celeba dcgan-celeba] [--rounds 5] [--device auto] [--compile]
-        [--beside TREE]
+        [--beside TREE [--alone]]
 
 Same networks, first weights, batch, loss (Bernoulli likelihood summed over pixels and KL) and kind of optimiser; images
 are made up. The peers run in float32 on all threads, as they do by default: pythae's BaseTrainer (pip install --no-deps
@@ -149,7 +149,8 @@ def compare(case: str, given: argparse.Namespace, device: str, peaks: Peaks, wei
     recipe, data = opened(case)
     found = candidates(device, given.compile)
     print(f"\n{case}: batch {recipe.batch_size} of {data.image_shape}, {given.rounds} rounds of {steps} steps")
-    show_agreement(case, device, found)
+    if not given.alone:
+        show_agreement(case, device, found)
 
     def measure(name: str) -> float:
         wanted = ["--only", name, "--case", case, "--device", device, "--steps", steps]
@@ -158,7 +159,8 @@ def compare(case: str, given: argparse.Namespace, device: str, peaks: Peaks, wei
 
     look_for_peaks(found, peaks)
     beside = [BESIDE] if given.beside else []
-    rates = in_turns([*peers(case), *found, *beside], given.rounds, measure, lambda rate: f"{rate:.0f} images/s")
+    names = [DEFAULT] if given.alone else [*peers(case), *found]
+    rates = in_turns([*names, *beside], given.rounds, measure, lambda rate: f"{rate:.0f} images/s")
     look_for_peaks(found, peaks)
     few = data.images[:DISTINGUISHED]
     model = build_model(recipe, data.image_shape, 0)
@@ -228,6 +230,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too (a minute to start)")
     parser.add_argument("--beside", type=Path, metavar="TREE", help="another source tree of vaebench")
+    parser.add_argument("--alone", action="store_true", help="vaebench's measured default, and nothing but --beside")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.steps is not None and given.steps < 3:
