@@ -12,8 +12,9 @@ from torch import nn
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Phase
-from vaebench.evaluation import evaluator, features, sources
+from vaebench.evaluation import evaluator, feature_extraction, sources
 from vaebench.evaluation.baselines import classical_blends
+from vaebench.evaluation.feature_extraction import Way
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import blend_realism as module
@@ -296,7 +297,7 @@ def test_values_do_not_depend_on_batches(monkeypatch, part, batch, small):
     whole = of_model(Pixels(critic=Lightness()), data_of())
     monkeypatch.setattr(module, "_BATCH", part)
     monkeypatch.setattr(sources, "BATCH", batch)
-    monkeypatch.setattr(features, "BATCH", small)
+    monkeypatch.setattr(feature_extraction, "ON_CPU", Way(small))
     again = of_model(Pixels(critic=Lightness()), data_of())
     for name, score in whole.items():
         torch.testing.assert_close(again[name].per_image, score.per_image, rtol=1e-6, atol=1e-6)

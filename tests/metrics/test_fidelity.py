@@ -11,7 +11,8 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Facet, Need
 from vaebench.core.paths import cache_dir
 from vaebench.core.perceptual import Perceptual
-from vaebench.evaluation import evaluator, features, sources
+from vaebench.evaluation import evaluator, feature_extraction, sources
+from vaebench.evaluation.feature_extraction import Way
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics.fidelity import coverage, density, fcd, fid, inception_space, kid, precision, recall
@@ -151,7 +152,7 @@ def test_values_do_not_depend_on_batch_size(network, batch):
 
 def test_extraction_in_smaller_parts_changes_nothing(network, monkeypatch):
     expected = scores_of(all_metrics())
-    monkeypatch.setattr(features, "BATCH", 7)
+    monkeypatch.setattr(feature_extraction, "ON_CPU", Way(7))
     for key, score in scores_of(all_metrics()).items():
         assert score.value == pytest.approx(expected[key].value, rel=1e-5), key
 

@@ -9,7 +9,8 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
-from vaebench.evaluation import evaluator, features, sources
+from vaebench.evaluation import evaluator, feature_extraction, sources
+from vaebench.evaluation.feature_extraction import Way
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import interpolation as module
@@ -208,7 +209,7 @@ def test_the_value_does_not_depend_on_batches(monkeypatch, part, batch, small):
     whole, _ = measured(Folded(), data_of(200), pairs=60)
     monkeypatch.setattr(module, "_BATCH", part)
     monkeypatch.setattr(sources, "BATCH", batch)
-    monkeypatch.setattr(features, "BATCH", small)
+    monkeypatch.setattr(feature_extraction, "ON_CPU", Way(small))
     score, _ = measured(Folded(), data_of(200), pairs=60)
     assert whole.n == 60 and score == whole and torch.equal(score.per_image, whole.per_image)
 
