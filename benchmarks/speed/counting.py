@@ -19,11 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from vaebench.core.dataset import to_float
 from vaebench.core.model import Batch, GenerativeModel, Phase, Step
 from vaebench.training.compute import Compute
+from vaebench.training.operations import HOOK
 
 Storages = dict[int, Tensor]
-# the counter says which module an operation belongs to, by hooks that a gradient of a gradient cannot have
-# (https://github.com/pytorch/pytorch/issues/131753); the total needs none
-HOOK = "torch.utils.module_tracker.register_multi_grad_hook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from vaebench.testing import random_images
 from vaebench.training import autotune
 from vaebench.training.autotune import Trial
 from vaebench.training.compute import Compute, choose
+from vaebench.training.pace import TRAINED
 from vaebench.training.trial import workload
 
 PACKAGES = ("vaebench", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "pandas")
@@ -109,7 +110,7 @@ def _trials(device: str) -> dict[str, dict[str, float]]:
         return {"a small network": autotune.measured(device)}
     name = f"{machine(device)}, "
     kept = {key.removeprefix(name): rates for key, rates in trials.known_rates().items() if key.startswith(name)}
-    return {trained: rates for trained, rates in kept.items() if not trained.endswith(", trained")}
+    return {trained: rates for trained, rates in kept.items() if not trained.endswith(TRAINED)}
 
 
 def _described(compute: Compute) -> str:

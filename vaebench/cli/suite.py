@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vaebench.suites.suite import Located
+    from vaebench.training.compute import Choose
     from vaebench.training.job import Job
 
 suites = typer.Typer(help="Benchmarks as files: train, measure and report what one names.", no_args_is_help=True)
@@ -48,18 +49,14 @@ def check(given: Given) -> None:
 @suites.command(epilog="Example: vaebench suite status digits")
 def status(given: Given, device: Device = "auto") -> None:
     """What of a suite is done, what is left, and how long that takes on this machine."""
-    from functools import partial
-
     from vaebench.report.analysis.formatting import to_text
     from vaebench.suites.running import refuse_problems
     from vaebench.suites.status import states
     from vaebench.suites.work import jobs_of
-    from vaebench.training.compute import choose
 
     located = opened(given)
     refuse_problems(located)
-    asked = located.suite.compute
-    chosen = partial(choose, device=device, precision=asked.precision, threads=asked.threads)
+    chosen = _chosen(located, device)
     found = list(states(jobs_of(located, chosen), chosen))
     rows = [
         [each.run, f"{each.done:,} of {each.steps:,}", "yes" if each.measured else "no", _time(each.seconds)]
@@ -91,30 +88,36 @@ def run_suite(located: "Located", *, only: Part | None, shard: str, device: str,
         UserError: something in the suite is wrong, or cannot be trained or measured.
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
-    from functools import partial
-
     from vaebench.cli.jobs import share, train_jobs
     from vaebench.cli.main import app
     from vaebench.suites.running import look, measure, refuse_problems
     from vaebench.suites.work import jobs_of
-    from vaebench.training.compute import choose
 
     refuse_problems(located)
     if shard != "1/1" and only != "train":
         raise UserError("--shard shares out trainings: add --only train, and run the suite whole when all are done")
-    suite, asked = located.suite, located.suite.compute
-    chosen = partial(choose, device=device, precision=asked.precision, threads=asked.threads)
+    chosen = _chosen(located, device)
     jobs = jobs_of(located, chosen)
     if only in (None, "train"):
         names = list(dict.fromkeys(job.recipe.name for job in jobs))
         say(f"Training {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))} on {_images(located)}.")
         train_jobs(share(jobs, shard), chosen, resume=True, console=out)
     if only in (None, "evaluate"):
-        say(f"Measuring them on the test images of {suite.dataset.name}.")
+        say(f"Measuring them on the test images of {located.suite.dataset.name}.")
         measure(located, jobs, device, say)
     if only in (None, "report"):
         look(located, lambda arguments: app([*arguments, "--out", str(out_dir)], standalone_mode=False))
         _conclude(located, jobs, out_dir)
+
+
+def _chosen(located: "Located", device: str) -> "Choose":
+    """Complete compute settings as the suite asks for them."""
+    from functools import partial
+
+    from vaebench.training.compute import choose
+
+    asked = located.suite.compute
+    return partial(choose, device=device, precision=asked.precision, threads=asked.threads)
 
 
 def _images(located: "Located") -> str:
@@ -147,6 +150,7 @@ def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path) -> None:
 
 
 def opened(given: str) -> "Located":
+    """Read the suite that a user means, by file or name."""
     from vaebench.suites import find_suite
     from vaebench.suites.reading import read_suite
 

@@ -16,14 +16,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
+def check_threads(count: int) -> None:
+    """Raise :class:`UserError` unless it is 1 or more."""
+    if count < 1:
+        raise UserError(f"threads={count} is no number of threads: give 1 or more")
+
+
 def use_threads(count: int) -> None:
     """Bound the CPU threads of torch and of the numerical libraries that are loaded after this call.
 
     Raises:
         UserError: ``count`` is below 1, or so many that starting them could end the process.
     """
-    if count < 1:
-        raise UserError(f"threads={count} is no number of threads: give 1 or more")
+    check_threads(count)
     most = max(_MOST_THREADS, cores())
     if count > most:
         raise UserError(f"threads={count} is too many: give {most} or less; this machine has {cores()} cores")

@@ -27,7 +27,7 @@ def problems(located: Located) -> list[str]:
     found = list(_dataset(located)) or list(_models(located))
     found += [*_budget(located), *_metrics(located)]
     if not found:  # else they would repeat what is wrong with the names
-        found = [*_studies(located), *filter(None, [_said(partial(protocol_of, located))])]
+        found = [*_studies(located), *_options(located)]
     return found or list(_claims(located))
 
 
@@ -87,8 +87,17 @@ def _metrics(located: Located) -> Iterator[str]:
             yield f"{located.place('evaluation', 'metrics')}: no metric '{metric}': {did_you_mean(metric, names)}"
 
 
+def _options(located: Located) -> Iterator[str]:
+    """Build the metrics as an evaluation will."""
+    if said := _said(protocol_of(located).build):
+        wrong = next((name for name in located.suite.evaluation.options if name in said), "")
+        yield f"{located.place('evaluation', *(('options', wrong) if wrong else ('metrics',)))}: {said}"
+
+
 def _claims(located: Located) -> Iterator[str]:
     """Check each claim's grammar, and that what it compares will be measured."""
+    if not located.suite.claims:  # no need for images and metrics
+        return
     specs: dict[str, list[MetricSpec]] = {}
     for metric in protocol_of(located).build(_images(located)):
         specs.setdefault(metric.spec.name, []).append(metric.spec)

@@ -8,13 +8,14 @@ from pathlib import Path
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_text
 from vaebench.core.paths import runs_dir
+from vaebench.core.setting_names import typed_value
 from vaebench.evaluation.evaluate import evaluate_runs
 from vaebench.evaluation.external import External, evaluate_external
 from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
 from vaebench.runs.record import RunFolder
 from vaebench.suites.checking import problems
 from vaebench.suites.suite import Located, Study
-from vaebench.suites.work import others_of, protocol_of, recipes_of, text_of
+from vaebench.suites.work import others_of, protocol_of, recipes_of
 from vaebench.training.job import Job
 
 STATE = ".suites"  # in the runs folder: which studies were made of which weights
@@ -44,7 +45,7 @@ def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> Non
     if names:
         evaluate_runs(names, protocol, every=False, dataset=None, say=say)
     asked = located.suite.dataset
-    options = tuple(f"{key}={text_of(value)}" for key, value in asked.options.items())
+    options = tuple(f"{key}={typed_value(value)}" for key, value in asked.options.items())
     for place, model in others_of(located):
         try:
             if model.model:
@@ -95,7 +96,7 @@ def study_arguments(asked: Study, names: dict[str, str], seed: int) -> list[str]
         if isinstance(value, bool):
             arguments += [flag] if value else []
         else:
-            arguments += [flag, text_of(value)]
+            arguments += [flag, typed_value(value)]
     return arguments
 
 

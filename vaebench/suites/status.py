@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vaebench.core import trials
 from vaebench.core.dataset import ImageDataset
-from vaebench.core.machine import machine
 from vaebench.runs.history import read
 from vaebench.runs.recipes import dataset_of_recipe, load_split
-from vaebench.training.autotune import Trial
-from vaebench.training.compute import Choose, Compute
+from vaebench.training.compute import Choose
 from vaebench.training.job import Job
+from vaebench.training.pace import kept_rate
 from vaebench.training.trial import take_steps
 
 
@@ -37,12 +35,12 @@ def states(jobs: Sequence[Job], choose: Choose) -> Iterator[State]:
     for job in jobs:
         if data is None:
             data = load_split(dataset_of_recipe(job.recipe), "train")
-        steps = _steps(job, len(data))
+        steps = job.length(len(data))
         done = _done(job)
         seconds = 0.0
         if done < steps:
             name = job.recipe.name
-            rates[name] = rates.get(name) or _rate(job, data, compute)
+            rates[name] = rates.get(name) or kept_rate(name, compute) or take_steps(job.recipe, data, compute).rate
             seconds = (steps - done) * job.recipe.batch_size / rates[name]
         yield State(
             run=f"{job.recipe.name}/seed-{job.seed}",
@@ -53,23 +51,9 @@ def states(jobs: Sequence[Job], choose: Choose) -> Iterator[State]:
         )
 
 
-def _steps(job: Job, images: int) -> int:
-    if job.steps is not None:
-        return job.steps
-    epochs = job.recipe.epochs if job.epochs is None else job.epochs
-    return epochs * (images // job.recipe.batch_size)
-
-
 def _done(job: Job) -> int:
     """Return the steps of a run's history so far."""
     if job.is_finished():
         return job.folder.read_record().steps
     rows = read(job.folder.history) if job.folder.history.exists() else []
     return rows[-1].step if rows else 0
-
-
-def _rate(job: Job, data: ImageDataset, compute: Compute) -> float:
-    """Return images per second: the best that a training of the recipe reached here, or a trial's."""
-    trial = Trial(compute.precision, compute.threads, compute.channels_last, compute.cuda_graphs)
-    kept = trials.known_rates().get(f"{machine(compute.device)}, {job.recipe.name}, trained", {}).get(str(trial))
-    return kept or take_steps(job.recipe, data, compute).rate

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.recipe import Recipe
+from vaebench.core.setting_names import typed_value
 from vaebench.evaluation.protocol import Protocol
 from vaebench.report.analysis.claims import Claim
 from vaebench.runs.recipes import dataset_of_recipe, find_recipe, load_split
@@ -25,13 +26,6 @@ class Length(NamedTuple):
     epochs: int | None = None
 
 
-def text_of(value: Scalar | list[Scalar]) -> str:
-    """Write a value as ``--set`` takes it."""
-    if isinstance(value, list):
-        return ",".join(map(text_of, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def recipes_of(located: Located) -> list[tuple[int, Recipe, str]]:
     """Find the recipes of a suite, each with its place among the models and its reference.
 
@@ -46,8 +40,8 @@ def recipes_of(located: Located) -> list[tuple[int, Recipe, str]]:
 def recipe_at(located: Located, place: int) -> tuple[Recipe, str]:
     """Find the recipe at a place among the models, and its reference; raises as :func:`recipes_of` does."""
     model, dataset = located.suite.models[place], located.suite.dataset
-    settings = [f"{key}={text_of(value)}" for key, value in model.settings.items()]
-    settings += [f"dataset.{key}={text_of(value)}" for key, value in dataset.options.items()]
+    settings = [f"{key}={typed_value(value)}" for key, value in model.settings.items()]
+    settings += [f"dataset.{key}={typed_value(value)}" for key, value in dataset.options.items()]
     try:
         recipe, reference = find_recipe(model.recipe, settings)
     except UserError as error:
@@ -71,7 +65,7 @@ def jobs_of(located: Located, choose: Choose) -> list[Job]:
     recipes = recipes_of(located)
     length = partial(_length, located, choose=choose, data=cache(partial(_images, recipes)))
     jobs = [
-        Job(recipe=recipe, reference=reference, seed=seed, steps=None, epochs=None)
+        Job(recipe=recipe, reference=reference, seed=seed)
         for seed in located.suite.seeds
         for _, recipe, reference in recipes
     ]
@@ -130,27 +124,16 @@ def _steps_of_seconds(
 
 
 def protocol_of(located: Located, device: str = "auto") -> Protocol:
-    """Return the suite's protocol of evaluation.
-
-    Raises:
-        UserError: with file and line, where a metric or an option is unknown.
-    """
+    """Return the suite's protocol of evaluation; whether its metrics can be built is checked beforehand."""
     asked = located.suite.evaluation
     options = {name: _texts(each) for name, each in asked.options.items()}
-    protocol = Protocol(
+    return Protocol(
         metrics=tuple(asked.metrics), options=options, given=_texts(asked.shared), samples=asked.samples, device=device
     )
-    try:
-        protocol.build()
-    except UserError as error:
-        wrong = next((name for name in options if name in str(error)), "")
-        keys = ("evaluation", "options", wrong) if wrong else ("evaluation", "metrics")
-        raise UserError(f"{located.place(*keys)}: {error}") from error
-    return protocol
 
 
 def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
-    return {key: text_of(value) for key, value in values.items()}
+    return {key: typed_value(value) for key, value in values.items()}
 
 
 def claims_of(located: Located) -> list[Claim]:

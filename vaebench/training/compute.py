@@ -25,7 +25,7 @@ from vaebench.core.device import pick_device
 from vaebench.core.distributed import Group
 from vaebench.core.errors import UserError, first_line
 from vaebench.core.machine import machine
-from vaebench.core.processes import cores
+from vaebench.core.processes import check_threads, cores
 from vaebench.core.trials import Measured
 from vaebench.training import autotune
 from vaebench.training.autotune import Trial
@@ -146,8 +146,8 @@ def choose(
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"precision '{precision}' is unknown: choose auto, fp32 or bf16")
-    if threads is not None and threads < 1:
-        raise UserError(f"threads={threads} is no number of threads: give 1 or more")
+    if threads is not None:
+        check_threads(threads)
     picked = pick_device(device)
     on_gpu = torch.device(picked).type == "cuda"
     if cuda_graphs and not on_gpu:

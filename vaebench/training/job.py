@@ -49,6 +49,11 @@ class Job:
         """The run's folder."""
         return RunFolder(runs_dir() / self.recipe.name / f"seed-{self.seed}")
 
+    def length(self, images: int) -> int:
+        """Return the steps of the training on so many images: those that are asked for, or of whole epochs."""
+        epochs = self.recipe.epochs if self.epochs is None else self.epochs
+        return images // self.recipe.batch_size * epochs if self.steps is None else self.steps
+
     def is_finished(self) -> bool:
         """Tell whether the run's record says that it is finished."""
         return self.folder.record_file.exists() and self.folder.read_record().status == "finished"
@@ -190,8 +195,7 @@ def _new_record(job: Job, data: ImageDataset, compute: Compute) -> RunRecord:
     per_epoch = len(data) // recipe.batch_size
     if per_epoch < 1:
         raise UserError(f"{data.name} has {len(data)} training images, less than batch_size={recipe.batch_size}")
-    epochs = recipe.epochs if job.epochs is None else job.epochs
-    steps = per_epoch * epochs if job.steps is None else job.steps
+    steps = job.length(len(data))
     if steps < 1:
         raise UserError(f"{recipe.name} would train {steps} steps: give --steps or --epochs of 1 or more")
     return RunRecord(

@@ -10,6 +10,22 @@ WINDOW = 10.0  # seconds of training that a rate is taken over
 FAR_BELOW = 3  # times
 
 
+TRAINED = ", trained"  # ends the keys of trainings' rates, which lie beside the trials' and not among them
+
+
+def kept_rate(recipe: str, compute: Compute) -> float:
+    """Return the best images per second that trainings of a recipe reached here at these settings; 0 if none did."""
+    return trials.known_rates().get(_key(recipe, compute), {}).get(_way(compute), 0.0)
+
+
+def _key(recipe: str, compute: Compute) -> str:
+    return f"{machine(compute.device)}, {recipe}{TRAINED}"
+
+
+def _way(compute: Compute) -> str:
+    return str(Trial(compute.precision, compute.threads, compute.channels_last, compute.cuda_graphs))
+
+
 class Pace:
     """Watches a training's progress for a rate far below the kept one, and keeps its own best.
 
@@ -17,10 +33,8 @@ class Pace:
     """
 
     def __init__(self, recipe: str, compute: Compute) -> None:
-        self._key = f"{machine(compute.device)}, {recipe}, trained"  # beside the trial's rates, not among them
-        self._compute = compute
-        self._trial = Trial(compute.precision, compute.threads, compute.channels_last, compute.cuda_graphs)
-        self._kept = trials.known_rates().get(self._key, {}).get(str(self._trial), 0.0)
+        self._recipe, self._compute = recipe, compute
+        self._kept = kept_rate(recipe, compute)
         self._since: tuple[int, float] | None = None  # step and seconds at which the window began
         self._best, self._said = 0.0, False
 
@@ -48,7 +62,7 @@ class Pace:
     def keep(self) -> None:
         """Keep the best rate for trainings to come; a shorter training than a window has none."""
         if self._best > self._kept:
-            trials.keep_best(self._key, str(self._trial), self._best)
+            trials.keep_best(_key(self._recipe, self._compute), _way(self._compute), self._best)
 
     def _slow(self, rate: float) -> str:
         usual = max(self._kept, self._best)
