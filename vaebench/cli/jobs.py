@@ -1,8 +1,10 @@
 """The trainings that a command asks for: find recipes and seeds, share them among workers, train them one by one."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from rich.console import Console
 
@@ -114,6 +116,26 @@ def numbers(text: str) -> list[int]:
     if len(set(found)) < len(found):
         raise UserError(refused)
     return found
+
+
+def shares(text: str | None) -> tuple[float, ...]:
+    """Return the parts of a training that ``--snapshots 1/8,1/4,0.5`` names; none where nothing is given.
+
+    Raises:
+        UserError: one is no number between 0 and 1.
+    """
+    found = []
+    for part in filter(None, (text or "").split(",")):
+        try:
+            value = float(Fraction(part.strip()))
+        except (ValueError, ZeroDivisionError):
+            value = math.nan
+        if not 0 < value < 1:
+            raise UserError(
+                f"--snapshots {text!r}: {part!r} is no share of a training: write e.g. --snapshots 1/8,1/4,1/2"
+            )
+        found.append(value)
+    return tuple(found)
 
 
 def share(jobs: Sequence[Job], shard: str) -> list[Job]:

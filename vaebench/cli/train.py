@@ -35,6 +35,9 @@ def train(
     cuda_graphs: Annotated[bool | None, typer.Option(help="capture phases once and replay them; measured")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="read images ahead, not all onto the GPU")] = False,
     sync_batch_norm: Annotated[bool, typer.Option(help="batch normalisation over all of torchrun's processes")] = True,
+    snapshots: Annotated[
+        str | None, typer.Option(metavar="SHARES", help="keep the model after these shares too: 1/8,1/4,1/2")
+    ] = None,
     save_every: Annotated[float, typer.Option(metavar="SECONDS", help="between checkpoints")] = 60.0,
 ) -> None:
     """Train recipes, each with each seed, into the runs folder.
@@ -51,7 +54,7 @@ def train(
     margin.
     The exit code is 0 either way; the same command goes on after an interruption, and with a larger --most.
     """
-    from vaebench.cli.jobs import chosen_recipes, numbers, share, train_jobs
+    from vaebench.cli.jobs import chosen_recipes, numbers, share, shares, train_jobs
     from vaebench.core.distributed import joined
     from vaebench.training import compute
     from vaebench.training.job import Job
@@ -60,11 +63,11 @@ def train(
         raise UserError("--steps and --epochs both set the length: give one of them")
     if until_decided is None and most is not None:
         raise UserError("--most is the limit of --until-decided: give both, or choose the seeds by --seeds")
-    jobs, asked = [], None
+    jobs, asked, kept = [], None, shares(snapshots)
     if until_decided is None:
         found = chosen_recipes(recipes or [], settings or [], say, every=every, dataset=dataset)
         jobs = [
-            Job(recipe=recipe, reference=reference, seed=seed, steps=steps, epochs=epochs)
+            Job(recipe=recipe, reference=reference, seed=seed, steps=steps, epochs=epochs, snapshots=kept)
             for seed in numbers("0" if seeds is None else seeds)
             for recipe, reference in found
         ]
@@ -73,6 +76,7 @@ def train(
         from vaebench.cli.until_decided import MOST, read_asked, train_until_decided
 
         given = {"--all": every, "--dataset": dataset, "--seeds": seeds is not None, "--shard": shard != "1/1"}
+        given["--snapshots"] = snapshots is not None
         _refuse([option for option, there in given.items() if there])
         limit = MOST if most is None else most
         asked = read_asked(until_decided, limit, recipes or [], settings or [], steps=steps, epochs=epochs)

@@ -118,12 +118,13 @@ def _measure_one(
         measure_real(split, protocol, group)
         opened[key] = split
     _check_training_images(folder, record, opened[key], say)
+    title = folder.title_of(record)
     if record.resumed_by_faulty_version():
-        say(f"{record.recipe}/seed-{record.seed}: {RESUMED_WRONGLY}")
+        say(f"{title}: {RESUMED_WRONGLY}")
     began = time.monotonic()
     fresh = measure_run(folder, record, opened[key], protocol, group=group)
     done = f"measured in {time.monotonic() - began:.0f} s" if fresh else "nothing new to measure"
-    say(f"{record.recipe}/seed-{record.seed}: {done}")
+    say(f"{title}: {done}")
     return opened[key].data.name
 
 

@@ -130,6 +130,7 @@ METRICS: "Registry[Callable[..., Sequence[Metric]]]" = Registry(
         "throughput": Entry(target="vaebench.metrics.cost:throughput", summary="training images per second"),
         "training_seconds": Entry(target="vaebench.metrics.cost:training_seconds", summary="seconds of training"),
         "training_steps": Entry(target="vaebench.metrics.cost:training_steps", summary="steps trained"),
+        "training_images": Entry(target="vaebench.metrics.cost:training_images", summary="training images seen"),
         "peak_memory": Entry(target="vaebench.metrics.cost:peak_memory", summary="largest memory of the training"),
     },
 )

@@ -90,6 +90,27 @@ def training_steps() -> list[Metric]:
     ]
 
 
+def training_images() -> list[Metric]:
+    """Training images seen, all steps together: what was spent, whatever the batch."""
+    return [
+        FromTraining(
+            lambda facts: facts.images or None,
+            MetricSpec(
+                name="training_images",
+                needs=Need.TRAINING,
+                unit="images",
+                direction="lower",
+                lowest=0.0,
+                protocol="trained",
+                question=questions.COST,
+                ranked=False,
+                place=3,
+            ),
+            exact=True,
+        )
+    ]
+
+
 def training_seconds() -> list[Metric]:
     """Seconds of training on the wall clock; compare runs of one device only."""
     return [

@@ -15,6 +15,7 @@ from vaebench.core.training_facts import TrainingFacts
 from vaebench.core.validation import Count, Name, Positive, RecipeName, Text, Token
 
 FORMAT = 1
+SNAPSHOTS = "snapshots"  # folder of the model as it was in the course of its training
 
 
 REMEDY = "move the folder away, then train again"
@@ -128,7 +129,8 @@ class RunRecord:
             setting += f"/processes={compute['processes']}"
         if compute.get("earlier"):
             setting += "/begun elsewhere"
-        return TrainingFacts(**{**self.facts, "setting": setting})
+        seen = self.facts.get("images") or self.facts.get("steps", 0) * self.batch_size
+        return TrainingFacts(**{**self.facts, "images": seen, "setting": setting})
 
 
 def _brief(value: object) -> str:
@@ -169,6 +171,20 @@ class RunFolder:
     @property
     def per_image(self) -> Path:
         return self.path / "per_image.parquet"
+
+    def snapshot(self, step: int) -> "RunFolder":
+        """Return the folder of the model as it was after a step: a finished run of that length."""
+        return RunFolder(self.path / SNAPSHOTS / str(step))
+
+    def snapshots(self) -> "list[RunFolder]":
+        """List the snapshots that were kept while this run was trained, by step."""
+        found = [path for path in (self.path / SNAPSHOTS).glob("*") if path.name.isdigit()]
+        return [RunFolder(path) for path in sorted(found, key=lambda path: int(path.name))]
+
+    def title_of(self, record: RunRecord) -> str:
+        """Name the run that lies here, as messages do."""
+        run = f"{record.recipe}/seed-{record.seed}"
+        return f"{run} after {record.steps:,} steps" if self.path.parent.name == SNAPSHOTS else run
 
     def exists(self) -> bool:
         """Whether anything lies there; hidden files are locks, and what a broken write left."""

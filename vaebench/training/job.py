@@ -1,10 +1,12 @@
 """Train one run in its folder: claims the folder, resumes an unfinished run, leaves a finished one unchanged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Literal
+
+from torch import nn
 
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.distributed import ALONE, Group
@@ -14,6 +16,7 @@ from vaebench.core.interrupts import noted
 from vaebench.core.model import trained_modules
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import Recipe
+from vaebench.core.training_facts import TrainingFacts
 from vaebench.runs.history import Progress
 from vaebench.runs.provenance import command_line, now, package_versions
 from vaebench.runs.recipe_files import is_file_reference, trust
@@ -22,6 +25,7 @@ from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.runs.weights import finish
 from vaebench.training.compute import Compute, describe
 from vaebench.training.loop import Plan, check_optimisers, train
+from vaebench.training.operations import training_flops
 
 # of a run that goes on, the settings that decide the last bits are those that it was begun with
 DECISIVE = ("precision", "channels_last", "compile", "threads", "fused", "sync_batch_norm")
@@ -36,13 +40,16 @@ Outcome = Literal["trained", "finished", "busy"]  # finished: before this; busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One training to do: a configured recipe, its reference, a seed and a length."""
+    """One training to do: a configured recipe, its reference, a seed, a length, and the shares of it after which the
+    model is kept as it is then.
+    """
 
     recipe: Recipe
     reference: str
     seed: int
     steps: int | None = None
     epochs: int | None = None
+    snapshots: tuple[float, ...] = ()  # in (0, 1)
 
     @property
     def folder(self) -> RunFolder:
@@ -105,7 +112,9 @@ def train_run(
             steps=record.steps,
             compute=compute,
             save_every=save_every,
+            snapshots=tuple(max(1, round(part * record.steps)) for part in job.snapshots),
         )
+        flops = training_flops(job.recipe, data) if job.snapshots and group.leads else 0.0
         with noted() as should_stop:
             facts = train(
                 model,
@@ -115,15 +124,30 @@ def train_run(
                 on_progress=on_progress,
                 should_stop=should_stop,
                 on_resumed=partial(job.folder.write_record, record) if group.leads else lambda: None,
+                keep=partial(_keep, job.folder, record, flops),
                 group=group,
             )
             if group.leads:
-                finish(job.folder, record, trained_modules(model, model.phases()), facts)
+                finish(job.folder, record, trained_modules(model, model.phases()), _counted(facts, flops))
             (stop,) = group.any(should_stop())
             if stop:
                 said = f"{job.folder.path} is finished, what comes after it is not begun"
                 raise Interrupted(said if group.leads else "")
     return "trained"
+
+
+def _keep(
+    folder: RunFolder, record: RunRecord, flops: float, modules: Mapping[str, nn.Module], facts: TrainingFacts
+) -> None:
+    """Write the model as it is now into a folder of its own, as a finished run of so many steps."""
+    kept = folder.snapshot(facts.steps)
+    make_dir(kept.path)
+    finish(kept, replace(record, steps=facts.steps), modules, _counted(facts, flops))
+
+
+def _counted(facts: TrainingFacts, flops: float) -> TrainingFacts:
+    """Add the operations of all steps, where those of one were counted."""
+    return replace(facts, flops=flops * facts.steps)
 
 
 def _claim_folder(

@@ -49,6 +49,7 @@ class Plan:
     compute: Compute
     log_every: int = 100  # steps
     save_every: float = 60.0  # seconds
+    snapshots: tuple[int, ...] = ()  # steps after which the model is kept as it is then
 
 
 def check_optimisers(model: GenerativeModel, compute: Compute) -> None:
@@ -73,12 +74,14 @@ def train(
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
     on_resumed: Callable[[], object] = lambda: None,
+    keep: Callable[[Mapping[str, nn.Module], TrainingFacts], None] = lambda modules, facts: None,
     group: Group = ALONE,
 ) -> TrainingFacts:
     """Train ``model`` in place to ``plan.steps``, from the checkpoint in ``folder`` if there is one.
 
     Every process of ``group`` calls it alike; the first one writes. ``on_resumed`` is called once a state has been read
-    and fits: until then nothing in the folder has changed. Raises :class:`UserError` where a loss is not
+    and fits: until then nothing in the folder has changed. ``keep`` takes the modules after each step of
+    ``plan.snapshots``, with the facts of the training so far. Raises :class:`UserError` where a loss is not
     finite or the data hold less than a batch, and :class:`Interrupted` once ``should_stop`` of any says so, after
     saving.
     """
@@ -121,6 +124,10 @@ def train(
                 on_progress(newest)
             elif show:
                 on_progress(loss_log.read(done))
+            if done in plan.snapshots:  # before a checkpoint: what is resumed after it would not come by here again
+                loss_log.check(done, modules)
+                if group.leads:
+                    keep(modules, _facts(plan, done, modules, loss_log.seconds, batches.device))
             if save or stop or done == plan.steps:
                 loss_log.check(done, modules)
                 if group.leads:
@@ -128,7 +135,7 @@ def train(
                     saver.save(position, past.texts(folder), row)
             if stop and done < plan.steps:
                 raise Interrupted(f"stopped at step {done} of {plan.steps}" if group.leads else "")
-    return _facts(plan, modules, loss_log.seconds, batches.device)
+    return _facts(plan, plan.steps, modules, loss_log.seconds, batches.device)
 
 
 class _History:
@@ -151,13 +158,16 @@ class _History:
         return {folder.history: history.to_text(self._rows), **warned}
 
 
-def _facts(plan: Plan, modules: Mapping[str, nn.Module], seconds: float, device: torch.device | str) -> TrainingFacts:
-    """Collect the training's facts. Peak memory is that of the last part of a resumed training, and of rank 0."""
+def _facts(
+    plan: Plan, steps: int, modules: Mapping[str, nn.Module], seconds: float, device: torch.device | str
+) -> TrainingFacts:
+    """Collect the facts of so many steps. Peak memory is that of the last part of a resumed training, and of rank 0."""
     return TrainingFacts(
         parameters=count_parameters(modules.values()),
-        images_per_second=plan.steps * plan.batch_size / max(seconds, 1e-9),
+        images_per_second=steps * plan.batch_size / max(seconds, 1e-9),
         seconds=seconds,
-        steps=plan.steps,
+        steps=steps,
+        images=steps * plan.batch_size,
         peak_memory=peak_memory(device),
     )
 
