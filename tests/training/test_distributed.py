@@ -174,11 +174,11 @@ def test_each_process_wants_a_gpu_of_its_own(device, gpus, says, monkeypatch):
 def test_all_processes_measure_the_runs_that_the_first_one_found(tmp_path, monkeypatch):
     """Two that take turns with one message: what the first found, the second must see."""
     with pytest.raises(UserError, match="nothing to measure"):
-        runs_to_measure([], every=True, dataset=None, say=print, group=ALONE)
+        runs_to_measure([], every=True, dataset=None, snapshots=False, say=print, group=ALONE)
     monkeypatch.setattr(Group, "led", lambda self, act: [RunFolder(tmp_path / "elsewhere")])
     monkeypatch.setattr(Group, "alike", lambda self, text: text == "its weights")
     with pytest.raises(Elsewhere, match="give all the same VAEBENCH_RUNS"):
-        runs_to_measure(["vae-digits"], every=False, dataset=None, say=print, group=Group(1, 2))
+        runs_to_measure(["vae-digits"], every=False, dataset=None, snapshots=False, say=print, group=Group(1, 2))
 
 
 def _workers(agent: int) -> list[int]:

@@ -158,6 +158,7 @@ def evaluate(
     ] = None,
     inception: Annotated[int | None, typer.Option(help="feature layer: 64, 192, 768 or 2048 (the usual)")] = None,
     fid_infinity: Annotated[bool, typer.Option("--fid-infinity", help="extrapolate FID to infinite n, too")] = False,
+    snapshots: Annotated[bool, typer.Option("--snapshots", help="what 'train --snapshots' kept, too")] = False,
     again: Annotated[bool, typer.Option("--again", help="measure anew what was measured already")] = False,
     settings: Annotated[
         list[str] | None,
@@ -266,7 +267,14 @@ def evaluate(
     with joined(device) as group:
         options = dict(setting.split("=", 1) for setting in of_data)
         measured = evaluate_runs(
-            names or [], protocol, every=every, dataset=dataset, say=say, group=group, options=options
+            names or [],
+            protocol,
+            every=every,
+            dataset=dataset,
+            snapshots=snapshots,
+            say=say,
+            group=group,
+            options=options,
         )
         if group.leads:
             write_reports(measured, out_dir)

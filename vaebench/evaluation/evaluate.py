@@ -57,14 +57,16 @@ def evaluate_runs(
     say: Callable[[str], None],
     group: Group = ALONE,
     options: Mapping[str, str] = NO_OPTIONS,
+    snapshots: bool = False,
 ) -> dict[str, list[RunFolder]]:
     """Evaluate the named runs on the test split of their data, and the real images; return dataset -> folders measured.
 
     With ``every``, all finished runs; unfinished ones and damaged ones are named and passed over. Processes of
     ``group`` share the images that models and networks work on; the first one takes the scores and writes. Options of
-    the data, such as where it lies now, take the place of those that a run was trained with.
+    the data, such as where it lies now, take the place of those that a run was trained with. With ``snapshots``, what
+    was kept of the runs in the course of their trainings is measured as well, and is none of the folders returned.
     """
-    work = runs_to_measure(names, every=every, dataset=dataset, say=say, group=group)
+    work = runs_to_measure(names, every=every, dataset=dataset, snapshots=snapshots, say=say, group=group)
     for message in protocol.passed_over():
         say(f"passed over: {message}")
     keep_freed_memory()
@@ -82,7 +84,7 @@ def evaluate_runs(
             log.warning("passed over: %s", error)
             broken.append(error)
         else:
-            measured.setdefault(measured_now, []).append(folder)
+            measured.setdefault(measured_now, []).extend([] if folder.is_snapshot else [folder])
     if broken and not measured:
         raise broken[0]
     for key, split in opened.items():

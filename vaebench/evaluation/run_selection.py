@@ -19,14 +19,21 @@ Work = list[tuple[RunFolder, RunRecord]]
 
 
 def runs_to_measure(
-    names: Sequence[str], *, every: bool, dataset: str | None, say: Callable[[str], None], group: Group
+    names: Sequence[str],
+    *,
+    every: bool,
+    dataset: str | None,
+    snapshots: bool,
+    say: Callable[[str], None],
+    group: Group,
 ) -> Work:
     """Find the named runs of the dataset, or with ``every`` all finished ones; skipped runs are reported.
+    With ``snapshots``, those of each run come before it.
 
     Raises :class:`UserError` where there is none, where a named one is not finished or was not trained here, and
     where a process of ``group`` does not see what the first one found.
     """
-    found = group.led(partial(_found, names, every, dataset, say))
+    found = group.led(partial(_found, names, every, dataset, snapshots, say))
     work: Work = []
     with suppress(UserError):
         work = [(folder, folder.read_record()) for folder in found]
@@ -35,7 +42,9 @@ def runs_to_measure(
     return work
 
 
-def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable[[str], None]) -> list[RunFolder]:
+def _found(
+    names: Sequence[str], every: bool, dataset: str | None, snapshots: bool, say: Callable[[str], None]
+) -> list[RunFolder]:
     chosen = find_runs(names) if names else [RunFolder(path.parent) for path in _records()] if every else []
     untrained = [folder.path for folder in chosen if folder.results.exists() and not folder.record_file.exists()]
     if untrained:
@@ -51,7 +60,8 @@ def _found(names: Sequence[str], every: bool, dataset: str | None, say: Callable
         work.remove((folder, record))
     if not work:
         raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
-    return [folder for folder, _ in work]
+    chosen = [folder for folder, _ in work]
+    return [each for folder in chosen for each in (*(folder.snapshots() if snapshots else ()), folder)]
 
 
 def _record(folder: RunFolder, *, every: bool) -> RunRecord | None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import TRAINING_IMAGES, is_baseline, title_of
-from vaebench.report import claim_wording
-from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.report import claim_wording, compute_wording
+from vaebench.report.analysis import attributes, comparisons, equal_compute, latent_space, leaderboard, variance
 from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
 from vaebench.report.analysis.judging import Judged
 from vaebench.report.analysis.leaderboard import protocol_ends
@@ -30,11 +30,25 @@ def page(part: Section) -> str:
     parts += attributes.section(part.probed, measured)
     parts += latent_space.section(part.studied)
     parts += ["## Is the difference real?\n", *_mean_ranks(part), _comparison_table(part.tested, measured)]
+    parts += _equal_compute(part.computed)
     if measured.records:
         parts += ["## Training\n", _training_table(measured), _commands(measured)]
     parts += _warnings(measured)
     parts += ["## Figures\n", *(_figure(name, text, part.remarks) for name, text in part.captions.items())]
     return "\n".join(parts)
+
+
+def _equal_compute(table: Sequence[equal_compute.Row]) -> list[str]:
+    """Format what each training cost, and each metric at parts of the trainings."""
+    if not table:
+        return []
+    parts = ["## Quality against compute\n", "\n".join(_wrapped(compute_wording.READING, "")) + "\n"]
+    parts.append(to_markdown(compute_wording.COSTS, compute_wording.costs(table)))
+    parts.append("".join(f"- {line}\n" for line in compute_wording.unbeaten(table)))
+    for cells in equal_compute.by_metric(table):
+        header, body = compute_wording.values(cells)
+        parts.append(to_markdown([compute_wording.what(cells[0]), *header[1:]], body))
+    return parts
 
 
 def _mean_ranks(part: Section) -> list[str]:

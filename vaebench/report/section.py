@@ -7,7 +7,7 @@ from pathlib import Path
 from vaebench import __version__
 from vaebench.core.setting_names import order_of
 from vaebench.metrics import declared_today
-from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.report.analysis import attributes, comparisons, equal_compute, latent_space, leaderboard, variance
 from vaebench.report.analysis.judging import Judged
 from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import Measured
@@ -31,6 +31,7 @@ class Section:
     mean_ranks: MeanRanks = field(default_factory=MeanRanks)
     spread: Sequence[variance.Row] = ()
     studied: Sequence[latent_space.Row] = ()
+    computed: Sequence[equal_compute.Row] = ()  # quality against the compute of training
     alternatives: Mapping[str, str] = field(default_factory=dict)  # a figure's path -> what it shows, in words
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vaebench.core.files import inside, write_text
-from vaebench.report.analysis import attributes, comparisons, latent_space, leaderboard, variance
+from vaebench.core.subjects import REAL
+from vaebench.report.analysis import attributes, comparisons, equal_compute, latent_space, leaderboard, variance
 from vaebench.report.analysis.claims import Claim, parse
 from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, without_markup
 from vaebench.report.analysis.judging import NOT_MEASURED, judge
@@ -16,6 +17,7 @@ from vaebench.report.analysis.published import default_folder, published_claims
 from vaebench.report.analysis.sweeps import sweeps
 from vaebench.report.claim_wording import verdict_lines
 from vaebench.report.evidence import FOLDER, write_evidence
+from vaebench.report.figures import equal_compute as compute_figure
 from vaebench.report.figures import shift
 from vaebench.report.figures.curves import draw_curves
 from vaebench.report.figures.forest import forest_svg
@@ -84,6 +86,9 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     studied = [row for part in parts for row in part.studied]
     if studied:
         write_text(folder / "latent_space.csv", to_csv(latent_space.Row, studied))
+    computed = [row for part in parts for row in part.computed]
+    if computed:
+        write_text(folder / "compute.csv", to_csv(equal_compute.Row, computed))
     write_text(folder / "leaderboard.md", without_markup("\n".join(page(part) for part in parts)))
     write_text(folder / "index.html", html_report(parts))
     tables = [main_table(part.measured, part.ranked) for part in parts]
@@ -132,6 +137,13 @@ def _part(
     for each in swept:
         write_text(folder / figures / each.file, each.drawing)
         drawn[each.file] = each.caption
+    alternatives = {(figures / each.file).as_posix(): each.alternative for each in swept}
+    computed = equal_compute.rows(measured, ranked)
+    drawing = compute_figure.draw_compute(computed, _targets(ranked))
+    if drawing:
+        write_text(folder / figures / compute_figure.FILE, drawing)
+        drawn[compute_figure.FILE] = compute_figure.CAPTION
+        alternatives[(figures / compute_figure.FILE).as_posix()] = compute_figure.in_words(computed)
     studied = latent_space.rows(ranked)
     shifted = shift_figure(studied)
     if shifted is not None:
@@ -150,8 +162,18 @@ def _part(
         folder=folder,
         mean_ranks=mean_ranks(measured, ranked),
         studied=studied,
-        alternatives={(figures / each.file).as_posix(): each.alternative for each in swept},
+        computed=computed,
+        alternatives=alternatives,
     )
+
+
+def _targets(ranked: Sequence[leaderboard.Row]) -> dict[tuple[str, str], float]:
+    """Return the originals' values of metrics where nearness to them counts, by metric and protocol."""
+    return {
+        (row.metric, row.protocol): row.value
+        for row in ranked
+        if row.recipe == REAL and row.stratum == "all" and row.direction == "target" and row.value is not None
+    }
 
 
 def _drawings(ranked: Sequence[leaderboard.Row], folder: Path) -> Mapping[str, str]:

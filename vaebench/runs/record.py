@@ -184,7 +184,12 @@ class RunFolder:
     def title_of(self, record: RunRecord) -> str:
         """Name the run that lies here, as messages do."""
         run = f"{record.recipe}/seed-{record.seed}"
-        return f"{run} after {record.steps:,} steps" if self.path.parent.name == SNAPSHOTS else run
+        return f"{run} after {record.steps:,} steps" if self.is_snapshot else run
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether a run in the course of its training lies here, and not the run itself."""
+        return self.path.parent.name == SNAPSHOTS
 
     def exists(self) -> bool:
         """Whether anything lies there; hidden files are locks, and what a broken write left."""

@@ -31,6 +31,14 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A model in the course of its training: the record of a training that long, and what was measured of it."""
+
+    record: RunRecord
+    results: Sequence[Result]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """All results, values, records and pictures of the runs on one dataset."""
 
@@ -47,6 +55,7 @@ class Measured:
     warnings: Mapping[Subject, Sequence[str]] = field(default_factory=dict)
     folders: Mapping[Subject, Path] = field(default_factory=dict)
     originals: Mapping[str, Path] = field(default_factory=dict)  # data fingerprint -> folder of the real images
+    snapshots: Mapping[Subject, Sequence[Snapshot]] = field(default_factory=dict)  # by step; without the last
 
     def parts(self) -> "list[Measured]":
         """Split by split and data fingerprint, ``test`` first: numbers of different images are never compared."""
@@ -72,6 +81,11 @@ class Measured:
             },
             records={key: record for key, record in self.records.items() if key in subjects},
             warnings={key: found for key, found in self.warnings.items() if key in subjects},
+            snapshots={
+                key: [replace(one, results=[line for line in one.results if here(line)]) for one in found]
+                for key, found in self.snapshots.items()
+                if key in subjects
+            },
         )
 
     def with_galleries(self) -> "Measured":
@@ -152,6 +166,7 @@ class _Run:
     values: Mapping[Series, PerImageValues]
     record: RunRecord | None
     warnings: Sequence[str]
+    snapshots: Sequence[Snapshot]
     unsigned: int  # files or lines that an earlier version wrote without a digest
 
 
@@ -194,6 +209,7 @@ def collect(dataset: str, folders: Iterable[RunFolder]) -> Measured:
         records={run.subject: run.record for run in runs if run.record is not None},
         warnings={run.subject: run.warnings for run in runs if run.warnings},
         folders=places,
+        snapshots={run.subject: run.snapshots for run in runs if run.snapshots},
         **labelled,
     )
 
@@ -213,8 +229,23 @@ def _read_run(folder: RunFolder, dataset: str) -> _Run | None:
         values=values_of(folder, found),
         record=record,
         warnings=folder.read_warnings(),
+        snapshots=_snapshots(folder, record, dataset),
         unsigned=results.count_without_digest(folder.results) + (not signed),
     )
+
+
+def _snapshots(folder: RunFolder, record: RunRecord | None, dataset: str) -> list[Snapshot]:
+    """Read the measured snapshots of a run that are shorter than it; those of another training are left out."""
+    found = []
+    for place in folder.snapshots():
+        if not (place.record_file.exists() and place.results.exists()):
+            continue
+        kept = place.read_record()
+        if record is None or kept.steps >= record.steps or set(record.conflicts(kept)) - {"steps"}:
+            continue
+        lines = [line for line in current(place, kept) if line.dataset == dataset]
+        found += [Snapshot(record=kept, results=lines)] if lines else []
+    return found
 
 
 class _Labelled(TypedDict):

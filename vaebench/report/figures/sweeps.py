@@ -1,6 +1,5 @@
 """Draw sweeps: each headline metric against the values of one setting, a line a recipe."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +8,11 @@ from vaebench.core.setting_names import spelled_key
 from vaebench.core.subjects import REAL
 from vaebench.report.analysis.formatting import DIRECTIONS, short
 from vaebench.report.analysis.leaderboard import Row
-from vaebench.report.analysis.sweeps import Line, Sweep
-from vaebench.report.figures import svg
+from vaebench.report.analysis.sweeps import Sweep
+from vaebench.report.figures import lines, svg
 from vaebench.report.figures.forest import headlines
 
-WIDTH, HEIGHT, GAP = 430.0, 214.0, 36.0  # of a panel, and between two beside each other
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74.0, 418.0, 14.0, 168.0  # of a panel's axes
 LOGARITHMIC = 20.0  # times the least value: from there on the horizontal axis is logarithmic
-_LETTER = 6.6  # about the width of a digit
-_DASHES = ("", "7 3", "2 3", "9 3 2 3")
-_COLOURS = ("#0b62a8", "#1a7f4b", "#7a3e9d", "#b3246b", "#59636e")  # none of them is the originals'
-_ON_DARK = ("#6cb6ff", "#62c48d", "#c69be6", "#f58ab8", "#9aa4af")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,52 +93,29 @@ def _in_words(sweep: Sweep, panels: Sequence[tuple[str, Sequence[Row]]]) -> str:
 
 
 def _interval(row: Row) -> str:
+    ends = _ends(row)
+    return f" ({short(ends[0])} to {short(ends[1])})" if ends else ""
+
+
+def _ends(row: Row) -> tuple[float, float] | None:
+    """Return the ends of a value's interval, if it has any width."""
     if row.ci_low is None or row.ci_high is None or row.ci_high <= row.ci_low:
-        return ""
-    return f" ({short(row.ci_low)} to {short(row.ci_high)})"
+        return None
+    return row.ci_low, row.ci_high
 
 
 def _figure(sweep: Sweep, panels: Sequence[tuple[str, Sequence[Row]]]) -> str:
-    width = 12 + (WIDTH + GAP) * min(2, len(panels))
-    pieces, top = _legend(sweep.lines, width)
+    width = 12 + (lines.WIDTH + lines.GAP) * min(2, len(panels))
+    pieces, top = lines.legend([line.name for line in sweep.lines], width)
     places = _places(sweep)
     for position, (word, rows) in enumerate(panels):
         what = f"{rows[0].metric} ({word}), {DIRECTIONS[rows[0].direction]}"
         body = [svg.fitted(0, 0, what, 62), *_panel(sweep, rows, places)]
         across, down = position % 2, position // 2
-        pieces.append(svg.shifted(12 + (WIDTH + GAP) * across, top + (HEIGHT + 14) * down, body))
-    height = top + (HEIGHT + 14) * math.ceil(len(panels) / 2)
+        pieces.append(svg.shifted(12 + (lines.WIDTH + lines.GAP) * across, top + (lines.HEIGHT + 14) * down, body))
+    height = top + (lines.HEIGHT + 14) * math.ceil(len(panels) / 2)
     title = f"{', '.join(dict.fromkeys(rows[0].metric for _, rows in panels))} against {sweep.key}"
-    return svg.picture(width, height, pieces, title, own_colours=True, more_colours=_line_colours())
-
-
-def _line_colours() -> str:
-    """Return the colours of lines and their points, for light and for dark pages."""
-
-    def rules(colours: Sequence[str]) -> str:
-        return "".join(
-            f".line{place}{{stroke:{colour}}}.point{place}{{fill:{colour};stroke:{colour}}}"
-            for place, colour in enumerate(colours)
-        )
-
-    return f"{rules(_COLOURS)}@media (prefers-color-scheme:dark){{{rules(_ON_DARK)}}}"
-
-
-def _style(place: int) -> tuple[str, str, str]:
-    """Return the classes of a line and its points, and its dashes; they repeat together only after twenty lines."""
-    colour = place % len(_COLOURS)
-    return f"line{colour}", f"point{colour}", _DASHES[place % len(_DASHES)]
-
-
-def _legend(lines: Sequence[Line], width: float) -> tuple[list[str], float]:
-    """Name the lines, one below the other; return the elements, and where the panels begin."""
-    pieces, y = [], 22.0
-    for place, line in enumerate(lines):
-        stroke, point, dashes = _style(place)
-        pieces += [svg.line(12, y - 4, 46, y - 4, stroke, 2, dashes), svg.circle(29, y - 4, 3.5, point)]
-        pieces.append(svg.fitted(56, y, line.name, int((width - 70) / _LETTER)))
-        y += 19
-    return pieces, y + 14
+    return svg.picture(width, height, pieces, title, own_colours=True, more_colours=lines.colour_rules())
 
 
 def _places(sweep: Sweep) -> dict[str, float]:
@@ -159,7 +129,10 @@ def _places(sweep: Sweep) -> dict[str, float]:
     low, high = min(scale.values()), max(scale.values())
     room = 26.0
     reach = (high - low) or 1.0
-    return {value: _LEFT + room + (scale[value] - low) / reach * (_RIGHT - _LEFT - 2 * room) for value in values}
+    return {
+        value: lines.LEFT + room + (scale[value] - low) / reach * (lines.RIGHT - lines.LEFT - 2 * room)
+        for value in values
+    }
 
 
 def _panel(sweep: Sweep, rows: Sequence[Row], places: Mapping[str, float]) -> list[str]:
@@ -168,60 +141,34 @@ def _panel(sweep: Sweep, rows: Sequence[Row], places: Mapping[str, float]) -> li
     real = _originals(rows)
     ends = [end for row in drawn for end in (row.value, row.ci_low, row.ci_high) if end is not None]
     ends += [real.value] if real is not None and real.value is not None else []
-    low, high = min(ends), max(ends)
-    room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-    low, high = low - room, high + room
+    low, high = lines.with_room(ends)
 
     def at(value: float) -> float:
-        return _BOTTOM - (value - low) / (high - low) * (_BOTTOM - _TOP)
+        return lines.BOTTOM - (value - low) / (high - low) * (lines.BOTTOM - lines.TOP)
 
-    body = [*_axes(sweep.key, places), *_ticks(low, high, at)]
+    body = [*_axis(sweep.key, places), *lines.value_axis(low, high, at)]
     if real is not None and real.value is not None:
-        body.append(svg.line(_LEFT, at(real.value), _RIGHT, at(real.value), "reference", 1, "4 3"))
+        body.append(svg.line(lines.LEFT, at(real.value), lines.RIGHT, at(real.value), "reference", 1, "4 3"))
     for place, line in enumerate(sweep.lines):
-        beside = 5.0 * (place - (len(sweep.lines) - 1) / 2) if len(sweep.lines) <= len(_COLOURS) else 0.0
+        beside = 5.0 * (place - (len(sweep.lines) - 1) / 2) if len(sweep.lines) <= len(lines.COLOURS) else 0.0
         marks = [(places[point.value] + beside, known[point.recipe]) for point in line.points if point.recipe in known]
         if sweep.numeric:  # between categories there is nothing that a line could stand for
-            body += _line(place, [(x, at(row.value or 0.0)) for x, row in marks])
+            body += lines.joined(place, [(x, at(row.value or 0.0)) for x, row in marks])
         for x, row in marks:
-            body += _mark(place, x, row, at)
+            body += lines.mark(place, x, row.value or 0.0, _ends(row), at)
     return body
 
 
-def _axes(key: str, places: Mapping[str, float]) -> list[str]:
-    """Draw both axes, and the values below the horizontal one as far as they do not run into each other."""
-    body = [svg.line(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, "axis"), svg.line(_LEFT, _TOP, _LEFT, _BOTTOM, "axis")]
-    body.append(svg.text((_LEFT + _RIGHT) / 2, _BOTTOM + 36, key, "faint", "middle"))
-    letters = max(4, int((_RIGHT - _LEFT) / max(1, len(places)) / _LETTER))
+def _axis(key: str, places: Mapping[str, float]) -> list[str]:
+    """Draw the horizontal axis, and the values below it as far as they do not run into each other."""
+    body = [svg.line(lines.LEFT, lines.BOTTOM, lines.RIGHT, lines.BOTTOM, "axis")]
+    body.append(svg.text((lines.LEFT + lines.RIGHT) / 2, lines.BOTTOM + 36, key, "faint", "middle"))
+    letters = max(4, int((lines.RIGHT - lines.LEFT) / max(1, len(places)) / lines.LETTER))
     free = -math.inf
     for value, x in places.items():
-        body.append(svg.line(x, _BOTTOM, x, _BOTTOM + 4, "axis"))
-        half = min(len(value), letters) * _LETTER / 2
+        body.append(svg.line(x, lines.BOTTOM, x, lines.BOTTOM + 4, "axis"))
+        half = min(len(value), letters) * lines.LETTER / 2
         if x - half > free:
-            body.append(svg.fitted(x, _BOTTOM + 18, value, letters, "faint", "middle"))
-            free = x + half + _LETTER / 2
+            body.append(svg.fitted(x, lines.BOTTOM + 18, value, letters, "faint", "middle"))
+            free = x + half + lines.LETTER / 2
     return body
-
-
-def _ticks(low: float, high: float, at: "svg.Scale") -> list[str]:
-    shown = svg.ticks(low, high)
-    step = shown[1] - shown[0] if len(shown) > 1 else abs(shown[0])
-    body = []
-    for tick in shown:
-        body.append(svg.line(_LEFT - 4, at(tick), _LEFT, at(tick), "axis"))
-        body.append(svg.text(_LEFT - 8, at(tick) + 4, svg.tick_text(tick, step), "faint", "end"))
-    return body
-
-
-def _line(place: int, points: Sequence[tuple[float, float]]) -> list[str]:
-    stroke, _, dashes = _style(place)
-    return [svg.line(*start, *end, stroke, 2, dashes) for start, end in itertools.pairwise(points)]
-
-
-def _mark(place: int, x: float, row: Row, at: "svg.Scale") -> list[str]:
-    stroke, point, _ = _style(place)
-    body = []
-    if row.ci_low is not None and row.ci_high is not None and row.ci_high > row.ci_low:
-        body.append(svg.line(x, at(row.ci_low), x, at(row.ci_high), stroke, 1.5))
-        body += [svg.line(x - 3, at(end), x + 3, at(end), stroke, 1.5) for end in (row.ci_low, row.ci_high)]
-    return [*body, svg.circle(x, at(row.value or 0.0), 3.5, point)]

@@ -83,6 +83,7 @@ def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
         "attribute_notes": tables.notes(part.probed),
         "studies": tables.studies(part.studied),
         "claims": claim_table(part.held),
+        "compute": tables.compute(part.computed),
         "cost": tables.cost(part.ranked, table.models),
         "training": tables.training(measured),
         "warnings": training_warnings(measured),

@@ -11,12 +11,14 @@ from PIL import Image
 from vaebench.core.subjects import title_of
 from vaebench.report.analysis.measured import Measured, Subject
 from vaebench.report.figures.curves import FILE as CURVES
+from vaebench.report.figures.equal_compute import FILE as COMPUTE
 from vaebench.report.figures.galleries import first_seeds
 from vaebench.report.html.wording import run_name
 from vaebench.report.remarks import Remarks
 from vaebench.runs.galleries import Pixels, grid
 
 _DRAWN_IN_PAGE = ("forest.svg",)
+_KINDS = {CURVES: "curves", COMPUTE: "compute"}  # of figures that stand in a section of their own
 _MIME = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -34,7 +36,7 @@ class Embedded:
 class ShownFigure:
     """Pictures under one caption, with what a person said of them."""
 
-    kind: str  # reconstructions, samples, curves or figure
+    kind: str  # reconstructions, samples, curves, compute or figure
     caption: str
     remark: str
     pictures: Sequence[Embedded]
@@ -68,7 +70,7 @@ def shown_figures(
     for path, caption in captions.items():
         name = PurePosixPath(path).name
         if name not in covered and name not in _DRAWN_IN_PAGE:
-            kind = "curves" if name == CURVES else "figure"
+            kind = _KINDS.get(name, "figure")
             picture = _file(folder / path, (alternatives or {}).get(path, caption))
             found.append(ShownFigure(kind=kind, caption=caption, remark=_remark(path, remarks), pictures=[picture]))
     return found

@@ -1,15 +1,19 @@
 """Lay out the page's plain sortable tables: cost, training, attributes."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vaebench.core import questions
 from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import is_baseline, is_real, title_of
-from vaebench.report.analysis import attributes, latent_space
+from vaebench.report import compute_wording
+from vaebench.report.analysis import attributes, equal_compute, latent_space
 from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.analysis.measured import Measured
 from vaebench.report.html.wording import plain, reading_order, run_name, sortable
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,42 @@ def _headed(metric: str, unit: str) -> str:
     """Return a metric's name, and its unit if the name does not say it."""
     name = metric.replace("_", " ")
     return name if unit in name.split() else f"{name}, {unit}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeTables:
+    """What trainings cost, which models none beats at which cost, and each metric by name at parts of the trainings."""
+
+    reading: str
+    costs: HtmlTable
+    unbeaten: Sequence[str]
+    metrics: Sequence[tuple[str, HtmlTable]]
+
+
+def compute(table: Sequence[equal_compute.Row]) -> ComputeTables | None:
+    """Lay out quality against the compute of training; None where nothing was measured at a snapshot."""
+    if not table:
+        return None
+    metrics = []
+    for cells in equal_compute.by_metric(table):
+        header, body = compute_wording.values(cells)
+        metrics.append((compute_wording.what(cells[0]), _plain(header, body)))
+    return ComputeTables(
+        reading=compute_wording.READING,
+        costs=_plain(compute_wording.COSTS, compute_wording.costs(table)),
+        unbeaten=compute_wording.unbeaten(table),
+        metrics=metrics,
+    )
+
+
+def _plain(header: Sequence[str], body: Sequence[Sequence[str]]) -> HtmlTable:
+    """Lay out a table of texts; numbers at their beginning sort them."""
+    return HtmlTable(head=header, rows=[[HtmlCell(text=row[0]), *map(_leading, row[1:])] for row in body])
+
+
+def _leading(text: str) -> HtmlCell:
+    found = _NUMBER.match(text.replace(",", ""))
+    return HtmlCell(text=text, sort=sortable(float(found[0])) if found else "")
 
 
 def training(measured: Measured) -> HtmlTable | None:
