@@ -60,12 +60,12 @@ def test_a_suite_is_run_whole_and_a_second_run_does_nothing(cli, suite, tmp_path
     assert first.code == 0, first.err
     trained = [f"{name}/seed-{seed}" for seed in (0, 1) for name in NAMES]
     assert all((runs_dir() / run / "weights.safetensors").exists() for run in trained)
-    board = (tmp_path / "reports" / "digits" / "leaderboard.csv").read_text(encoding="utf-8")
+    board = (tmp_path / "reports" / "mine" / "leaderboard.csv").read_text(encoding="utf-8")
     assert all(name in board for name in (*NAMES, "external/peer"))
     again = cli(["suite", "run", suite, "--out", tmp_path / "reports"])
     assert again.code == 0 and again.out.count("already trained, left as it is") == 4
     assert "1 claim: " in first.out and "Fewer latents cost detail" in first.out  # two seeds: it may be undecided
-    page = (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
+    page = (tmp_path / "reports" / "mine" / "leaderboard.md").read_text(encoding="utf-8")
     assert page.index("Fewer latents cost detail") < page.index("| metric")
     assert "sample.png" in first.out and "sample.png" not in again.out
     status = cli(["suite", "status", suite])
@@ -84,7 +84,7 @@ def test_what_was_deleted_is_trained_alone_and_parts_are_run_apart(cli, suite, t
     shutil.rmtree(runs_dir() / "vae-digits" / "seed-1")
     again = cli(["suite", "run", suite, "--only", "train"])
     assert again.out.count("already trained") == 3 and again.out.count(": trained, in ") == 1
-    assert "report" not in again.out and not (tmp_path / "reports" / "digits" / "index.html").exists()
+    assert "report" not in again.out and not (tmp_path / "reports" / "mine" / "index.html").exists()
 
 
 def test_a_suite_with_a_fault_is_refused_before_anything_runs(cli, suite):

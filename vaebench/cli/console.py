@@ -1,6 +1,8 @@
 """Consoles, options that several commands take, and how a written report is announced."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,8 +52,25 @@ def complain(text: str) -> None:
     err.print(plain_line(text), style="red", highlight=False, markup=False, soft_wrap=True)
 
 
-def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> None:
-    """Write each dataset's report unless it would come out as it lies there, and say where it lies."""
+_REPORTS = ContextVar("whether commands write reports", default=True)
+
+
+@contextmanager
+def without_reports() -> Iterator[None]:
+    """Let the commands that are called within write no report: who calls them writes one of its own."""
+    before = _REPORTS.set(False)
+    try:
+        yield
+    finally:
+        _REPORTS.reset(before)
+
+
+def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> bool:
+    """Write each dataset's report unless it would come out as it lies there, and say where it lies; return whether
+    reports are written at all.
+    """
+    if not _REPORTS.get():
+        return False
     from vaebench.report import freshness
 
     for dataset, folders in datasets.items():
@@ -66,3 +85,4 @@ def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, 
         folder, _ = write_report(dataset, out_dir, Report(extra=folders, **wanted))
         freshness.remember(request, out_dir, [dataset], made_from)
         say(f"{dataset}: {folder / 'index.html'}; tables beside it (leaderboard.md, leaderboard.csv, comparisons.csv)")
+    return True

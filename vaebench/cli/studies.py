@@ -273,5 +273,5 @@ def _conclude(
         return
     for text in latent_space.lines_of(opened_runs.data.name, metrics, measured, set(opened_runs.recipes)):
         say(text)
-    write_reports({opened_runs.data.name: measured}, out_dir)
-    say(f"numbers of latent space: {out_dir / opened_runs.data.name / 'latent_space.csv'}")
+    if write_reports({opened_runs.data.name: measured}, out_dir):
+        say(f"numbers of latent space: {out_dir / opened_runs.data.name / 'latent_space.csv'}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaebench.cli.console import REPORTS, Device, Out, out, say
+from vaebench.cli.console import REPORTS, Device, Out, out, say, without_reports
 from vaebench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,14 +74,17 @@ def run(
     given: Given,
     only: Annotated[Part | None, typer.Option(help="train, evaluate or report: that part alone")] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="only the I-th of N shares of the trainings")] = "1/1",
+    evidence: Annotated[bool, typer.Option("--evidence", help="lay beside the report what it was made from")] = False,
     device: Device = "auto",
     out_dir: Out = REPORTS,
 ) -> None:
     """Train what is missing, measure what is missing, write the report; safe to repeat, goes on where it stopped."""
-    run_suite(opened(given), only=only, shard=shard, device=device, out_dir=out_dir)
+    run_suite(opened(given), only=only, shard=shard, device=device, out_dir=out_dir, evidence=evidence)
 
 
-def run_suite(located: "Located", *, only: Part | None, shard: str, device: str, out_dir: Path) -> None:
+def run_suite(
+    located: "Located", *, only: Part | None, shard: str, device: str, out_dir: Path, evidence: bool = False
+) -> None:
     """Run a suite, or one part of it.
 
     Raises:
@@ -105,9 +108,10 @@ def run_suite(located: "Located", *, only: Part | None, shard: str, device: str,
     if only in (None, "evaluate"):
         say(f"Measuring them on the test images of {located.suite.dataset.name}.")
         measure(located, jobs, device, say)
+        with without_reports():
+            look(located, lambda arguments: app(arguments, standalone_mode=False))
     if only in (None, "report"):
-        look(located, lambda arguments: app([*arguments, "--out", str(out_dir)], standalone_mode=False))
-        _conclude(located, jobs, out_dir)
+        _conclude(located, jobs, out_dir, evidence=evidence)
 
 
 def _chosen(located: "Located", device: str) -> "Choose":
@@ -124,13 +128,23 @@ def _images(located: "Located") -> str:
     return located.suite.data or located.suite.dataset.name
 
 
-def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path) -> None:
+def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path, *, evidence: bool) -> None:
     """Write the report and say what it says: the table, whether the first two recipes differ, what comes next."""
     from vaebench.report.compare import between
+    from vaebench.report.section import SuiteReport
     from vaebench.report.write import Report, write_report
-    from vaebench.suites.work import claims_of
+    from vaebench.suites.work import claims_of, names_of
 
-    folder, table = write_report(located.suite.dataset.name, out_dir, Report(claims=claims_of(located)))
+    suite = located.suite
+    own = SuiteReport(
+        name=located.name,
+        title=suite.title,
+        source=suite.source,
+        models=frozenset(names_of(located)),
+        seeds=frozenset(suite.seeds),
+    )
+    wanted = Report(claims=claims_of(located), suite=own, evidence=evidence)
+    folder, table = write_report(suite.dataset.name, out_dir, wanted)
     lines = ["", *table]
     names = list(dict.fromkeys(job.recipe.name for job in jobs))
     if len(names) > 1:

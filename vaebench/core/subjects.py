@@ -6,6 +6,7 @@ Their rows stand in the tables for reference: they have no rank, and no gate is 
 REAL = "real"  # the real images of the evaluated split, against which models are held
 TRAINING_IMAGES = "real/train"  # real images that models were trained on, in place of samples: what no model need beat
 BASELINE = "baseline/"  # begins the name of what no model learnt
+EXTERNAL = "external/"  # begins the name of a model or images from elsewhere
 
 
 def is_baseline(name: str) -> bool:

@@ -23,7 +23,9 @@ def page(part: Section) -> str:
     """Format the whole page."""
     measured, ranked = part.measured, part.ranked
     mixed = [f"**{line}**\n" for line in mixed_seeds(measured)]
-    parts = [f"# {measured.dataset}: {measured.results[0].split}\n", _provenance(measured), *mixed]
+    parts = [f"# {part.heading}: {measured.results[0].split}\n"]
+    parts += [*_wrapped(f"After {part.suite.source}.", ""), ""] if part.suite else []
+    parts += [_provenance(measured), *mixed]
     parts += _claims(part.held)
     parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(measured, ranked)]
     parts += _by_stratum(measured, ranked)

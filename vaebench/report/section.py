@@ -17,6 +17,17 @@ WARNINGS_SHOWN = 6  # of a run; its file has them all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteReport:
+    """A report of a suite: its name, which is its folder's; its title and source; its models and their seeds."""
+
+    name: str
+    title: str
+    source: str
+    models: frozenset[str]
+    seeds: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """One split and data fingerprint of a dataset, with all that is computed from it."""
 
@@ -33,6 +44,12 @@ class Section:
     studied: Sequence[latent_space.Row] = ()
     computed: Sequence[equal_compute.Row] = ()  # quality against the compute of training
     alternatives: Mapping[str, str] = field(default_factory=dict)  # a figure's path -> what it shows, in words
+    suite: SuiteReport | None = None  # whose report it is; None: of all that was measured on the dataset
+
+    @property
+    def heading(self) -> str:
+        """The suite's title, or the dataset's name."""
+        return self.suite.title if self.suite else self.measured.dataset
 
 
 def declared_otherwise(measured: Measured) -> list[str]:

@@ -28,7 +28,7 @@ from vaebench.report.figures.sweeps import draw_sweeps
 from vaebench.report.html import html_report
 from vaebench.report.markdown import main_table, page
 from vaebench.report.remarks import Remarks, read_remarks
-from vaebench.report.section import Section, declared_otherwise
+from vaebench.report.section import Section, SuiteReport, declared_otherwise
 from vaebench.runs.record import RunFolder
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 class Report:
     """What to write beside tables, page and figures, and what to read beside the runs folder.
 
+    ``suite`` says whose report it is, instead of that of all that was measured on the dataset.
     ``extra`` are measured folders outside ``VAEBENCH_RUNS``; ``claims`` those of a suite about this dataset, which the
     report opens with, beside those of the ``published`` folder.
     """
@@ -47,18 +48,22 @@ class Report:
     latex: bool = False
     evidence: bool = False
     claims: Sequence[Claim] = ()
+    suite: SuiteReport | None = None
 
 
 def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple[Path, list[str]]:
-    """Write the report of ``dataset`` into ``out/dataset``; return that folder, and what it says for a terminal: the
-    verdicts on a suite's claims, and the main table.
+    """Write the report of ``dataset`` into ``out/dataset``, a suite's into ``out/suite``; return that folder, and what
+    it says for a terminal: the verdicts on a suite's claims, and the main table.
 
     What a person wrote of the figures into ``out/dataset/remarks.toml`` stands under them. Files that this report no
     longer makes are left alone: nothing is deleted.
     """
     wanted = wanted or Report()
     known = {folder.path.resolve(): folder for folder in (*all_folders(), *wanted.extra)}
-    measured, folder = collect(dataset, known.values()), inside(out, dataset)
+    suite = wanted.suite
+    measured, folder = collect(dataset, known.values()), inside(out, suite.name if suite else dataset)
+    if suite:
+        measured = measured.only(suite.models, suite.seeds)
     otherwise = declared_otherwise(measured)
     if otherwise:
         log.warning(
@@ -71,7 +76,8 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     printed = wanted.published or default_folder()
     claims = _claims(wanted.claims, published_claims(printed, dataset))
     parts = [
-        _part(part, folder, remarks, printed, claims, first=not place) for place, part in enumerate(measured.parts())
+        _part(part, folder, remarks, printed, claims, suite, first=not place)
+        for place, part in enumerate(measured.parts())
     ]
     parts = _held_once(parts, wanted.claims)
     shown = {name for part in parts for name in part.captions}
@@ -95,7 +101,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     if wanted.latex:
         write_text(folder / "leaderboard.tex", "\n".join(to_latex(*table) for table in tables))
     if wanted.evidence:
-        write_evidence(dataset, known.values(), folder / FOLDER)
+        write_evidence(dataset, measured.kept(known.values()), folder / FOLDER)
     asked = [judged for judged in parts[0].held if judged.claim in wanted.claims]
     return folder, [*verdict_lines(asked), *to_text(*tables[0])]
 
@@ -124,7 +130,14 @@ def _held_once(parts: Sequence[Section], asked: Sequence[Claim]) -> list[Section
 
 
 def _part(
-    measured: Measured, folder: Path, remarks: Remarks, printed: Path, claims: Sequence[Claim], *, first: bool
+    measured: Measured,
+    folder: Path,
+    remarks: Remarks,
+    printed: Path,
+    claims: Sequence[Claim],
+    suite: SuiteReport | None,
+    *,
+    first: bool,
 ) -> Section:
     """Compute one split and fingerprint, and draw its figures."""
     measured = measured.with_galleries()
@@ -149,7 +162,7 @@ def _part(
     if shifted is not None:
         save_figure(shifted, folder / figures / shift.FILE)
         drawn[shift.FILE] = shift.CAPTION
-    drawn |= take_up(measured, folder / figures)
+    drawn |= take_up(measured, folder / figures, alone=suite is not None)
     return Section(
         measured=measured,
         ranked=ranked,
@@ -163,6 +176,7 @@ def _part(
         mean_ranks=mean_ranks(measured, ranked),
         studied=studied,
         computed=computed,
+        suite=suite,
         alternatives=alternatives,
     )
 

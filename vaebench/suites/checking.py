@@ -10,12 +10,13 @@ from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.metric import MetricSpec
 from vaebench.core.registry import did_you_mean
+from vaebench.core.subjects import EXTERNAL
 from vaebench.datasets import DATASETS
 from vaebench.metrics import METRICS
 from vaebench.report.analysis.claims import check, parse
 from vaebench.runs.recipes import dataset_of_recipe, load_split
 from vaebench.suites.suite import Located
-from vaebench.suites.work import others_of, protocol_of, recipe_at, recipes_of
+from vaebench.suites.work import included_claims, names_of, protocol_of, recipe_at, recipes_of
 
 # what no model learnt, which every evaluation measures where it applies
 BASELINES = re.compile(r"baseline/(majority|pca-\d+|VGG-FC|pixel-average|laplacian-pyramid|fourier-mix)")
@@ -58,26 +59,36 @@ def _models(located: Located) -> Iterator[str]:
             yield f"{where}: this model has {said}: give one of recipe, model, images"
             continue
         if kinds == ["recipe"]:
-            if model.name or model.paired:
-                yield f"{where}: name and paired are of models and images from elsewhere: leave them away"
+            if model.paired:
+                yield f"{where}: paired is of images from elsewhere: leave it away"
             if model.epochs is not None and model.steps is not None:
                 yield f"{where}: epochs and steps both set the length: give one of them"
             if said := _said(partial(recipe_at, located, place)):
                 yield said
+                continue
+            model_name = recipe_at(located, place)[0].name
+            if model_name in names:
+                yield f"{where}: '{model_name}' is there already: give this one a name, or other settings"
+            names.add(model_name)
             continue
         if not model.name:
             yield f"{where}: a model or images from elsewhere need a name in the tables: add name"
         if model.settings or model.epochs or model.steps:
             yield f"{where}: settings, epochs and steps are of recipes, which are trained: leave them away"
-        if model.name in names:
+        if f"{EXTERNAL}{model.name}" in names:
             yield f"{where}: the name '{model.name}' is given twice: give each its own"
-        names.add(model.name)
+        names.add(f"{EXTERNAL}{model.name}")
 
 
 def _budget(located: Located) -> Iterator[str]:
     given = located.suite.budget.given
     if len(given) > 1:
         yield f"{located.place('budget')}: {' and '.join(given)} both set the length: give one of them"
+    asked = located.suite.evaluation.metrics
+    for metric in located.suite.budget.metrics:
+        if asked and metric not in asked:
+            where = located.place("budget", "metrics")
+            yield f"{where}: the evaluation has no metric '{metric}': {did_you_mean(metric, asked)}"
 
 
 def _metrics(located: Located) -> Iterator[str]:
@@ -96,17 +107,20 @@ def _options(located: Located) -> Iterator[str]:
 
 def _claims(located: Located) -> Iterator[str]:
     """Check each claim's grammar, and that what it compares will be measured."""
-    if not located.suite.claims:  # no need for images and metrics
+    if said := _said(partial(included_claims, located)):
+        yield said
+        return
+    own = [(located.place("claims", place, "claim"), each.claim) for place, each in enumerate(located.suite.claims)]
+    found = [*own, *((located.place("claims_of"), each.expression) for each in included_claims(located))]
+    if not found:  # no need for images and metrics
         return
     specs: dict[str, list[MetricSpec]] = {}
     for metric in protocol_of(located).build(_images(located)):
         specs.setdefault(metric.spec.name, []).append(metric.spec)
-    names = [recipe.name for _, recipe, _ in recipes_of(located)]
-    names += [f"external/{model.name}" for _, model in others_of(located)]
-    for place, claim in enumerate(located.suite.claims):
-        where = located.place("claims", place, "claim")
+    names = names_of(located)
+    for where, expression in found:
         try:
-            comparison = parse(claim.claim)
+            comparison = parse(expression)
         except UserError as error:
             yield f"{where}: {error}"
             continue
@@ -133,7 +147,9 @@ def _images(located: Located) -> ImageDataset:
 
 
 def _studies(located: Located) -> Iterator[str]:
-    known = [model.recipe or f"external/{model.name}" for model in located.suite.models]
+    known = [
+        model.name or model.recipe if model.recipe else f"{EXTERNAL}{model.name}" for model in located.suite.models
+    ]
     for place, study in enumerate(located.suite.studies):
         if study.study not in STUDIES:
             where = located.place("studies", place, "study")

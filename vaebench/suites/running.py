@@ -12,11 +12,11 @@ from vaebench.core.setting_names import typed_value
 from vaebench.evaluation.evaluate import evaluate_runs
 from vaebench.evaluation.external import External, evaluate_external
 from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
-from vaebench.runs.record import RunFolder
+from vaebench.runs.record import SNAPSHOTS, RunFolder
 from vaebench.suites.checking import problems
 from vaebench.suites.suite import Located, Study
-from vaebench.suites.work import others_of, protocol_of, recipes_of
-from vaebench.training.job import Job
+from vaebench.suites.work import others_of, protocol_of, recipes_of, snapshot_protocol_of
+from vaebench.training.job import Job, steps_at
 
 STATE = ".suites"  # in the runs folder: which studies were made of which weights
 Say = Callable[[str], None]
@@ -44,6 +44,11 @@ def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> Non
     names = [f"{job.recipe.name}/seed-{job.seed}" for job in trained]
     if names:
         evaluate_runs(names, protocol, every=False, dataset=None, say=say)
+    kept = [
+        f"{name}/{SNAPSHOTS}/{one.path.name}" for name, job in zip(names, trained, strict=True) for one in _kept(job)
+    ]
+    if kept:
+        evaluate_runs(kept, snapshot_protocol_of(located, device), every=False, dataset=None, say=say)
     asked = located.suite.dataset
     options = tuple(f"{key}={typed_value(value)}" for key, value in asked.options.items())
     for place, model in others_of(located):
@@ -56,6 +61,12 @@ def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> Non
                 evaluate_external(_beside(located, model.images), given, protocol, say)
         except UserError as error:
             raise UserError(f"{located.place('models', place)}: {error}") from error
+
+
+def _kept(job: Job) -> list[RunFolder]:
+    """List the snapshots of a run that the suite asks for."""
+    steps = {steps_at(share, job.folder.read_record().steps) for share in job.snapshots}
+    return [folder for folder in job.folder.snapshots() if int(folder.path.name) in steps]
 
 
 def _beside(located: Located, path: str) -> Path:
@@ -76,7 +87,8 @@ def look(located: Located, study: Callable[[list[str]], None]) -> None:
         done = set(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         done = set()
-    names = {located.suite.models[place].recipe: recipe.name for place, recipe, _ in recipes_of(located)}
+    models = located.suite.models
+    names = {models[place].name or models[place].recipe: recipe.name for place, recipe, _ in recipes_of(located)}
     for asked in located.suite.studies:
         arguments = study_arguments(asked, names, located.suite.seeds[0])
         key = _key(arguments, [name for name in arguments if "/seed-" in name])

@@ -10,6 +10,8 @@ from vaebench.core.validation import Name, Positive, Text
 
 Scalar = bool | int | float | str
 Above = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+USUAL_SHARES = (0.125, 0.25, 0.5)
 Seed = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
@@ -31,7 +33,7 @@ class Model(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         recipe: a registered name or ``./file.py:function``, with ``settings`` as ``--set`` takes them.
         model: what ``evaluate --model`` takes, such as ``diffusers:DIR``.
         images: what ``evaluate --images`` takes.
-        name: of a model or images from elsewhere in the tables.
+        name: in the tables; of a recipe with settings in place of its long name, of others what they need.
         paired: how images and the dataset's belong together: ``name``, ``position``, or empty where they do not.
         epochs, steps: of this recipe alone, in place of the budget.
     """
@@ -49,12 +51,17 @@ class Model(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Budget(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long every recipe is trained: one of these, or each recipe's own epochs where nothing is given.
 
+    With a budget, models are kept and measured at parts of their trainings too, so that the report lays quality against
+    compute.
+
     Attributes:
         epochs: passes over the training images.
         steps: optimisation steps.
         images: images seen, all steps together.
         flops: floating-point operations of training, counted.
         seconds: on this device, measured by a trial.
+        snapshots: the parts; by default 1/8, 1/4 and 1/2 where a budget is given, else none.
+        metrics: that models are measured by there, of the evaluation's; empty: those that are looked for first.
     """
 
     epochs: Positive | None = None
@@ -62,6 +69,14 @@ class Budget(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     images: Positive | None = None
     flops: Above | None = None
     seconds: Above | None = None
+    snapshots: list[Share] | None = None
+    metrics: list[str] = field(default_factory=list)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The parts of each training after which the model is kept and measured."""
+        usual = USUAL_SHARES if self.given else ()
+        return usual if self.snapshots is None else tuple(self.snapshots)
 
     @property
     def given(self) -> dict[str, float]:
@@ -121,6 +136,7 @@ class Suite(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         seeds: of every recipe's trainings.
         data: the training images in words, for who reads along.
         next: commands that are worth trying when it is done.
+        claims_of: other suites, by name or file, whose claims are judged here too, as far as their models are here.
     """
 
     title: Text
@@ -135,6 +151,7 @@ class Suite(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     evaluation: Evaluation = field(default_factory=Evaluation)
     studies: list[Study] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    claims_of: list[Text] = field(default_factory=list)
 
 
 class Located(Struct, frozen=True):

@@ -8,10 +8,15 @@ from typing import NamedTuple
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.recipe import Recipe
-from vaebench.core.setting_names import typed_value
+from vaebench.core.setting_names import own_name, typed_value
+from vaebench.core.subjects import EXTERNAL, is_model
+from vaebench.core.validation import LONGEST, RESERVED, is_name
 from vaebench.evaluation.protocol import Protocol
-from vaebench.report.analysis.claims import Claim
+from vaebench.models import RECIPES
+from vaebench.report.analysis.claims import Claim, parse
 from vaebench.runs.recipes import dataset_of_recipe, find_recipe, load_split
+from vaebench.suites import find_suite
+from vaebench.suites.reading import read_suite
 from vaebench.suites.suite import Located, Model, Scalar
 from vaebench.training.compute import Choose
 from vaebench.training.job import Job
@@ -46,10 +51,23 @@ def recipe_at(located: Located, place: int) -> tuple[Recipe, str]:
         recipe, reference = find_recipe(model.recipe, settings)
     except UserError as error:
         raise UserError(f"{located.place('models', place, 'recipe')}: {error}") from error
+    if model.name:
+        _check_name(located, place, recipe)
+        recipe = replace(recipe, name=model.name)
     if recipe.dataset != dataset.name:
         said = f"{recipe.name} is trained on {recipe.dataset}, and the suite is on {dataset.name}"
         raise UserError(f"{located.place('models', place, 'recipe')}: {said}: name a recipe on it")
     return recipe, reference
+
+
+def _check_name(located: Located, place: int, recipe: Recipe) -> None:
+    """Refuse a name that runs cannot have, or that another recipe has."""
+    name, where = located.suite.models[place].name, located.place("models", place, "name")
+    if not is_name(name) or name in RESERVED:
+        rule = f"letters, digits, '.', '_' and '-', {LONGEST} at most"
+        raise UserError(f"{where}: '{name}' cannot name a model: give it {rule}")
+    if name in RECIPES.names() and name != own_name(recipe.name):
+        raise UserError(f"{where}: '{name}' is another recipe's name: give one that says what this is")
 
 
 def jobs_of(located: Located, choose: Choose) -> list[Job]:
@@ -65,7 +83,7 @@ def jobs_of(located: Located, choose: Choose) -> list[Job]:
     recipes = recipes_of(located)
     length = partial(_length, located, choose=choose, data=cache(partial(_images, recipes)))
     jobs = [
-        Job(recipe=recipe, reference=reference, seed=seed)
+        Job(recipe=recipe, reference=reference, seed=seed, snapshots=located.suite.budget.shares)
         for seed in located.suite.seeds
         for _, recipe, reference in recipes
     ]
@@ -132,12 +150,51 @@ def protocol_of(located: Located, device: str = "auto") -> Protocol:
     )
 
 
+def snapshot_protocol_of(located: Located, device: str = "auto") -> Protocol:
+    """Return the protocol by which models are measured in the course of their trainings."""
+    whole = protocol_of(located, device)
+    asked = tuple(located.suite.budget.metrics)
+    if not asked:
+        asked = tuple(dict.fromkeys(metric.spec.name for metric in whole.build() if metric.spec.headline))
+    options = {name: each for name, each in whole.options.items() if name in asked}
+    return replace(whole, metrics=asked, options=options)
+
+
 def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
     return {key: typed_value(value) for key, value in values.items()}
 
 
 def claims_of(located: Located) -> list[Claim]:
-    """Return the suite's claims as a report takes them."""
+    """Return the suite's claims as a report takes them, and those of other suites as far as their models are here.
+
+    Raises:
+        UserError: with file and line, where there is no such suite.
+    """
+    return [*_own_claims(located), *included_claims(located)]
+
+
+def included_claims(located: Located) -> list[Claim]:
+    """Return the claims of other suites whose models are all here; raises as :func:`claims_of` does."""
+    names = set(names_of(located))
+    found = []
+    for place, given in enumerate(located.suite.claims_of):
+        try:
+            other = read_suite(find_suite(given))
+        except UserError as error:
+            raise UserError(f"{located.place('claims_of', place)}: {error}") from error
+        for claim in _own_claims(other):
+            own = [name for name in parse(claim.expression).names if is_model(name)]
+            found += [claim] if names.issuperset(own) else []
+    return found
+
+
+def names_of(located: Located) -> list[str]:
+    """List the names that a suite's models have in the tables."""
+    recipes = [recipe.name for _, recipe, _ in recipes_of(located)]
+    return [*recipes, *(f"{EXTERNAL}{model.name}" for _, model in others_of(located))]
+
+
+def _own_claims(located: Located) -> list[Claim]:
     return [
         Claim(
             says=each.says,

@@ -112,7 +112,7 @@ def train_run(
             steps=record.steps,
             compute=compute,
             save_every=save_every,
-            snapshots=tuple(max(1, round(part * record.steps)) for part in job.snapshots),
+            snapshots=tuple(steps_at(share, record.steps) for share in job.snapshots),
         )
         flops = training_flops(job.recipe, data) if job.snapshots and group.leads else 0.0
         with noted() as should_stop:
@@ -134,6 +134,11 @@ def train_run(
                 said = f"{job.folder.path} is finished, what comes after it is not begun"
                 raise Interrupted(said if group.leads else "")
     return "trained"
+
+
+def steps_at(share: float, steps: int) -> int:
+    """Return the step that ends a part of a training, the first at least."""
+    return max(1, round(share * steps))
 
 
 def _keep(

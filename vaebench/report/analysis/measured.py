@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
@@ -16,7 +16,7 @@ from vaebench.core.paths import runs_dir
 from vaebench.core.results import Facts, Result
 from vaebench.core.setting_names import order_of
 from vaebench.core.strata import strata
-from vaebench.core.subjects import REAL, is_baseline, is_model, is_real
+from vaebench.core.subjects import EXTERNAL, REAL, is_baseline, is_model, is_real
 from vaebench.metrics import facts_of
 from vaebench.runs import history, per_image
 from vaebench.runs.galleries import Pixels, gallery_file, load_gallery
@@ -56,6 +56,7 @@ class Measured:
     folders: Mapping[Subject, Path] = field(default_factory=dict)
     originals: Mapping[str, Path] = field(default_factory=dict)  # data fingerprint -> folder of the real images
     snapshots: Mapping[Subject, Sequence[Snapshot]] = field(default_factory=dict)  # by step; without the last
+    dropped: frozenset[Path] = frozenset()  # folders of models that were left out
 
     def parts(self) -> "list[Measured]":
         """Split by split and data fingerprint, ``test`` first: numbers of different images are never compared."""
@@ -87,6 +88,39 @@ class Measured:
                 if key in subjects
             },
         )
+
+    def only(self, models: Container[str], seeds: Container[int]) -> "Measured":
+        """Return a copy without other models, and without trainings of them with other seeds.
+
+        Real images and baselines stay.
+
+        Raises:
+            UserError: nothing of these models was measured.
+        """
+
+        def wanted(subject: Subject) -> bool:
+            recipe, seed = subject
+            elsewhere = recipe.startswith(EXTERNAL) or seed is None
+            return not is_model(recipe) or (recipe in models and (elsewhere or seed in seeds))
+
+        lines = [line for line in self.results if wanted((line.recipe, line.seed))]
+        if not any(is_model(line.recipe) for line in lines):
+            reason = f"none of these models was measured on '{self.dataset}' in {runs_dir()}"
+            raise UserError(f"{reason}: measure them first")
+        return replace(
+            self,
+            results=lines,
+            values={key: found for key, found in self.values.items() if wanted(key)},
+            records={key: found for key, found in self.records.items() if wanted(key)},
+            warnings={key: found for key, found in self.warnings.items() if wanted(key)},
+            folders={key: found for key, found in self.folders.items() if wanted(key)},
+            snapshots={key: found for key, found in self.snapshots.items() if wanted(key)},
+            dropped=frozenset(path.resolve() for key, path in self.folders.items() if not wanted(key)),
+        )
+
+    def kept(self, folders: Iterable[RunFolder]) -> list[RunFolder]:
+        """Return the folders without those of models that :meth:`only` has left out."""
+        return [folder for folder in folders if folder.path.resolve() not in self.dropped]
 
     def with_galleries(self) -> "Measured":
         """Return a copy with its pictures read from disk."""

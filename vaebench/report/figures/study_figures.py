@@ -17,17 +17,21 @@ from vaebench.runs.study_figures import StudyFigure, folder_of, read_study_figur
 log = logging.getLogger(__name__)
 
 
-def take_up(measured: Measured, folder: Path) -> Mapping[str, str]:
+def take_up(measured: Measured, folder: Path, *, alone: bool = False) -> Mapping[str, str]:
     """Copy the study figures of a part into the report's figures; return file name -> caption.
 
-    One that shows weights which have been replaced since, or that is damaged, is left out, and said.
+    One that shows weights which have been replaced since, or that is damaged, is left out, and said; with ``alone``,
+    of a report that holds some of the models only, one that shows others is left out without a word.
     """
     captions = {}
     source = _source(measured)
+    runs = {f"{recipe}/seed-{seed}" for recipe, seed in measured.records}
     study_figures, refused = read_study_figures(source)
     for said in refused:
         log.warning("left out: %s", said)
     for study_figure in study_figures:
+        if alone and not all(name in runs for name in study_figure.runs):
+            continue
         stale = stale_runs(study_figure, measured.records)
         if stale:
             told = "%s shows weights of %s replaced since, or never measured: draw it again"

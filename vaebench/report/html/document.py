@@ -33,7 +33,7 @@ def html_report(parts: Sequence[Section]) -> str:
     sections = [_section(part, f"p{position}", shown) for position, part in enumerate(parts)]
     environment.globals.update(title=_title, is_model=is_model)
     return environment.from_string(_template("index.html.j2")).render(
-        dataset=parts[0].measured.dataset,
+        heading=parts[0].heading,
         sections=sections,
         style=Markup(style),  # vaebench's own files
         script=Markup(script),
@@ -69,6 +69,7 @@ def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
     return {
         "prefix": prefix,
         "head": _head(measured),
+        "source": part.suite.source if part.suite else "",
         "mixed": mixed_seeds(measured),
         "leaderboard_table": table,
         "summary": _summary(table),
@@ -87,7 +88,7 @@ def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
         "cost": tables.cost(part.ranked, table.models),
         "training": tables.training(measured),
         "warnings": training_warnings(measured),
-        "commands": _commands(measured),
+        "commands": _commands(part),
     }
 
 
@@ -149,8 +150,10 @@ def _mean_ranks(mean_ranks: MeanRanks) -> dict[str, Any] | None:
     }
 
 
-def _commands(measured: Measured) -> str:
+def _commands(part: Section) -> str:
     """List everything that was typed, in the order in which it must be typed again."""
+    measured, suite = part.measured, part.suite
     trained = sorted({record.command for record in measured.records.values()})
     evaluated = sorted({line.provenance.command for line in measured.results} - set(trained))
-    return "\n".join([*trained, *evaluated, typed(["vaebench", "report", "--dataset", measured.dataset])])
+    last = ["suite", "run", suite.name, "--only", "report"] if suite else ["report", "--dataset", measured.dataset]
+    return "\n".join([*trained, *evaluated, typed(["vaebench", *last])])
