@@ -7,8 +7,8 @@ from handmade_page import part_of, toy
 from judged_claims import judged_claim
 
 from vaebench.report import claim_wording
+from vaebench.report.analysis.claims import VERDICTS
 from vaebench.report.analysis.formatting import without_markup
-from vaebench.report.analysis.judging import VERDICTS
 from vaebench.report.markdown import WIDTH, page
 
 

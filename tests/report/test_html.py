@@ -17,8 +17,8 @@ from judged_claims import judged_claim
 from PIL import Image
 
 from vaebench.report.analysis import attributes, variance
+from vaebench.report.analysis.claims import VERDICTS
 from vaebench.report.analysis.comparisons import deciding
-from vaebench.report.analysis.judging import VERDICTS
 from vaebench.report.html import html_report
 from vaebench.report.html.pairwise import matrix
 from vaebench.report.html.provenance import Shown, facts_of

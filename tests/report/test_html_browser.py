@@ -8,7 +8,7 @@ import pytest
 from handmade_page import NASTY, part_of, ranks, toy
 from judged_claims import judged_claim
 
-from vaebench.report.analysis.judging import VERDICTS
+from vaebench.report.analysis.claims import VERDICTS
 from vaebench.report.html import html_report
 
 pytestmark = pytest.mark.skipif(

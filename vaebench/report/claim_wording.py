@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from vaebench.core.subjects import title_of
+from vaebench.report.analysis.claims import FAILS, HOLDS, NOT_MEASURED, UNDECIDED
 from vaebench.report.analysis.formatting import p_text, short
-from vaebench.report.analysis.judging import FAILS, HOLDS, NOT_MEASURED, UNDECIDED, Judged
+from vaebench.report.analysis.judging import Judged
 
 MARKS = {HOLDS: "\N{CHECK MARK}", FAILS: "\N{BALLOT X}", UNDECIDED: "?", NOT_MEASURED: "\N{EN DASH}"}
 _SEVERAL = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: "undecided", NOT_MEASURED: "not measured"}

@@ -8,9 +8,9 @@ from pathlib import Path
 from vaebench.core.files import inside, write_text
 from vaebench.core.subjects import REAL
 from vaebench.report.analysis import attributes, comparisons, equal_compute, latent_space, leaderboard, variance
-from vaebench.report.analysis.claims import Claim, parse
+from vaebench.report.analysis.claims import NOT_MEASURED, Claim, parse
 from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, without_markup
-from vaebench.report.analysis.judging import NOT_MEASURED, judge
+from vaebench.report.analysis.judging import judge
 from vaebench.report.analysis.mean_ranks import mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
 from vaebench.report.analysis.published import default_folder, published_claims

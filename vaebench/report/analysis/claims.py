@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from vaebench.core.errors import UserError
 from vaebench.core.registry import did_you_mean
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 GREATER, LESS, AT_LEAST, AT_MOST, EQUAL = ">", "<", ">=", "<=", "="
 BETTER, NEARER = "better than", "nearer than"
 RELATIONS: Final = (GREATER, LESS, AT_LEAST, AT_MOST, EQUAL, BETTER, NEARER)
+Verdict = Literal["holds", "does not hold", "undecided", "not measured"]
+HOLDS: Final = "holds"
+FAILS: Final = "does not hold"
+UNDECIDED: Final = "undecided"
+NOT_MEASURED: Final = "not measured"
+VERDICTS: Final[tuple[Verdict, ...]] = (HOLDS, FAILS, UNDECIDED, NOT_MEASURED)
 EXAMPLE: Final = "blur/recon: dfcvae-mnist nearer than vae-mnist"
 
 _METRIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from vaebench import statistics
 from vaebench.core.margin import read_margin
@@ -14,11 +14,16 @@ from vaebench.report.analysis.claims import (
     AT_MOST,
     BETTER,
     EQUAL,
+    FAILS,
     GREATER,
+    HOLDS,
     LESS,
     NEARER,
+    NOT_MEASURED,
+    UNDECIDED,
     Claim,
     Comparison,
+    Verdict,
     parse,
 )
 from vaebench.report.analysis.comparisons import ALPHA
@@ -27,12 +32,6 @@ from vaebench.report.analysis.measured import Measured
 from vaebench.report.analysis.needed_seeds import MOST, pair_of, seeds_for_number, seeds_for_pair, series_of, values_on
 from vaebench.report.analysis.pair_tests import CHECKPOINTS, same_images
 
-Verdict = Literal["holds", "does not hold", "undecided", "not measured"]
-HOLDS: Final = "holds"
-FAILS: Final = "does not hold"
-UNDECIDED: Final = "undecided"
-NOT_MEASURED: Final = "not measured"
-VERDICTS: Final[tuple[Verdict, ...]] = (HOLDS, FAILS, UNDECIDED, NOT_MEASURED)
 ONE_SEED: Final = "one seed: of this checkpoint"
 ONE_SEED_EACH: Final = "one seed each: of these checkpoints"
 SECOND_SEED: Final = "one seed says nothing of how much seeds differ: train a second"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vaebench.report import claim_wording
-from vaebench.report.analysis.judging import FAILS, HOLDS, NOT_MEASURED, UNDECIDED, Judged
+from vaebench.report.analysis.claims import FAILS, HOLDS, NOT_MEASURED, UNDECIDED
+from vaebench.report.analysis.judging import Judged
 
 KINDS = {HOLDS: "holds", FAILS: "fails", UNDECIDED: "undecided", NOT_MEASURED: "lacking"}  # classes of the style
 
