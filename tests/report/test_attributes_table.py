@@ -8,13 +8,14 @@ from handmade import provenance, result
 from scipy import stats
 
 from vaebench.core.errors import UserError
+from vaebench.core.paths import bundled
 from vaebench.report.analysis import attributes
 from vaebench.report.analysis.formatting import to_csv
 from vaebench.report.analysis.measured import Measured
-from vaebench.report.analysis.published import default_folder
+from vaebench.report.analysis.published_attributes import BUNDLED
 
 NAMES = ("Bald", "Smiling")
-PRINTED = default_folder()
+PRINTED = bundled(BUNDLED)
 
 
 def measured_of(lines, dataset="celeba"):

@@ -1,13 +1,11 @@
-"""What papers claim: tables that are read, in today's form and in the one before, and those that cannot be."""
-
-from pathlib import Path
+"""What papers claim: tables that are read, in a suite's form and in those before, and those that cannot be."""
 
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.metrics import METRICS
-from vaebench.report.analysis.claims import check, parse
-from vaebench.report.analysis.published import default_folder, published_claims
+from vaebench.report.analysis.claims import parse
+from vaebench.report.analysis.published import published_claims
+from vaebench.suites import built_in
 
 SAME = 'dataset = "toy"\nsource = "A paper"\n'
 TODAY = """
@@ -62,6 +60,24 @@ def test_tables_of_earlier_versions_mean_what_they_meant(read):
     assert (order.where, value.published) == ("", "4")
 
 
+SUITE = """
+title = "One"
+source = "A paper"
+[dataset]
+name = "toy"
+[[models]]
+recipe = "b"
+"""
+
+
+def test_a_suite_s_file_is_a_table(read):
+    (claim,) = read(SUITE + TODAY.replace("[[claim]]", "[[claims]]").replace('published = "t = 9"\n', ""))
+    assert (claim.says, claim.source, claim.where, claim.published) == ("b is sharper", "A paper", "table 2", "")
+    assert claim.expression == "mse/recon, label!=1: b > a"
+    assert read(SUITE) == [] and read(SUITE.replace("toy", "mnist") + "[[claims]]\n") == []
+    assert len(published_claims(built_in()["mnist-article"].parent, "mnist")) == 6
+
+
 def test_other_datasets_are_passed_over(read):
     assert read('dataset = "mnist"\n') == []
 
@@ -84,6 +100,11 @@ def test_no_folder_no_claims(tmp_path):
         (SAME + TODAY.replace("claim =", "clam ="), "no table of claims.*'claim'"),
         (SAME + TODAY.replace("b > a", "b beats a"), "claim 'mse/recon, label!=1: b beats a': 'beats a' after 'b'"),
         ('dataset = "toy"\n' + VALUE, "no table of claims.*'source'"),
+        (
+            SUITE + TODAY.replace("[[claim]]", "[[claims]]").replace("says", "sais"),
+            "'says'.*as a suite has them",
+        ),
+        (SUITE.replace("name", "nam"), "no table of claims.*'name'"),
         (SAME + 'claim = ["greater"]\n', "no table of claims"),
     ],
 )
@@ -97,13 +118,3 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "paper.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"paper\.toml cannot be read"):
         published_claims(tmp_path, "toy")
-
-
-def test_the_claims_that_come_with_vaebench_can_be_judged():
-    found = published_claims(default_folder(), "mnist")
-    assert len(found) == 6
-    for claim in found:
-        asked = parse(claim.expression)
-        specs = {asked.metric: [metric.spec for metric in METRICS.get(asked.metric)()]}
-        assert check(asked, specs, ["vae-mnist", "dfcvae-mnist"]) == []
-    assert not [path for path in Path(default_folder()).glob("*.toml") if "greater" in path.read_text()]

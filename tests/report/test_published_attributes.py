@@ -6,8 +6,8 @@ from statistics import fmean
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.report.analysis.published import default_folder
-from vaebench.report.analysis.published_attributes import TABLE, read_published
+from vaebench.core.paths import bundled
+from vaebench.report.analysis.published_attributes import BUNDLED, TABLE, read_published
 
 NAMES = [
     "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",
@@ -27,7 +27,7 @@ AVERAGES = {
     "VAE-123 (Paper Results)": 86.95,
     "VAE - 123 (Our Results)": 86.68,
 }
-ROWS = read_published(default_folder() / TABLE)
+ROWS = read_published(bundled(BUNDLED) / TABLE)
 BY_METHOD = {row.method: row for row in ROWS}
 COLUMNS = ("method", "source", "protocol", "average_printed", "note")
 

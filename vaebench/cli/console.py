@@ -68,6 +68,8 @@ def without_reports() -> Iterator[None]:
 def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> bool:
     """Write each dataset's report unless it would come out as it lies there, and say where it lies; return whether
     reports are written at all.
+
+    They show the claims of vaebench's suites, or of the ``published`` folder that stands in their place.
     """
     if not _REPORTS.get():
         return False
@@ -81,8 +83,10 @@ def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, 
         made_from = freshness.sources(request)
         # imported here: --help must not load torch
         from vaebench.report.write import Report, write_report
+        from vaebench.suites.claims import built_in_claims
 
-        folder, _ = write_report(dataset, out_dir, Report(extra=folders, **wanted))
+        sources = [] if wanted.get("published") else built_in_claims(dataset)
+        folder, _ = write_report(dataset, out_dir, Report(extra=folders, sources=sources, **wanted))
         freshness.remember(request, out_dir, [dataset], made_from)
         say(f"{dataset}: {folder / 'index.html'}; tables beside it (leaderboard.md, leaderboard.csv, comparisons.csv)")
     return True

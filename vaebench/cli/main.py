@@ -323,7 +323,9 @@ def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
 def report(
     dataset: Dataset = None,
     out_dir: Out = REPORTS,
-    published: Annotated[Path | None, typer.Option(help="folder of published tables; default vaebench's own")] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="folder of claims and printed tables; default vaebench's own")
+    ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="leaderboard.tex as well, for booktabs")] = False,
     evidence: Annotated[bool, typer.Option("--evidence", help="what it was made from as well, to be rebuilt")] = False,
 ) -> None:

@@ -133,7 +133,8 @@ def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path, *, evide
     from vaebench.report.compare import between
     from vaebench.report.section import SuiteReport
     from vaebench.report.write import Report, write_report
-    from vaebench.suites.work import claims_of, names_of
+    from vaebench.suites.claims import built_in_claims, claims_of
+    from vaebench.suites.work import names_of
 
     suite = located.suite
     own = SuiteReport(
@@ -143,7 +144,8 @@ def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path, *, evide
         models=frozenset(names_of(located)),
         seeds=frozenset(suite.seeds),
     )
-    wanted = Report(claims=claims_of(located), suite=own, evidence=evidence)
+    sources = built_in_claims(suite.dataset.name)
+    wanted = Report(claims=claims_of(located), sources=sources, suite=own, evidence=evidence)
     folder, table = write_report(suite.dataset.name, out_dir, wanted)
     lines = ["", *table]
     names = list(dict.fromkeys(job.recipe.name for job in jobs))

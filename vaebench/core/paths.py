@@ -1,4 +1,4 @@
-"""Folders of runs, data, weights and caches, from environment variables."""
+"""Folders of runs, data, weights and caches, from environment variables; and those that come with vaebench."""
 
 import os
 from pathlib import Path
@@ -36,3 +36,9 @@ def hub_dir() -> Path:
 def cache_dir() -> Path:
     """Folder of what can be made again: ``VAEBENCH_CACHE``."""
     return _place("VAEBENCH_CACHE", _user_cache() / "cache")
+
+
+def bundled(folder: str) -> Path:
+    """Return a folder that comes with vaebench, such as ``benchmarks``: in the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return next((path for path in (package / folder, package.parent / folder) if path.is_dir()), package / folder)

@@ -15,9 +15,11 @@ from vaebench import __version__
 from vaebench.core import input_files, validation
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_text
-from vaebench.core.paths import cache_dir, runs_dir
+from vaebench.core.paths import bundled, cache_dir, runs_dir
 
 PACKAGE = Path(__file__).parents[1]
+# suites, whose claims a report opens with, and published tables: in a checkout they lie beside the package
+BUNDLED = (bundled("benchmarks"), bundled("baselines/published"))
 
 
 def datasets_unchanged(request: Mapping[str, Any], out: Path) -> list[str]:
@@ -58,12 +60,12 @@ def _key(request: Mapping[str, Any], out: Path) -> str:
 
 
 def sources(request: Mapping[str, Any]) -> str:
-    """Digest everything measured, folders of runs elsewhere, published tables, and this package's code.
+    """Digest everything measured, folders of runs elsewhere, suites, published tables, and this package's code.
 
     To be taken before the report is made: what is measured meanwhile is not in it.
     """
     given = [*request.get("extra", ()), *([request["published"]] if request.get("published") else [])]
-    return _digest([runs_dir(), *map(Path, given), PACKAGE])
+    return _digest([runs_dir(), *map(Path, given), PACKAGE, *BUNDLED])
 
 
 def _digest(places: Iterable[Path]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vaebench.core.files import inside, write_text
+from vaebench.core.paths import bundled
 from vaebench.core.subjects import REAL
 from vaebench.report.analysis import attributes, comparisons, equal_compute, latent_space, leaderboard, variance
 from vaebench.report.analysis.claims import NOT_MEASURED, Claim, parse
@@ -13,7 +14,8 @@ from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, witho
 from vaebench.report.analysis.judging import judge
 from vaebench.report.analysis.mean_ranks import mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
-from vaebench.report.analysis.published import default_folder, published_claims
+from vaebench.report.analysis.published import published_claims
+from vaebench.report.analysis.published_attributes import BUNDLED
 from vaebench.report.analysis.sweeps import sweeps
 from vaebench.report.claim_wording import verdict_lines
 from vaebench.report.evidence import FOLDER, write_evidence
@@ -38,9 +40,9 @@ log = logging.getLogger(__name__)
 class Report:
     """What to write beside tables, page and figures, and what to read beside the runs folder.
 
-    ``suite`` says whose report it is, instead of that of all that was measured on the dataset.
-    ``extra`` are measured folders outside ``VAEBENCH_RUNS``; ``claims`` those of a suite about this dataset, which the
-    report opens with, beside those of the ``published`` folder.
+    ``suite`` says whose report it is, instead of that of all that was measured on the dataset. The report opens with claims: those of the suite that is run (``claims``), measured or not, then those of other
+    ``sources`` and of the ``published`` folder that somebody has measured. ``extra`` are measured folders outside
+    ``VAEBENCH_RUNS``.
     """
 
     published: Path | None = None
@@ -49,6 +51,7 @@ class Report:
     evidence: bool = False
     claims: Sequence[Claim] = ()
     suite: SuiteReport | None = None
+    sources: Sequence[Claim] = ()
 
 
 def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple[Path, list[str]]:
@@ -73,8 +76,9 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
             ", ".join(otherwise),
         )
     remarks = read_remarks(folder)
-    printed = wanted.published or default_folder()
-    claims = _claims(wanted.claims, published_claims(printed, dataset))
+    printed = wanted.published or bundled(BUNDLED)
+    own = published_claims(wanted.published, dataset) if wanted.published else []
+    claims = _claims(wanted.claims, [*wanted.sources, *own])
     parts = [
         _part(part, folder, remarks, printed, claims, suite, first=not place)
         for place, part in enumerate(measured.parts())
@@ -106,10 +110,10 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     return folder, [*verdict_lines(asked), *to_text(*tables[0])]
 
 
-def _claims(asked: Sequence[Claim], printed: Sequence[Claim]) -> list[Claim]:
-    """List a suite's claims, then the published ones that it does not make itself."""
+def _claims(asked: Sequence[Claim], others: Sequence[Claim]) -> list[Claim]:
+    """List a suite's claims, then those of others that it does not make itself."""
     known = {parse(claim.expression) for claim in asked}
-    return [*asked, *(claim for claim in printed if parse(claim.expression) not in known)]
+    return [*asked, *(claim for claim in others if parse(claim.expression) not in known)]
 
 
 def _held_once(parts: Sequence[Section], asked: Sequence[Claim]) -> list[Section]:

@@ -3,18 +3,13 @@
 from pathlib import Path
 
 from vaebench.core.errors import UserError
+from vaebench.core.paths import bundled
 from vaebench.core.registry import did_you_mean
-
-
-def built_in_folder() -> Path:
-    """Return the folder of the suites that come with vaebench: in the package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    return next((path for path in (package / "benchmarks", package.parent / "benchmarks") if path.is_dir()), package)
 
 
 def built_in() -> dict[str, Path]:
     """Return the suites that come with vaebench, by name."""
-    return {path.stem: path for path in sorted(built_in_folder().glob("*.toml"))}
+    return {path.stem: path for path in sorted(bundled("benchmarks").glob("*.toml"))}
 
 
 def find_suite(given: str) -> Path:

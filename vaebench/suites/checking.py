@@ -16,7 +16,7 @@ from vaebench.metrics import METRICS
 from vaebench.report.analysis.claims import check, parse
 from vaebench.runs.recipes import dataset_of_recipe, load_split
 from vaebench.suites.suite import Located
-from vaebench.suites.work import included_claims, names_of, protocol_of, recipe_at, recipes_of
+from vaebench.suites.work import names_of, protocol_of, recipe_at, recipes_of
 
 # what no model learnt, which every evaluation measures where it applies
 BASELINES = re.compile(r"baseline/(majority|pca-\d+|VGG-FC|pixel-average|laplacian-pyramid|fourier-mix)")
@@ -107,20 +107,16 @@ def _options(located: Located) -> Iterator[str]:
 
 def _claims(located: Located) -> Iterator[str]:
     """Check each claim's grammar, and that what it compares will be measured."""
-    if said := _said(partial(included_claims, located)):
-        yield said
-        return
-    own = [(located.place("claims", place, "claim"), each.claim) for place, each in enumerate(located.suite.claims)]
-    found = [*own, *((located.place("claims_of"), each.expression) for each in included_claims(located))]
-    if not found:  # no need for images and metrics
+    if not located.suite.claims:  # no need for images and metrics
         return
     specs: dict[str, list[MetricSpec]] = {}
     for metric in protocol_of(located).build(_images(located)):
         specs.setdefault(metric.spec.name, []).append(metric.spec)
     names = names_of(located)
-    for where, expression in found:
+    for place, claim in enumerate(located.suite.claims):
+        where = located.place("claims", place, "claim")
         try:
-            comparison = parse(expression)
+            comparison = parse(claim.claim)
         except UserError as error:
             yield f"{where}: {error}"
             continue

@@ -136,7 +136,6 @@ class Suite(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         seeds: of every recipe's trainings.
         data: the training images in words, for who reads along.
         next: commands that are worth trying when it is done.
-        claims_of: other suites, by name or file, whose claims are judged here too, as far as their models are here.
     """
 
     title: Text
@@ -151,7 +150,6 @@ class Suite(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
     evaluation: Evaluation = field(default_factory=Evaluation)
     studies: list[Study] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
-    claims_of: list[Text] = field(default_factory=list)
 
 
 class Located(Struct, frozen=True):

@@ -9,14 +9,11 @@ from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.recipe import Recipe
 from vaebench.core.setting_names import own_name, typed_value
-from vaebench.core.subjects import EXTERNAL, is_model
+from vaebench.core.subjects import EXTERNAL
 from vaebench.core.validation import LONGEST, RESERVED, is_name
 from vaebench.evaluation.protocol import Protocol
 from vaebench.models import RECIPES
-from vaebench.report.analysis.claims import Claim, parse
 from vaebench.runs.recipes import dataset_of_recipe, find_recipe, load_split
-from vaebench.suites import find_suite
-from vaebench.suites.reading import read_suite
 from vaebench.suites.suite import Located, Model, Scalar
 from vaebench.training.compute import Choose
 from vaebench.training.job import Job
@@ -164,47 +161,10 @@ def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
     return {key: typed_value(value) for key, value in values.items()}
 
 
-def claims_of(located: Located) -> list[Claim]:
-    """Return the suite's claims as a report takes them, and those of other suites as far as their models are here.
-
-    Raises:
-        UserError: with file and line, where there is no such suite.
-    """
-    return [*_own_claims(located), *included_claims(located)]
-
-
-def included_claims(located: Located) -> list[Claim]:
-    """Return the claims of other suites whose models are all here; raises as :func:`claims_of` does."""
-    names = set(names_of(located))
-    found = []
-    for place, given in enumerate(located.suite.claims_of):
-        try:
-            other = read_suite(find_suite(given))
-        except UserError as error:
-            raise UserError(f"{located.place('claims_of', place)}: {error}") from error
-        for claim in _own_claims(other):
-            own = [name for name in parse(claim.expression).names if is_model(name)]
-            found += [claim] if names.issuperset(own) else []
-    return found
-
-
 def names_of(located: Located) -> list[str]:
     """List the names that a suite's models have in the tables."""
     recipes = [recipe.name for _, recipe, _ in recipes_of(located)]
     return [*recipes, *(f"{EXTERNAL}{model.name}" for _, model in others_of(located))]
-
-
-def _own_claims(located: Located) -> list[Claim]:
-    return [
-        Claim(
-            says=each.says,
-            source=located.suite.source,
-            where=each.where,
-            published=each.published,
-            expression=each.claim,
-        )
-        for each in located.suite.claims
-    ]
 
 
 def others_of(located: Located) -> Iterator[tuple[int, Model]]:

@@ -1,4 +1,4 @@
-"""Read the claims of papers that come with vaebench, or of a user's own tables: ``baselines/published/*.toml``."""
+"""Read claims from a user's own tables: ``--published FOLDER``, of files that have ``[[claims]]`` as a suite's has."""
 
 import tomllib
 from collections.abc import Mapping
@@ -9,17 +9,12 @@ from vaebench.core import input_files
 from vaebench.core.errors import UserError
 from vaebench.report.analysis.claims import Claim, parse
 
-BUNDLED = Path("baselines/published")
-
-
-def default_folder() -> Path:
-    """Return the folder of published tables that comes with vaebench: in the package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[2]
-    return next((path for path in (package / BUNDLED, package.parent / BUNDLED) if path.is_dir()), package / BUNDLED)
-
 
 def published_claims(folder: Path, dataset: str) -> list[Claim]:
     """Read the claims about a dataset.
+
+    A table says ``source``, ``[dataset]`` with ``name``, and ``[[claims]]``, so that a suite's file is one; or, as in
+    earlier versions, ``dataset = "NAME"`` and ``[[claim]]``.
 
     Raises:
         UserError: names the file that cannot be read, is no table of claims, or has a claim that cannot be parsed.
@@ -32,18 +27,30 @@ def published_claims(folder: Path, dataset: str) -> list[Claim]:
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path} cannot be read ({error}): mend it, or leave --published away") from error
         try:
-            if table["dataset"] == dataset:
-                found += [_claim(table["source"], entry) for entry in table["claim"]]
+            if _dataset(table) == dataset:
+                found += [_claim(table["source"], entry) for entry in _entries(table)]
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"{path} is no table of claims ({type(error).__name__}: {error})"
-            raise UserError(f"{reason}: write it as baselines/published/mnist_article.toml is") from error
+            raise UserError(f"{reason}: write source, [dataset] and [[claims]] as a suite has them") from error
     return found
 
 
+def _dataset(table: Mapping[str, Any]) -> Any:
+    about = table["dataset"]
+    return about["name"] if isinstance(about, dict) else about
+
+
+def _entries(table: Mapping[str, Any]) -> Any:
+    """Return a table's claims; a suite need not make any."""
+    if isinstance(table["dataset"], dict):
+        return table.get("claims", [])
+    return table["claim"]
+
+
 def _claim(source: str, entry: Mapping[str, Any]) -> Claim:
-    texts = (entry["says"], source, entry.get("where", ""), entry["published"], _expression(entry))
+    texts = (entry["says"], source, entry.get("where", ""), entry.get("published", ""), _expression(entry))
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(f"{text!r} is no text")

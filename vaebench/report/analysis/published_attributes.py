@@ -10,6 +10,7 @@ from typing import Final
 from vaebench.core import input_files
 from vaebench.core.errors import UserError, first_line
 
+BUNDLED: Final = "baselines/published"
 TABLE: Final = "celeba_attributes.csv"
 _FIELDS: Final = ("method", "source", "protocol", "average_printed", "note")
 _ATTRIBUTES: Final = 40
