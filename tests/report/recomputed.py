@@ -9,6 +9,7 @@ import pandas as pd
 from recomputed_attributes import check_attributes
 from recomputed_board import check_board, check_ranks, check_variance
 from recomputed_cells import CELL, Published, agrees, complain, p_agrees, read_table
+from recomputed_claims import check_claims
 from recomputed_evidence import Section, read_parts
 from recomputed_families import families
 from recomputed_page import check_page
@@ -27,12 +28,15 @@ def complaints(report: Path) -> list[str]:
     found = check_variance(spread, parts)
     if (report / "attributes.csv").exists():
         found += check_attributes(read_table(report / "attributes.csv"), parts)
+    page = (report / "leaderboard.md").read_text(encoding="utf-8")
+    if (report / "claims.csv").exists():  # reports of earlier versions have none
+        found += check_claims(read_table(report / "claims.csv"), board, tested, parts, page)
     gc.freeze()  # statsmodels collects garbage at each correction, and these are thousands
     try:
         found += _check_both(board, tested, parts, pages := [])
     finally:
         gc.unfreeze()
-    return found + check_page((report / "leaderboard.md").read_text(encoding="utf-8"), pages)
+    return found + check_page(page, pages)
 
 
 def _check_both(

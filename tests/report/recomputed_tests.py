@@ -156,7 +156,7 @@ def _nested(a: Sample, b: Sample, *, shared: bool) -> Outcome:
     return _combined("nested-t", [a, b], [1, -1], shared=shared, n=n, effect=effect)
 
 
-def _paired_t(x, y):
+def paired_t(x, y):
     d, n = x - y, len(x)
     if _shares(x) and _shares(y):  # with a pair won and one lost made up (Agresti and Min 2005)
         spread = np.std([*d, 1, -1], ddof=1)
@@ -232,7 +232,7 @@ def tests_of(a: Sample, b: Sample, real: Sample | None) -> Iterator[Outcome]:
     tests: list[Callable[[], Outcome]] = []
     if shared:
         clustered = a.people is not None
-        tests += [lambda: _clustered(a, b) if clustered else _paired_t(x, y)] * (not a.people_withheld)
+        tests += [lambda: _clustered(a, b) if clustered else paired_t(x, y)] * (not a.people_withheld)
         binary = bool(np.isin([x, y], (0, 1)).all())
         tests += [lambda: _mcnemar(x, y) if binary else _wilcoxon(x, y)] * (
             ranked and not clustered and not a.people_withheld
@@ -264,6 +264,6 @@ def _mirrored(test, a, b, real, *, shared) -> Outcome | None:
         return None
     if test in ("paired-t", "wilcoxon", "mcnemar"):
         image = 2 * real.of_images - b.of_images
-        return (_paired_t if test == "paired-t" else _wilcoxon)(a.of_images, image)
+        return (paired_t if test == "paired-t" else _wilcoxon)(a.of_images, image)
     sides = [a, b, real] if test == "nested-t" else [a.seeds_averaged, b.seeds_averaged, real.seeds_averaged]
     return _combined(test, sides, [1, 1, -2], shared=shared, n=NAN)

@@ -14,6 +14,9 @@ import pytest
 from handmade_evidence import SPLITS, without_figures, write_evident_report
 from recomputed import complaints
 
+from vaebench.report.analysis.claims import Claim
+from vaebench.report.write import Report, write_report
+
 ROOT = Path(__file__).parents[2]
 REPORTS = ROOT / "reports"
 MADE_BY = [
@@ -21,6 +24,16 @@ MADE_BY = [
     *Path(__file__).parent.glob("recomputed*.py"),
 ]
 PUBLISHED = sorted(path.parent for path in REPORTS.glob("*/evidence"))
+EXPRESSIONS = (
+    *("mse: gan > vae", "mse: gan < vae", "mse: vae = gan", "mse: alike >= vae", "mse: alike = vae"),
+    *("mse: alike > vae", "mse: vae < 1 + margin", "mse: vae better than 30", "mse: single > 20", "fid: vae < 3.1"),
+    *("blur/recon: vae nearer than gan", "blur/recon: gan better than vae", "ssim: gan better than vae"),
+    *("mse, label!=1: gan > vae", "mse/recon, label=1: gan <= single", "recall: vae > gan", "blur/samples: gan > vae"),
+    *("svm_accuracy/official: vae >= 0.5 - margin", "svm_accuracy/official, attribute=Male: vae > gan"),
+    *("fcd: gan = 3", "parameters: vae = 1000", "parameters: gan > vae", "mse: external/made > baseline/pca"),
+    "mse: vae > nobody",
+)
+CLAIMS = [Claim(says=each, source="handmade", where="", published="", expression=each) for each in EXPRESSIONS]
 FEW = {"vae": 3, "gan": 2, "external/made": None, "real": None}
 KINDS = {
     "plain": {},
@@ -41,7 +54,8 @@ def made(tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("VAEBENCH_RUNS", str(root / "runs"))
                 without_figures(patch)
-                known[kind] = write_evident_report(root / "reports", **KINDS[kind])
+                write_evident_report(root / "reports", **KINDS[kind])
+                known[kind], _ = write_report("toy", root / "reports", Report(published=Path("none"), claims=CLAIMS))
         return known[kind]
 
     return make
@@ -147,6 +161,8 @@ TAMPERED = [
         ("attributes.csv", name, {"attribute": "Male"})
         for name in ("accuracy", "ci_low", "ci_high", "lift", "majority")
     ],
+    *[("claims.csv", name, {"test": "nested-t"}) for name in ("difference", "ci_low", "p_holm", "seeds", "each_seed")],
+    *[("claims.csv", name, {"test": "95 % interval"}) for name in ("difference", "ci_high", "seeds")],
     *[("variance.csv", name, {}) for name in ("training_sd", "image_sd", "sampling_sd", "std_error", "training_share")],
 ]
 
@@ -179,6 +195,13 @@ def test_a_changed_digit_is_seen(copied, before, table, column, where):
 def test_another_verdict_is_seen(copied, before, verdict):
     tamper(copied, "comparisons.csv", "verdict", {"verdict": verdict}, lambda was: "b" if was == "a" else "a")
     assert any(f"must be {verdict}" in line for line in set(complaints(copied)) - before)
+
+
+@pytest.mark.parametrize("verdict", ["holds", "does not hold", "undecided", "not measured"])
+def test_another_verdict_on_a_claim_is_seen(copied, before, verdict):
+    other = "holds" if verdict == "undecided" else "undecided"
+    tamper(copied, "claims.csv", "verdict", {"verdict": verdict}, lambda was: other)
+    assert any(line.startswith("claims.csv") for line in set(complaints(copied)) - before)
 
 
 @pytest.mark.parametrize("table", ["leaderboard.csv", "comparisons.csv", "variance.csv"])

@@ -57,7 +57,7 @@ def report(tmp_path):
 
 
 def test_all_files_are_there(figures, report):
-    expected = {"leaderboard.csv", "leaderboard.md", "comparisons.csv"}
+    expected = {"leaderboard.csv", "leaderboard.md", "comparisons.csv", "variance.csv", "claims.csv", "index.html"}
     assert set(tree(report)) >= expected | {"figures/blur_per_class.png", "figures/blur_histogram_label_1.png"}
 
 
@@ -189,6 +189,23 @@ def test_the_report_opens_with_published_claims(tmp_path, cli, published):
     assert text.index("## Claims") < text.index("## Leaderboard")
     assert page.index("<h2>Claims</h2>") < page.index("<h2>Leaderboard</h2>")
     assert "Not here" not in text + page  # what a paper says of models that nobody has measured
+
+
+def test_claims_have_a_table_of_their_own(tmp_path, cli, published):
+    runs_on_disk()
+    assert cli(["report", "--out", tmp_path / "reports", "--published", published]).code == 0
+    (row,) = read_csv(tmp_path / "reports/toy/claims.csv")
+    words = ["toy", "test", "FID of 1", "Doe 2020", "table 3", "1.0", "fid: vae = 1", "does not hold", "recon"]
+    numbers = ["vae=1.5", "0.5", "", "", "each seed's value", "", "2", "", "", "by seed: 1.000, 2.000"]
+    assert [*row.values()] == [*words, *numbers, "f" * 64]
+
+
+def test_columns_of_claims_are_the_public_ones(report):
+    """No claim, no row; an earlier report's rows are gone with it."""
+    assert (report / "claims.csv").read_text() == (
+        "dataset,split,says,source,where,published,claim,verdict,protocol,values,difference,ci_low,ci_high,"
+        "test,p_holm,seeds,seeds_needed,each_seed,note,data_fingerprint\n"
+    )
 
 
 def test_claims_of_a_suite_come_first_and_say_what_is_missing(tmp_path, published):

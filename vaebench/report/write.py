@@ -8,7 +8,15 @@ from pathlib import Path
 from vaebench.core.files import inside, write_text
 from vaebench.core.paths import bundled
 from vaebench.core.subjects import REAL
-from vaebench.report.analysis import attributes, comparisons, equal_compute, latent_space, leaderboard, variance
+from vaebench.report.analysis import (
+    attributes,
+    claim_rows,
+    comparisons,
+    equal_compute,
+    latent_space,
+    leaderboard,
+    variance,
+)
 from vaebench.report.analysis.claims import NOT_MEASURED, Claim, parse
 from vaebench.report.analysis.formatting import to_csv, to_latex, to_text, without_markup
 from vaebench.report.analysis.judging import judge
@@ -40,9 +48,9 @@ log = logging.getLogger(__name__)
 class Report:
     """What to write beside tables, page and figures, and what to read beside the runs folder.
 
-    ``suite`` says whose report it is, instead of that of all that was measured on the dataset. The report opens with claims: those of the suite that is run (``claims``), measured or not, then those of other
-    ``sources`` and of the ``published`` folder that somebody has measured. ``extra`` are measured folders outside
-    ``VAEBENCH_RUNS``.
+    ``suite`` says whose report it is, instead of that of all that was measured on the dataset. The report opens with
+    claims: those of the suite that is run (``claims``), measured or not, then those of other ``sources`` and of the
+    ``published`` folder that somebody has measured. ``extra`` are measured folders outside ``VAEBENCH_RUNS``.
     """
 
     published: Path | None = None
@@ -91,6 +99,8 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, [row for part in parts for row in part.ranked]))
     write_text(folder / "comparisons.csv", to_csv(comparisons.Row, [row for part in parts for row in part.tested]))
     write_text(folder / "variance.csv", to_csv(variance.Row, [row for part in parts for row in part.spread]))
+    held = [row for part in parts for row in claim_rows.rows(part.held, part.measured)]
+    write_text(folder / claim_rows.FILE, to_csv(claim_rows.Row, held))
     if any(row.attribute != attributes.MEAN for row in probed):
         write_text(folder / "attributes.csv", to_csv(attributes.Row, probed))
     studied = [row for part in parts for row in part.studied]
