@@ -13,6 +13,7 @@ from vaebench import __version__
 from vaebench.core import results
 from vaebench.metrics import facts_of
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "torchvision", "PIL", "pyarrow", "safetensors"}
 
 RUN = """
@@ -46,6 +47,8 @@ def loaded_by(arguments):
         (["list"], "vae-digits"),
         (["list", "metrics", "--json"], '"blur"'),
         (["list", "recipe"], ""),
+        (["suite", "list"], "mnist-article"),
+        (["suite", "verdicts", str(ROOT / "reports" / "mnist")], "| holds (3 seeds) |"),
         (["bogus"], ""),
     ],
 )
@@ -56,7 +59,7 @@ def test_no_engine_is_loaded(arguments, says):
     assert not modules & HEAVY
 
 
-EVIDENCE = Path(__file__).resolve().parents[2] / "reports" / "mnist" / "evidence"
+EVIDENCE = ROOT / "reports" / "mnist" / "evidence"
 
 
 def test_checking_a_table_loads_no_engine():

@@ -56,6 +56,17 @@ def test_a_report_opens_with_what_suites_claim(folder, cli, tmp_path):
         assert "nobody" not in text and "Digits err" not in text
 
 
+def test_verdicts_are_read_from_the_report(folder, cli, tmp_path):
+    assert cli(["report", "--out", tmp_path / "reports"]).code == 0
+    answer = cli(["suite", "verdicts", tmp_path / "reports" / "toy"])
+    assert answer.code == 0, answer.err
+    _, _, source, measured, lacking = answer.out.splitlines()
+    assert source == "| **Doe 2020** |  |  |  |  |"
+    assert measured.startswith("| Vae errs more than gan | table 3: twice as much | holds (3 seeds) | 3.000 [")
+    assert measured.endswith(f" | [toy, test]({tmp_path}/reports/toy/leaderboard.md) |")
+    assert lacking == "| Vae beats nobody |  | not measured here |  |  |"
+
+
 def test_several_suites_claims_stand_side_by_side(folder, cli, tmp_path):
     (folder / "two.toml").write_text(SUITE.replace("vae > gan", "vae < gan").replace("Doe 2020", "Roe 2021"))
     assert cli(["report", "--out", tmp_path / "reports"]).code == 0

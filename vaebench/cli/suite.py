@@ -69,6 +69,21 @@ def status(given: Given, device: Device = "auto") -> None:
     say(f"{done} of {len(found)} trained; {_time(left) or 'nothing'} of training left on this machine")
 
 
+@suites.command(epilog="Example: vaebench suite verdicts reports/mnist")
+def verdicts(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="FOLDER", help="a dataset's report; default: all under reports/")
+    ] = None,
+) -> None:
+    """What reports found of claims, a Markdown table; with them what vaebench's suites claim and no report measured."""
+    from vaebench.suites.claims import built_in_claims
+    from vaebench.suites.verdicts import read_judgements, report_folders
+    from vaebench.suites.verdicts import verdicts as laid_out
+
+    judged = [each for folder in folders or report_folders(REPORTS) for each in read_judgements(folder)]
+    say(laid_out(built_in_claims(), judged).rstrip("\n"))
+
+
 @suites.command(epilog="Example: vaebench suite run digits")
 def run(
     given: Given,

@@ -44,6 +44,11 @@ def text_cell(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
+def plain_cell(text: str) -> str:
+    """Return the text that :func:`text_cell` has escaped."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA) else text
+
+
 def to_csv(kind: "type[DataclassInstance]", rows: Iterable["DataclassInstance"]) -> str:
     """Format rows as CSV under a header of the dataclass's fields; fields marked :data:`HIDDEN` are no columns."""
     out = io.StringIO()
@@ -55,10 +60,10 @@ def to_csv(kind: "type[DataclassInstance]", rows: Iterable["DataclassInstance"])
     return out.getvalue()
 
 
-def to_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Format a pipe table; the first column left, the rest right as numbers read."""
+def to_markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, rest: str = "---:") -> str:
+    """Format a pipe table; the first column left, the rest right as numbers read, or as ``rest`` aligns them."""
     head, *body = ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in [header, *rows]]
-    return "\n".join([head, "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|", *body]) + "\n"
+    return "\n".join([head, "|" + "|".join(["---"] + [rest] * (len(header) - 1)) + "|", *body]) + "\n"
 
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])(?!/?(?:details|summary)>)")
