@@ -117,8 +117,8 @@ def run_suite(
     chosen = _chosen(located, device)
     jobs = jobs_of(located, chosen)
     if only in (None, "train"):
-        names = list(dict.fromkeys(job.recipe.name for job in jobs))
-        say(f"Training {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))} on {_images(located)}.")
+        if names := list(dict.fromkeys(job.recipe.name for job in jobs)):
+            say(f"Training {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))} on {_images(located)}.")
         train_jobs(share(jobs, shard), chosen, resume=True, console=out)
     if only in (None, "evaluate"):
         say(f"Measuring them on the test images of {located.suite.dataset.name}.")

@@ -50,5 +50,4 @@ def run_names() -> list[str]:
 def unfinished(folder: RunFolder, record: RunRecord) -> str:
     """Message for a run that is not finished, with the command that resumes it."""
     reason = f"{folder.path} is not finished ({record.recipe}, seed {record.seed})"
-    command = [*record.train_command(), "--seeds", str(record.seed), "--resume"]
-    return plain_line(f"{reason}: go on with {shown_command(command)}")
+    return plain_line(f"{reason}: go on with {shown_command(record.resume_command())}")

@@ -1,6 +1,7 @@
 """A run's folder and its record ``run.json``: all that is needed to build the model again."""
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +11,7 @@ from msgspec import Meta
 from vaebench.core import input_files, validation
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_text
-from vaebench.core.setting_names import BATCH_SIZE, OF_DATASET, typed_value
+from vaebench.core.setting_names import BATCH_SIZE, OF_DATASET, own_name, typed_value
 from vaebench.core.training_facts import TrainingFacts
 from vaebench.core.validation import Count, Name, Positive, RecipeName, Text, Token
 
@@ -120,6 +121,13 @@ class RunRecord:
         """Return the words of a command line that trains this recipe with these settings; seeds are to follow."""
         options = [word for setting in self.set_options() for word in ("--set", setting)]
         return ["vaebench", "train", self.reference, *options]
+
+    def resume_command(self) -> list[str]:
+        """Return the words of a command line that goes on with this run; of one that a suite named, what began it."""
+        named_by_suite = ":" not in self.reference and own_name(self.recipe) != self.reference
+        if named_by_suite or (self.settings and self.recipe == own_name(self.recipe)):
+            return shlex.split(self.command)
+        return [*self.train_command(), "--seeds", str(self.seed), "--resume"]
 
     def training_facts(self) -> TrainingFacts:
         """Facts that cost metrics read; only of a finished run."""

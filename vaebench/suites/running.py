@@ -76,7 +76,7 @@ def _beside(located: Located, path: str) -> Path:
 
 
 def look(located: Located, study: Callable[[list[str]], None]) -> None:
-    """Make the studies of a suite that were not made of these weights.
+    """Make the studies of a suite that were not made of these weights, of models that are trained.
 
     Args:
         located: the suite.
@@ -91,8 +91,9 @@ def look(located: Located, study: Callable[[list[str]], None]) -> None:
     names = {models[place].name or models[place].recipe: recipe.name for place, recipe, _ in recipes_of(located)}
     for asked in located.suite.studies:
         arguments = study_arguments(asked, names, located.suite.seeds[0])
-        key = _key(arguments, [name for name in arguments if "/seed-" in name])
-        if key in done:
+        runs = [name for name in arguments if "/seed-" in name]
+        key = _key(arguments, runs)
+        if key in done or not all((runs_dir() / name / "weights.safetensors").exists() for name in runs):
             continue
         study(arguments)
         done.add(key)
