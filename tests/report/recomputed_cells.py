@@ -6,6 +6,7 @@ import pandas as pd
 
 SMALLEST_P = 1e-300
 CELL = ["split", "stratum", "metric", "protocol"]
+MANY = 20  # strata of a metric: of more than that, tables leave out what no claim names
 
 
 def read_table(path):
@@ -29,8 +30,21 @@ class Published:
         self.taken.setdefault((part.split, part.fingerprint), []).append(row)
         return row
 
+    def leaves_out(self, key, strata):
+        """Whether no row is of this stratum (key: split, stratum, metric, protocol, ...), one of many of its kind."""
+        split, stratum, metric, protocol = key[:4]
+        if stratum == "all" or any(row[:4] == (split, stratum, metric, protocol) for row in self._rows):
+            return False
+        return sum(_kind(other) == _kind(stratum) for other in strata[metric, protocol]) > MANY
+
     def left(self):
         return [(key, row) for key, rows in self._rows.items() for row in rows]
+
+
+def _kind(stratum):
+    """What strata are counted by: attributes, conditions, and subsets of the images."""
+    head = stratum.partition("=")[0]
+    return head if head in ("attribute", "condition", "all") else "subset"
 
 
 def number(text):

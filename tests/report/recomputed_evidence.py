@@ -68,6 +68,14 @@ class Section:
         return set(self.labels.index.tolist())
 
     @cached_property
+    def strata(self):
+        """(metric, protocol) -> all strata that results speak of."""
+        found = {}
+        for line in self.lines:
+            found.setdefault((line["metric"], line["protocol"]), set()).add(line["stratum"])
+        return found
+
+    @cached_property
     def subsets(self):
         """Stratum -> image ids, of the strata that labels define (``label=1``, ``label!=1``, ``Smiling=1``)."""
         named = {}

@@ -328,11 +328,12 @@ def report(
     ] = None,
     latex: Annotated[bool, typer.Option("--latex", help="leaderboard.tex as well, for booktabs")] = False,
     evidence: Annotated[bool, typer.Option("--evidence", help="what it was made from as well, to be rebuilt")] = False,
+    strata: Annotated[bool, typer.Option("--strata", help="all strata, though a metric has more than 20")] = False,
 ) -> None:
     """Write tables, page and figures from what has been measured; says so at once where nothing is new."""
     from vaebench.report import freshness
 
-    wanted = {"published": published, "latex": latex, "evidence": evidence}
+    wanted = {"published": published, "latex": latex, "evidence": evidence, "strata": strata}
     if same := freshness.datasets_unchanged({"dataset": dataset, **wanted}, out_dir):
         for name in same:
             say(f"{name}: nothing new since {out_dir / name / 'index.html'} was written")

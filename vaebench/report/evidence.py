@@ -12,10 +12,11 @@ from vaebench.core import input_files, results
 from vaebench.core.errors import UserError
 from vaebench.core.files import make_dir, write_atomic
 from vaebench.core.results import Result
-from vaebench.report.analysis.measured import LABELS, Subject, current, values_of
+from vaebench.report.analysis.measured import LABELS, Measured, Subject, current, values_of
+from vaebench.report.figures.galleries import CONTENTS, shown_images
 from vaebench.report.figures.study_figures import copy_files, stale_runs
 from vaebench.runs import per_image
-from vaebench.runs.galleries import gallery_file, load_gallery
+from vaebench.runs.galleries import Pixels, gallery_file, load_gallery, save_gallery
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.runs.study_figures import folder_of, read_study_figures
 
@@ -38,50 +39,68 @@ def _write_plates(found: Sequence[Result], records: Mapping[Subject, RunRecord],
                 )
 
 
-def write_evidence(dataset: str, sources: Iterable[RunFolder], folder: Path) -> None:
-    """Write results, per-image values, records, histories, labels and galleries, laid out as runs are.
+def write_evidence(parts: Sequence[Measured], sources: Iterable[RunFolder], folder: Path) -> None:
+    """Write what a report of ``parts`` was made from, laid out as runs are: results, per-image values, records,
+    histories, labels and the images that it shows.
 
-    Labels of images that may not be republished stay behind, and who is on them: strata cannot be made again from it,
-    and intervals over persons become intervals over images.
-    What stands in ``folder`` already and is not of these runs is left alone.
+    Results that ``parts`` lack stay behind, such as strata that the report leaves out. So do labels of images that may
+    not be republished, and who is on them: strata cannot be made again from it, and intervals over persons become
+    intervals over images.
+    What stands in ``folder`` already and is not of these runs is left alone; ``folder`` may be where the runs lie.
     """
+    kept = {line.key for part in parts for line in part.results}
     known: list[tuple[RunFolder, list[Result]]] = []
     records: dict[Subject, RunRecord] = {}
     for source in sources:
         with suppress(UserError):  # a damaged run stays behind, as in the report, which has said so
             record = source.read_record() if source.record_file.exists() else None
-            found = [line for line in current(source, record) if line.dataset == dataset]
+            found = [line for line in current(source, record) if line.key in kept]
             values_of(source, found)
             known.append((source, found))
             if found and record is not None:
                 records[found[0].recipe, found[0].seed] = record
     _write_plates([line for _, found in known for line in found], records, folder)
     fingerprints = {line.provenance.data_fingerprint for _, found in known for line in found}
+    shown = _shown(parts)
     for source, found in known:
         # real images of which nothing was measured still give the originals' pictures and the strata
         shows = {fingerprint for fingerprint in fingerprints if source.path.name.endswith(fingerprint[:12])}
         if not found and not ((source.path / LABELS).exists() and shows):
             continue
+        values = values_of(source, found)  # read before anything is replaced
         target = RunFolder(folder / source.path.parent.name / source.path.name)
         make_dir(target.path)
         target.results.unlink(missing_ok=True)  # they are appended to, and these are all
         results.append(target.results, found)
         target.per_image.unlink(missing_ok=True)
-        per_image.write(target.per_image, values_of(source, found))
+        per_image.write(target.per_image, values)
         shows |= {line.provenance.data_fingerprint for line in found}
-        weights = found[0].provenance.weights_sha256 if found else ""
-        galleries = _galleries(source.path, shows, weights)
-        # where the images may not be shown, and so have no gallery, their labels may not be handed on either
-        labels = [source.path / LABELS] if galleries else []
-        for path in (source.record_file, source.history, source.warnings, *galleries, *labels):
+        galleries = sorted(gallery_file(source.path, fingerprint) for fingerprint in shows)
+        originals = _originals(source.path, galleries)
+        for path in (source.record_file, source.history, source.warnings, *originals):
             if path.exists():
                 write_atomic(target.path / path.name, partial(input_files.copy, path, inside=source.path))
+        for path in () if originals else galleries:
+            (target.path / path.name).unlink(missing_ok=True)
+            if path in shown:
+                save_gallery(target.path / path.name, shown[path], found[0].provenance.weights_sha256)
 
 
-def _galleries(folder: Path, fingerprints: Iterable[str], weights_sha256: str) -> list[Path]:
-    """List whole galleries of these very weights."""
-    found = []
-    for path in sorted(gallery_file(folder, fingerprint) for fingerprint in fingerprints):
-        with suppress(UserError):
-            found += [path] if load_gallery(path, weights_sha256) else []
+def _shown(parts: Iterable[Measured]) -> dict[Path, dict[str, Pixels]]:
+    """Return the images that a report of ``parts`` shows, by the gallery that they are in."""
+    found: dict[Path, dict[str, Pixels]] = {}
+    for part in parts:
+        files = part.gallery_files()
+        for content in CONTENTS:
+            for subject, images in shown_images(part.galleries, content):
+                found.setdefault(files[subject], {})[content] = images
     return found
+
+
+def _originals(folder: Path, galleries: Iterable[Path]) -> list[Path]:
+    """List labels of real images, and their whole galleries; none of either where the images may not be shown."""
+    found = []
+    for path in galleries if (folder / LABELS).exists() else ():
+        with suppress(UserError):
+            found += [path] if load_gallery(path) else []
+    return [*found, folder / LABELS] if found else []

@@ -24,6 +24,7 @@ from vaebench.report.analysis.mean_ranks import mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
 from vaebench.report.analysis.published import published_claims
 from vaebench.report.analysis.published_attributes import BUNDLED
+from vaebench.report.analysis.shown_strata import many_strata, without, without_subsets
 from vaebench.report.analysis.sweeps import sweeps
 from vaebench.report.claim_wording import verdict_lines
 from vaebench.report.evidence import FOLDER, write_evidence
@@ -51,12 +52,14 @@ class Report:
     ``suite`` says whose report it is, instead of that of all that was measured on the dataset. The report opens with
     claims: those of the suite that is run (``claims``), measured or not, then those of other ``sources`` and of the
     ``published`` folder that somebody has measured. ``extra`` are measured folders outside ``VAEBENCH_RUNS``.
+    Many strata of a metric are left out unless they are asked for (``strata``), or a claim names them.
     """
 
     published: Path | None = None
     extra: Sequence[RunFolder] = field(default=())
     latex: bool = False
     evidence: bool = False
+    strata: bool = False
     claims: Sequence[Claim] = ()
     suite: SuiteReport | None = None
     sources: Sequence[Claim] = ()
@@ -87,6 +90,9 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     printed = wanted.published or bundled(BUNDLED)
     own = published_claims(wanted.published, dataset) if wanted.published else []
     claims = _claims(wanted.claims, [*wanted.sources, *own])
+    named = {parse(claim.expression).stratum for claim in claims}
+    left_out = set() if wanted.strata else many_strata(measured.results, named)
+    measured = without_subsets(measured, left_out)
     parts = [
         _part(part, folder, remarks, printed, claims, suite, first=not place)
         for place, part in enumerate(measured.parts())
@@ -96,8 +102,10 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     for name in sorted(remarks.figures.keys() - shown):
         log.warning("%s: the report has no figure '%s' for its remark", folder / "remarks.toml", name)
     probed = [row for part in parts for row in part.probed]
-    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, [row for part in parts for row in part.ranked]))
-    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, [row for part in parts for row in part.tested]))
+    ranked = [row for part in parts for row in part.ranked]
+    tested = [row for part in parts for row in part.tested]
+    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, without(ranked, left_out)))
+    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, without(tested, left_out)))
     write_text(folder / "variance.csv", to_csv(variance.Row, [row for part in parts for row in part.spread]))
     held = [row for part in parts for row in claim_rows.rows(part.held, part.measured)]
     write_text(folder / claim_rows.FILE, to_csv(claim_rows.Row, held))
@@ -115,7 +123,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     if wanted.latex:
         write_text(folder / "leaderboard.tex", "\n".join(to_latex(*table) for table in tables))
     if wanted.evidence:
-        write_evidence(dataset, measured.kept(known.values()), folder / FOLDER)
+        write_evidence([part.measured for part in parts], measured.kept(known.values()), folder / FOLDER)
     asked = [judged for judged in parts[0].held if judged.claim in wanted.claims]
     return folder, [*verdict_lines(asked), *to_text(*tables[0])]
 

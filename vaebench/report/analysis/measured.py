@@ -124,18 +124,20 @@ class Measured:
 
     def with_galleries(self) -> "Measured":
         """Return a copy with its pictures read from disk."""
+        weights = {(line.recipe, line.seed): line.provenance.weights_sha256 for line in self.results}
+        files = self.gallery_files()
+        return replace(
+            self,
+            galleries={subject: _gallery(path, weights.get(subject, "")) for subject, path in files.items()},
+        )
+
+    def gallery_files(self) -> dict[Subject, Path]:
+        """Name the file of each subject's pictures, whether or not it is there."""
         fingerprint = self.results[0].provenance.data_fingerprint
         folders: dict[Subject, Path] = dict(self.folders)
         if fingerprint in self.originals:
             folders[REAL, None] = self.originals[fingerprint]
-        weights = {(line.recipe, line.seed): line.provenance.weights_sha256 for line in self.results}
-        return replace(
-            self,
-            galleries={
-                subject: _gallery(gallery_file(path, fingerprint), weights.get(subject, ""))
-                for subject, path in folders.items()
-            },
-        )
+        return {subject: gallery_file(path, fingerprint) for subject, path in folders.items()}
 
     def facts(self) -> dict[tuple[str, str], Facts]:
         """How each metric is shown, by metric and protocol."""

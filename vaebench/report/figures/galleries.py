@@ -28,6 +28,8 @@ STYLE: Mapping[str, object] = {
     "svg.hashsalt": "vaebench",
 }
 LETTER, LINE, IMAGE = 0.085, 0.16, 0.57  # inches of a letter, of a line and of an image in a row
+CONTENTS = ("reconstructions", "samples")  # of galleries, that a report shows
+SMALL = 32  # pixels a side of digits, against faces
 GAP = 0.14  # between images, in widths of one
 
 
@@ -61,6 +63,19 @@ def first_seeds(galleries: Mapping[Subject, Mapping[str, Pixels]], content: str)
         if content in galleries[subject]:
             chosen.setdefault(subject[0], (subject, galleries[subject][content]))
     return list(chosen.values())
+
+
+def shown_images(galleries: Mapping[Subject, Mapping[str, Pixels]], content: str) -> list[tuple[Subject, Pixels]]:
+    """Return of :func:`first_seeds` the images that a report shows."""
+    found = first_seeds(galleries, content)
+    if content != "samples":
+        return found
+    return [(subject, images[: math.prod(sample_grid(images.shape[1]))]) for subject, images in found]
+
+
+def sample_grid(side: int) -> tuple[int, int]:
+    """Return columns and lines of a grid of samples; faces need room."""
+    return (10, 6) if side <= SMALL else (8, 4)
 
 
 def _label(subject: Subject) -> str:
@@ -104,18 +119,17 @@ def _side_by_side(images: Pixels, columns: int) -> Pixels:
 
 
 def _sample_grids(measured: Measured) -> tuple[Figure | None, str]:
-    grids = first_seeds(measured.galleries, "samples")
+    grids = shown_images(measured.galleries, "samples")
     if not grids:
         return None, ""
     side = grids[0][1].shape[1]
-    columns, lines = (10, 6) if side <= 32 else (8, 4)  # faces need room
-    across = min(len(grids), 4 if side <= 32 else 2)
-    size = (3.2, 2.2) if side <= 32 else (5.2, 2.9)
+    columns, lines = sample_grid(side)
+    across = min(len(grids), 4 if side <= SMALL else 2)
+    size = (3.2, 2.2) if side <= SMALL else (5.2, 2.9)
     down = math.ceil(len(grids) / across)
     figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
     places = figure.subplots(down, across, squeeze=False)
-    for axes, (subject, images) in zip(places.flat, grids, strict=False):
-        shown = images[: columns * lines]
+    for axes, (subject, shown) in zip(places.flat, grids, strict=False):
         height, width = shown.shape[1:3]
         blank = np.zeros((columns * lines - len(shown), *shown.shape[1:]), np.uint8)
         tiled = np.concatenate([shown, blank]).reshape(lines, columns, height, width, -1)
