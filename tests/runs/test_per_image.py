@@ -110,3 +110,22 @@ def test_labels_come_back(tmp_path):
     per_image.write_labels(path, IDS, {"label": [3, -1, 0, 9], "Smiling": [0, 1, 1, 0]})
     assert per_image.read_labels(path) == (IDS, {"label": [3, -1, 0, 9], "Smiling": [0, 1, 1, 0]})
     assert pd.read_parquet(path)["label"].tolist() == [3, -1, 0, 9]
+
+
+def test_many_series_of_the_same_images_name_them_in_few_bytes(tmp_path):
+    """Places in a dictionary of so many ids would take a byte and a half each."""
+    order = np.random.default_rng(0).permutation(5000)
+    ids = tuple(f"test/{place:05d}" for place in order)
+    per_image.write(tmp_path / "x.parquet", {series(f"m{k}"): values(*np.zeros(5000), ids=ids) for k in range(20)})
+    assert (tmp_path / "x.parquet").stat().st_size < 60_000
+    assert per_image.read(tmp_path / "x.parquet")[series("m19")].ids == ids
+
+
+def test_files_with_ids_in_a_dictionary_are_read_as_earlier_versions_wrote_them(tmp_path, known):
+    per_image.write(tmp_path / "x.parquet", known)
+    table = parquet.read_table(tmp_path / "x.parquet")
+    assert not pa.types.is_dictionary(table.schema.field("image_id").type)
+    old = table.set_column(0, "image_id", table["image_id"].dictionary_encode())
+    parquet.write_table(old, tmp_path / "y.parquet", compression="zstd")
+    equal(per_image.read(tmp_path / "y.parquet"), known)
+    assert per_image.has_digest(tmp_path / "y.parquet")

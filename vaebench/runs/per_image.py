@@ -65,9 +65,13 @@ def write(path: Path, fresh: Mapping[Series, PerImageValues], gone: Collection[S
         "influence": np.repeat([content.influence for _, content in known], sizes),
         "value": np.concatenate([content.values.astype(np.float32) for _, content in known]),
     }
-    # mantissas do not repeat: split by byte they shrink to half of what a dictionary makes of them
-    coding: dict[str, Any] = {"use_byte_stream_split": ["value"], "use_dictionary": ["image_id", *_KEY]}
-    _write_table(path, columns, compression="zstd", **coding)
+    # mantissas do not repeat: split by byte they shrink to half of what a dictionary makes of them. Ids come in the
+    # same order in each series: letters repeat, places in a dictionary straddle bytes and take thrice as much
+    coding: dict[str, Any] = {
+        "column_encoding": {"image_id": "DELTA_LENGTH_BYTE_ARRAY", "value": "BYTE_STREAM_SPLIT"},
+        "use_dictionary": list(_KEY),
+    }
+    _write_table(path, columns, plain=["image_id"], compression="zstd", compression_level=15, **coding)
 
 
 def read(path: Path) -> dict[Series, PerImageValues]:
@@ -160,8 +164,10 @@ class _Texts:
 _Column = _Texts | NDArray[Any]
 
 
-def _write_table(path: Path, columns: Mapping[str, _Column], **coding: Any) -> None:
-    arrays = [_to_arrow(column) for column in columns.values()]
+def _write_table(path: Path, columns: Mapping[str, _Column], plain: Collection[str] = (), **coding: Any) -> None:
+    """Write columns with their digest; texts of those in ``plain`` without Arrow's dictionary."""
+    made = {name: _to_arrow(column) for name, column in columns.items()}
+    arrays = [array.dictionary_decode() if name in plain else array for name, array in made.items()]
     table = pa.Table.from_arrays(arrays, names=list(columns), metadata={_DIGEST: _digest(columns).encode()})
     write_atomic(path, lambda temporary: parquet.write_table(table, temporary, **coding))
 
