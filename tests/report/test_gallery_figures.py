@@ -99,3 +99,33 @@ def test_images_of_their_own_need_no_partner(tmp_path):
     more = {("external/x", None): drawn(7, N + 5)}
     captions = draw_all(known(more=more, ids={"external/x": ids_of(N + 5, "x")}), tmp_path)
     assert "blur_per_class.png" in captions
+
+
+def shown(path):
+    with Image.open(path) as opened:
+        return np.array(opened.convert("L"))
+
+
+def find(image, sheet):
+    """Whether an image stands on a sheet, pixel by pixel."""
+    height, width = image.shape
+    rows, columns = np.nonzero(sheet[: -height + 1, : -width + 1] == image[0, 0])
+    return any(np.array_equal(sheet[y : y + height, x : x + width], image) for y, x in zip(rows, columns, strict=True))
+
+
+@pytest.mark.parametrize(("side", "most"), [(28, 60), (64, 32)])
+def test_samples_are_shown_pixel_by_pixel_and_no_more_than_have_room(tmp_path, side, most):
+    images = np.random.default_rng(0).integers(0, 256, (most + 1, side, side, 1), dtype=np.uint8)
+    draw_all(dataclasses.replace(known(), galleries={("vae", 0): {"samples": images}}), tmp_path)
+    sheet, zoom = shown(tmp_path / "samples.png"), 64 // side
+    found = [find(image[..., 0].repeat(zoom, axis=0).repeat(zoom, axis=1), sheet) for image in images]
+    assert found == [True] * most + [False]
+
+
+def test_large_images_are_shown_reduced(tmp_path):
+    images = np.zeros((8, 256, 256, 1), np.uint8)
+    images[:, ::2, ::2] = 200  # a mean of 50 over squares of 2 x 2
+    draw_all(dataclasses.replace(known(), galleries={("vae", 0): {"samples": images}}), tmp_path)
+    sheet = shown(tmp_path / "samples.png")
+    assert sheet.shape[1] < 8 * 140
+    assert find(np.full((128, 128), 50, np.uint8), sheet)

@@ -320,15 +320,56 @@ def test_mean_ranks_are_left_out_or_listed(tmp_path):
     assert "best in seed draws" in text and "88%" in text
 
 
+def opened(found):
+    """An element's picture, decoded."""
+    kind, content = found["src"].removeprefix("data:image/").split(";base64,")
+    picture = Image.open(io.BytesIO(base64.b64decode(content)))
+    assert picture.format == kind.upper()
+    assert (str(picture.width), str(picture.height)) == (found["width"], found["height"])
+    return np.array(picture.convert("RGB"))
+
+
 def test_galleries_are_embedded_pixel_by_pixel(page):
-    pictures = [found for found in Reader(page).of("img") if found["alt"] == "gan/seed-0"]
+    pictures = [opened(found) for found in Reader(page).of("img") if found["alt"] == "gan/seed-0"]
     assert len(pictures) == 2
-    for found in pictures:
-        content = base64.b64decode(found["src"].removeprefix("data:image/png;base64,"))
-        with Image.open(io.BytesIO(content)) as opened:
-            pixels = np.array(opened)
-            assert (str(opened.width), str(opened.height)) == (found["width"], found["height"])
-        assert np.array_equal(pixels[2:10, 2:10], np.arange(64).reshape(8, 8))
+    for pixels in pictures:
+        assert np.array_equal(pixels[2:10, 2:10, 0], np.arange(64).reshape(8, 8))
+
+
+def embedded(tmp_path, pixels):
+    """The page's copy of one figure, and how many bytes it takes there."""
+    (tmp_path / "figures").mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(tmp_path / "figures" / "one.png")
+    page = html_report([part_of(toy(), tmp_path, captions={"figures/one.png": "One."})])
+    (found,) = Reader(page).of("img", alt="One.")
+    return opened(found), len(found["src"])
+
+
+def photograph():
+    """Colours that run into each other, with grain."""
+    across, down = np.meshgrid(np.linspace(0, 200, 240), np.linspace(0, 200, 200))
+    smooth = np.stack([across, down, (across + down) / 2], axis=-1)
+    return (smooth + np.random.default_rng(0).normal(20, 3, smooth.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_drawings_are_embedded_pixel_by_pixel(tmp_path):
+    drawing = np.full((200, 240, 3), 255, np.uint8)
+    drawing[50:150:7, 20:200], drawing[:, 100] = (0, 114, 178), (213, 94, 0)
+    pixels, _ = embedded(tmp_path, drawing)
+    assert np.array_equal(pixels, drawing)
+
+
+def test_photographs_are_embedded_in_fewer_bytes_and_look_the_same(tmp_path):
+    photo = photograph()
+    pixels, size = embedded(tmp_path, photo)
+    assert size < (tmp_path / "figures" / "one.png").stat().st_size / 2
+    assert 0 < np.abs(pixels.astype(int) - photo).mean() < 3
+
+
+def test_a_figure_longer_than_webp_can_be_is_embedded(tmp_path):
+    tall = np.full((17_000, 3, 3), 255, np.uint8)
+    tall[::9] = 0
+    assert np.array_equal(embedded(tmp_path, tall)[0], tall)
 
 
 def test_figures_stand_with_captions_and_remarks(tmp_path):

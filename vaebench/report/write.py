@@ -32,7 +32,8 @@ from vaebench.report.figures import equal_compute as compute_figure
 from vaebench.report.figures import shift
 from vaebench.report.figures.curves import draw_curves
 from vaebench.report.figures.forest import forest_svg
-from vaebench.report.figures.galleries import draw_all, save_figure
+from vaebench.report.figures.galleries import draw_all
+from vaebench.report.figures.saving import save_figure
 from vaebench.report.figures.shift import shift_figure
 from vaebench.report.figures.study_figures import take_up
 from vaebench.report.figures.sweeps import draw_sweeps

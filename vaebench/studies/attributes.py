@@ -20,9 +20,9 @@ from vaebench.metrics.probes.attribute_vectors import (
     position_of,
 )
 from vaebench.metrics.probes.novelty import Strangeness
+from vaebench.report.figures.image_sheet import Strip, image_sheet
 from vaebench.runs.galleries import to_pixels
 from vaebench.runs.study_figures import StudyFigure
-from vaebench.studies.image_sheet import Strip, image_sheet
 from vaebench.studies.opened_runs import OpenedRun, OpenedRuns, Say
 from vaebench.studies.save import keep
 

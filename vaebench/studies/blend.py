@@ -10,9 +10,9 @@ from torch import Tensor
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.evaluation.pixel_blending import WAYS
+from vaebench.report.figures.image_sheet import Strip, image_sheet
 from vaebench.runs.galleries import to_pixels
 from vaebench.runs.study_figures import StudyFigure
-from vaebench.studies.image_sheet import Strip, image_sheet
 from vaebench.studies.opened_runs import OpenedRuns, Say, shown_pairs
 from vaebench.studies.save import keep
 from vaebench.studies.user_images import load_user_images

@@ -8,10 +8,10 @@ from torch import Tensor
 from vaebench.core import seeding
 from vaebench.core.dataset import to_float
 from vaebench.core.errors import UserError
+from vaebench.report.figures.image_sheet import Strip, image_sheet
 from vaebench.runs.galleries import to_pixels
 from vaebench.runs.study_figures import StudyFigure
 from vaebench.studies.attributes import strangeness_said
-from vaebench.studies.image_sheet import Strip, image_sheet
 from vaebench.studies.opened_runs import OpenedRun, OpenedRuns
 from vaebench.studies.save import keep
 

@@ -17,9 +17,9 @@ from vaebench.core.errors import UserError
 from vaebench.core.interpolation import line
 from vaebench.evaluation.judges import judge_network
 from vaebench.perceptual.attribute_cnn import LOGITS
+from vaebench.report.figures.image_sheet import Strip, image_sheet
 from vaebench.runs.galleries import Pixels, grid, to_pixels
 from vaebench.runs.study_figures import StudyFigure
-from vaebench.studies.image_sheet import Strip, image_sheet
 from vaebench.studies.opened_runs import OpenedRun, OpenedRuns, Say, shown_pairs
 from vaebench.studies.save import Write, keep
 from vaebench.studies.user_images import load_user_images

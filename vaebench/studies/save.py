@@ -13,6 +13,7 @@ from vaebench.core.files import make_dir, write_atomic, write_text
 from vaebench.core.machine import machine
 from vaebench.evaluation.results_store import place_of
 from vaebench.report.analysis.formatting import text_cell
+from vaebench.report.figures.saving import save_figure
 from vaebench.runs.galleries import Pixels
 from vaebench.runs.provenance import command_line, now, package_versions
 from vaebench.runs.study_figures import StudyFigure, folder_of, save_study_figure
@@ -38,9 +39,7 @@ def keep(
     folder = make_dir(folder_of(place_of(opened_runs.data)))
     path = folder / f"{name}.png"
     if isinstance(picture, Figure):
-        # no date and no version of matplotlib in the file: the same numbers give the same bytes
-        figure, dpi = picture, picture.dpi
-        write_atomic(path, lambda file: figure.savefig(file, dpi=dpi, format="png", metadata={"Software": None}))
+        save_figure(picture, path, picture.dpi)
     else:
         # a mosaic of thumbnails in full colour would weigh megabytes, in every page that shows it
         small = Image.fromarray(picture).quantize(256, method=Image.Quantize.MEDIANCUT)

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaebench.core.files import write_atomic
 from vaebench.core.setting_names import order_of
 from vaebench.report.analysis.measured import Measured
 from vaebench.report.figures.galleries import COLOURS, STYLE
+from vaebench.report.figures.saving import save_figure
 from vaebench.runs.history import Progress, read
 from vaebench.runs.record import RunFolder
 
@@ -34,10 +34,7 @@ def draw_curves(measured: Measured, folder: Path) -> dict[str, str]:
     if not histories:
         return {}
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # matplotlib's stub lists every key
-        figure = _figure(histories)
-        # no date and no version of matplotlib in the file: the same histories give the same bytes
-        metadata = {"Software": None}
-        write_atomic(folder / FILE, lambda temporary: figure.savefig(temporary, format="png", metadata=metadata))
+        save_figure(_figure(histories), folder / FILE)
     return {FILE: CAPTION}
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vaebench.core.files import write_atomic
 from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import REAL, title_of
 from vaebench.report.analysis.measured import Mask, Measured, Subject
 from vaebench.report.analysis.samples import Sample, samples_of
+from vaebench.report.figures.image_sheet import Strip, image_sheet
+from vaebench.report.figures.saving import save_figure
 from vaebench.runs.galleries import Pixels
 from vaebench.runs.per_image import Series
 
@@ -27,10 +27,9 @@ STYLE: Mapping[str, object] = {
     "savefig.dpi": 150,
     "svg.hashsalt": "vaebench",
 }
-LETTER, LINE, IMAGE = 0.085, 0.16, 0.57  # inches of a letter, of a line and of an image in a row
 CONTENTS = ("reconstructions", "samples")  # of galleries, that a report shows
 SMALL = 32  # pixels a side of digits, against faces
-GAP = 0.14  # between images, in widths of one
+LARGE = 128  # pixels a side, above which images are shown reduced
 
 
 def draw_all(measured: Measured, folder: Path) -> dict[str, str]:
@@ -41,19 +40,13 @@ def draw_all(measured: Measured, folder: Path) -> dict[str, str]:
         for kind, draw in (("reconstructions", _reconstruction_rows), ("samples", _sample_grids)):
             figure, caption = draw(measured)
             if figure is not None:
-                save_figure(figure, folder / f"{kind}.png")
+                save_figure(figure, folder / f"{kind}.png", figure.dpi)
                 captions[f"{kind}.png"] = caption
         for series in sorted({series for known in measured.values.values() for series in known}):
             called = facts[series.metric, series.protocol].distribution
             if called and series.stratum == "all":
                 captions |= _distributions(measured, series, called, folder)
     return captions
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, atomically."""
-    # no date and no version of matplotlib in the file: the same numbers give the same bytes
-    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", metadata={"Software": None}))
 
 
 def first_seeds(galleries: Mapping[Subject, Mapping[str, Pixels]], content: str) -> list[tuple[Subject, Pixels]]:
@@ -84,23 +77,13 @@ def _label(subject: Subject) -> str:
 
 
 def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
-    rows = first_seeds(measured.galleries, "reconstructions")
+    rows = shown_images(measured.galleries, "reconstructions")
     if all(subject[0] == REAL for subject, _ in rows):
         return None, ""
-    columns = max(len(images) for _, images in rows)
-    labels = [_label(subject).replace("[", "\n[").replace(",", ",\n") for subject, _ in rows]
     # names with settings take room
-    longest = max(len(line) for label in labels for line in label.split("\n"))
-    tallest = max(label.count("\n") + 1 for label in labels)
-    left, across, down = LETTER * longest, IMAGE * columns * (1 + GAP), max(0.66, LINE * tallest)
-    width, height = left + across, down * len(rows)
-    figure = Figure(figsize=(width, height))
-    # one picture a row, placed by hand: axes for each image, and a layout that is solved, took half of a report's time
-    for place, (label, (_, images)) in enumerate(zip(labels, rows, strict=True), 1):
-        box = (left / width, 1 - (place - 0.06) * down / height, across / width, 0.88 * down / height)
-        axes = figure.add_axes(box, anchor="W", xticks=[], yticks=[])
-        _show(axes, _side_by_side(images, columns))
-        axes.set_ylabel(label, rotation=0, ha="right", va="center")
+    labels = [_label(subject).replace("[", "\n[").replace(",", ",\n") for subject, _ in rows]
+    strips = [Strip(label=label, pictures=_reduced(images)) for label, (_, images) in zip(labels, rows, strict=True)]
+    figure = image_sheet(strips)
     if rows[0][0][0] == REAL:
         return figure, "Test images (first row) and their reconstructions from the posterior mean, one row a recipe."
     return figure, (
@@ -109,44 +92,30 @@ def _reconstruction_rows(measured: Measured) -> tuple[Figure | None, str]:
     )
 
 
-def _side_by_side(images: Pixels, columns: int) -> Pixels:
-    """Lay images (n, h, w, c) beside each other in one (h, width, c), white between them and where one is wanting."""
-    count, height, width, channels = images.shape
-    gap = max(1, round(GAP * width))
-    row = np.full((height, columns * (width + gap), channels), 255, np.uint8)
-    row.reshape(height, columns, width + gap, channels)[:, :count, :width] = images.transpose(1, 0, 2, 3)
-    return row[:, :-gap]
-
-
 def _sample_grids(measured: Measured) -> tuple[Figure | None, str]:
     grids = shown_images(measured.galleries, "samples")
     if not grids:
         return None, ""
-    side = grids[0][1].shape[1]
-    columns, lines = sample_grid(side)
-    across = min(len(grids), 4 if side <= SMALL else 2)
-    size = (3.2, 2.2) if side <= SMALL else (5.2, 2.9)
-    down = math.ceil(len(grids) / across)
-    figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
-    places = figure.subplots(down, across, squeeze=False)
-    for axes, (subject, shown) in zip(places.flat, grids, strict=False):
-        height, width = shown.shape[1:3]
-        blank = np.zeros((columns * lines - len(shown), *shown.shape[1:]), np.uint8)
-        tiled = np.concatenate([shown, blank]).reshape(lines, columns, height, width, -1)
-        _show(axes, tiled.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, -1))
-        axes.set_title(_label(subject).replace("\n", ", ").replace("[", "\n["))
-    for axes in places.flat:
-        axes.set_xticks([])
-        axes.set_yticks([])
-    for axes in places.flat[len(grids) :]:
-        axes.set_axis_off()
+    strips = []
+    for subject, images in grids:
+        columns, _ = sample_grid(images.shape[1])
+        for first in range(0, len(images), columns):
+            heading = _label(subject).replace("\n", ", ") if first == 0 else ""
+            strips.append(Strip(label="", heading=heading, pictures=_reduced(images[first : first + columns])))
+    figure = image_sheet(strips, stacks=2)
     return figure, "Samples: images decoded from draws of the prior, the same draws for recipes of as many latents."
 
 
-def _show(axes: Axes, image: Pixels) -> None:
-    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+def _reduced(images: Pixels) -> Pixels:
+    """Reduce images (n, h, w, c) larger than :data:`LARGE` by a whole number: each pixel is the mean of a square."""
+    factor = -(-max(images.shape[1:3]) // LARGE)
+    if factor == 1:
+        return images
+    count, height, width, channels = images.shape
+    squares = images[:, : height // factor * factor, : width // factor * factor]
+    split = squares.reshape(count, height // factor, factor, width // factor, factor, channels)
+    reduced: Pixels = split.mean(axis=(2, 4)).round().astype(np.uint8)
+    return reduced
 
 
 def _distributions(measured: Measured, series: Series, called: str, folder: Path) -> dict[str, str]:

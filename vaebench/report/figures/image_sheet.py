@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaebench.runs.galleries import Pixels
 
 DPI = 100  # a unit of the layout is then a pixel of the file: pictures are shown as they are
-_SMALL = 32  # pictures up to this side are shown twice as large
+_SHOWN = 64  # pixels: pictures of half that side are shown twice as large, and so on
 _GAP = 3
 _LETTER, _LINE = 6.6, 14  # room for a letter and a line of text, in pixels
 _ALARM = "#D55E00"  # Okabe and Ito's vermilion: seen by colour-blind readers too
@@ -42,7 +43,7 @@ def image_sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: in
     Groups of strips, each from a heading on, lie in so many ``stacks`` beside each other.
     """
     height, width = strips[0].pictures.shape[1:3]
-    zoom = 2 if max(height, width) <= _SMALL else 1
+    zoom = max(1, _SHOWN // max(height, width))
     cell = (width * zoom + _GAP, height * zoom + _GAP)
     margin = _LETTER * max(len(line) for strip in strips for line in strip.label.split("\n")) + 8
     headings = max((_LETTER * len(strip.heading) for strip in strips), default=0)
@@ -92,7 +93,8 @@ _SMALL_TEXT: dict[str, Any] = {"fontsize": 7, "ha": "center", "va": "baseline", 
 
 
 def _height(strip: Strip, cell: int) -> float:
-    return cell + (_LINE if strip.words else 0) + (_LINE + 2 if strip.heading else 0)
+    label = _LINE * (strip.label.count("\n") + 1)
+    return max(cell, label) + (_LINE if strip.words else 0) + (_LINE + 2 if strip.heading else 0)
 
 
 def _left(strip: Strip, place: int, margin: float, cell: int) -> float:
@@ -104,8 +106,8 @@ def _draw(axes: Axes, strip: Strip, margin: float, y: float, cell: tuple[int, in
     axes.text(margin - 5, y + height / 2, strip.label, fontsize=7.5, ha="right", va="center", parse_math=False)
     for place, picture in enumerate(strip.pictures):
         x = _left(strip, place, margin, cell[0])
-        shown = picture[..., 0] if picture.shape[-1] == 1 else picture
-        axes.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=(x, x + width, y + height, y), interpolation="nearest")
+        shown = np.broadcast_to(picture, (*picture.shape[:2], 3))  # a colour map of greys would move some by one
+        axes.imshow(shown, extent=(x, x + width, y + height, y), interpolation="nearest")
     for place, word in enumerate(strip.words):
         x = _left(strip, place, margin, cell[0])
         colour = _ALARM if place < len(strip.alarms) and strip.alarms[place] else "black"
