@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vaebench.core.errors import UserError
-from vaebench.core.results import Provenance, Result, append, count_without_digest, latest, read
+from vaebench.core.results import Provenance, Result, append, count_without_digest, latest, read, write_together
 
 PROVENANCE = Provenance(
     data_fingerprint="d" * 64,
@@ -175,3 +175,45 @@ def test_seed_stratum_and_protocol_are_part_of_the_key(change):
 
 def test_the_value_is_no_part_of_the_key():
     assert replace(BLUR, value=None, n=3, note="x").key == BLUR.key
+
+
+ALL = replace(BLUR, stratum="all", value=2.5, n=400)
+ONES = replace(BLUR, stratum="label=1", value=None, std_error=None, n=0, note="no image")
+TOGETHER = [ALL, BLUR, ONES, UNTAKEN]
+
+
+@pytest.fixture
+def together(tmp_path):
+    write_together(tmp_path / "results.jsonl", TOGETHER)
+    return tmp_path / "results.jsonl"
+
+
+def test_strata_of_a_measurement_share_a_line(together):
+    assert len(together.read_text().splitlines()) == 2
+    assert (read(together), count_without_digest(together)) == (TOGETHER, 0)
+    write_together(together, [UNTAKEN])
+    assert read(together) == [UNTAKEN]
+
+
+def test_what_is_measured_anew_counts_beside_a_shared_line_and_in_its_place(together):
+    anew = [replace(line, value=7.0) for line in (ALL, BLUR, ONES)]
+    append(together, anew[:2])
+    assert latest(read(together)) == [*anew[:2], ONES, UNTAKEN]
+    append(together, anew)
+    assert read(together) == [UNTAKEN, *anew]
+
+
+@pytest.mark.parametrize(("old", "new"), [("0.30000000000000004", "0.31"), ('"n": 360', '"n": 361'), ("!=1", "!=2")])
+def test_a_changed_stratum_of_a_shared_line_is_noticed(together, old, new):
+    together.write_text(together.read_text().replace(old, new))
+    with pytest.raises(UserError, match="line 1 is damaged"):
+        read(together)
+
+
+@pytest.mark.parametrize("own", ['{"n": "many"}', "7", '{"beauty": 1}', '{"strata": {}}'])
+def test_a_malformed_stratum_of_a_shared_line_is_named(together, own):
+    text = together.read_text().splitlines()[0]
+    unsigned = text[: text.index(', "digest"')].replace('"label=1": {', f'"x": {own}, "label=1": {{') + "}"
+    together.write_text(unsigned + "\n")
+    with pytest.raises(UserError, match=r"results\.jsonl line 1"):
+        read(together)

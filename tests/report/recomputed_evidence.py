@@ -141,7 +141,8 @@ def _place(line):
 
 def _current(folder: Path, dataset: str) -> Iterator[dict]:
     """The latest line of each measurement of the weights that the run has now; strata of the latest pass only."""
-    lines = [json.loads(text) for text in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = [line for text in texts for line in _each(json.loads(text))]
     record = folder / "run.json"
     weights = lines[-1]["provenance"]["weights_sha256"] if lines else ""
     if record.exists():
@@ -156,6 +157,14 @@ def _current(folder: Path, dataset: str) -> Iterator[dict]:
     for line in kept:
         if line["dataset"] == dataset and (*measures(line), line["provenance"]["created"]) in passes:
             yield line
+
+
+def _each(line: dict) -> Iterator[dict]:
+    """A line's own result, and those of the strata that share it."""
+    strata = line.pop("strata", {})
+    yield line
+    for stratum, own in strata.items():
+        yield {**line, **own, "stratum": stratum}
 
 
 def _read_labels(part: Section, evidence: Path) -> pd.Series | None:

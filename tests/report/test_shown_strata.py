@@ -1,7 +1,6 @@
 """Of many strata a report shows those that a claim names, and its evidence holds no more; all where that is asked."""
 
 import csv
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -69,7 +68,7 @@ def strata_of(path):
 
 def strata_of_runs(folder):
     files = folder.glob("*/seed-*/results.jsonl")
-    return {json.loads(line)["stratum"] for file in files for line in file.read_text().splitlines()}
+    return {result.stratum for file in files for result in results.read(file)}
 
 
 def tree(folder):

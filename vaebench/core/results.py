@@ -1,10 +1,13 @@
-"""Results: one JSON line per value, with its provenance and a digest; a new measurement replaces the previous one."""
+"""Results: one JSON line per value, with its provenance and a digest; a new measurement replaces the previous one.
+
+In a report's evidence the strata of one measurement share a line.
+"""
 
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -100,6 +103,8 @@ class Result:
 
 
 REMEDY = "delete that line, then evaluate the run again"
+STRATA = "strata"  # of a line that holds several results: stratum -> what they do not share with the line's own
+_OF_A_STRATUM = ("stratum", "value", "std_error", "n", "note")
 _DIGEST = re.compile(rb', "digest": "([0-9a-f]{32})"\}$')
 
 
@@ -114,22 +119,46 @@ def append(path: Path, results: Iterable[Result]) -> None:
             raise ValueError(f"{result.metric} of {result.recipe} is {result.value}: not a result")
         fresh.append(result)
     replaced = {result.key for result in fresh}
-    kept = [line for line in _content(path).splitlines() if _key(line) not in replaced] if path.exists() else []
-    content = b"".join(line + b"\n" for line in [*kept, *map(_written, fresh)])
+    kept = [line for line in _content(path).splitlines() if not _replaced(line, replaced)] if path.exists() else []
+    _write(path, [*kept, *(_written(_values(result)) for result in fresh)])
+
+
+def write_together(path: Path, results: Iterable[Result]) -> None:
+    """Write a file anew with a line per measurement: its strata share all but their values, which is said once."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        values = _values(result)
+        shared = {name: value for name, value in values.items() if name not in _OF_A_STRATUM}
+        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(values)
+    _write(path, [_written(_together(*group)) for group in groups.values()])
+
+
+def _together(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    own = {each["stratum"]: {name: each[name] for name in _OF_A_STRATUM[1:]} for each in others}
+    return first | ({STRATA: own} if own else {})
+
+
+def _write(path: Path, lines: Iterable[bytes]) -> None:
+    content = b"".join(line + b"\n" for line in lines)
     write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
-def _key(line: bytes) -> tuple[str | int | None, ...] | None:
+def _replaced(line: bytes, keys: Collection[tuple[str | int | None, ...]]) -> bool:
+    """Tell whether a line holds no result but those of ``keys``."""
     try:
-        return _read(line, "").key
+        return all(result.key in keys for result in _read(line, ""))
     except UserError:
-        return None
+        return False
 
 
-def _written(result: Result) -> bytes:
-    """Format a result as a line that ends in a digest of all before it."""
+def _values(result: Result) -> dict[str, Any]:
     values = asdict(result) | {"note": _as_text(result.note)}
     values["provenance"]["data_note"] = _as_text(result.provenance.data_note)
+    return values
+
+
+def _written(values: Mapping[str, Any]) -> bytes:
+    """Format a line that ends in a digest of all before it."""
     content = json.dumps(values, allow_nan=False).encode()
     return content[:-1] + f', "digest": "{_digest(content)}"}}'.encode()
 
@@ -146,7 +175,8 @@ def _digest(content: bytes) -> str:
 
 def read(path: Path) -> list[Result]:
     """Read all lines, oldest first; :class:`UserError` names the first that is damaged."""
-    return [result for _, result in _lines(path)]
+    lines = enumerate(_content(path).splitlines(), 1)
+    return [result for number, line in lines for result in _read(line, f"{path} line {number}")]
 
 
 def count_without_digest(path: Path) -> int:
@@ -161,17 +191,20 @@ def _content(path: Path) -> bytes:
     )
 
 
-def _lines(path: Path) -> list[tuple[bytes, Result]]:
-    return [(line, _read(line, f"{path} line {number}")) for number, line in enumerate(_content(path).splitlines(), 1)]
-
-
-def _read(line: bytes, where: str) -> Result:
+def _read(line: bytes, where: str) -> list[Result]:
+    """Read a line's result, and those of the strata that it holds beside it."""
     known = validation.from_json(line, dict[str, Any], where, REMEDY)
     signed = _DIGEST.search(line)
     if signed is None and "digest" in known:
         raise UserError(f"{where} is damaged (its digest is none): {REMEDY}")
     if signed is not None and _digest(line[: signed.start()] + b"}") != signed[1].decode():
         raise UserError(f"{where} is damaged (its digest is not that of its content): {REMEDY}")
+    strata = validation.converted(known.pop(STRATA, {}), dict[str, dict[str, Any]], where, REMEDY)
+    lines = [known, *({**known, **own, "stratum": stratum} for stratum, own in strata.items())]
+    return [_converted(each, where) for each in lines]
+
+
+def _converted(known: dict[str, Any], where: str) -> Result:
     origin = known.get("provenance")
     odd = set(known) - validation.fields_of(Result) - {"digest"}
     for part, kind in ((origin, Provenance), (known.get("facts"), Facts)):

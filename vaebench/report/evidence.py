@@ -70,8 +70,7 @@ def write_evidence(parts: Sequence[Measured], sources: Iterable[RunFolder], fold
         values = values_of(source, found)  # read before anything is replaced
         target = RunFolder(folder / source.path.parent.name / source.path.name)
         make_dir(target.path)
-        target.results.unlink(missing_ok=True)  # they are appended to, and these are all
-        results.append(target.results, found)
+        results.write_together(target.results, found)
         target.per_image.unlink(missing_ok=True)
         per_image.write(target.per_image, values)
         shows |= {line.provenance.data_fingerprint for line in found}
