@@ -129,3 +129,9 @@ def test_large_images_are_shown_reduced(tmp_path):
     sheet = shown(tmp_path / "samples.png")
     assert sheet.shape[1] < 8 * 140
     assert find(np.full((128, 128), 50, np.uint8), sheet)
+
+
+def test_a_gallery_without_images_is_none(tmp_path):
+    galleries = {("vae", 0): {"samples": gallery(0, 0)}, ("vae", 1): {"reconstructions": gallery(1, 0)}}
+    captions = draw_all(dataclasses.replace(known(), galleries=galleries), tmp_path)
+    assert not {"samples.png", "reconstructions.png"} & set(captions)

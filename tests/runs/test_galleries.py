@@ -54,3 +54,9 @@ def test_galleries_of_earlier_versions_are_read_and_damage_is_seen(tmp_path):
     np.savez_compressed(tmp_path / "g.npz", samples=noise(3, 8, 5, 3) + np.uint8(1), about=about)
     with pytest.raises(UserError, match="sha256 is not that of its content"):
         load_gallery(tmp_path / "g.npz")
+
+
+def test_images_without_pixels_are_refused(tmp_path):
+    save_gallery(tmp_path / "g.npz", {"samples": noise(3, 1, 0, 1)})
+    with pytest.raises(UserError, match="'samples' is no set of images"):
+        load_gallery(tmp_path / "g.npz")

@@ -109,7 +109,7 @@ def _read_gallery(path: Path) -> tuple[dict[str, Pixels], str | None]:
         return {}, None
     noted = arrays.pop(ABOUT, None)
     for name, pixels in arrays.items():
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3):
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or 0 in pixels.shape[1:3] or pixels.shape[-1] not in (1, 3):
             raise UserError(f"{path} cannot be read ('{plain_line(name)}' is no set of images): {REMEDY}")
     if noted is None:
         return arrays, None

@@ -53,7 +53,7 @@ def first_seeds(galleries: Mapping[Subject, Mapping[str, Pixels]], content: str)
     """Return one gallery a recipe: that of its first seed, the real images first."""
     chosen: dict[str, tuple[Subject, Pixels]] = {}
     for subject in sorted(galleries, key=lambda pair: (pair[0] != REAL, order_of(pair[0]), pair[1] or 0)):
-        if content in galleries[subject]:
+        if len(galleries[subject].get(content, ())):
             chosen.setdefault(subject[0], (subject, galleries[subject][content]))
     return list(chosen.values())
 

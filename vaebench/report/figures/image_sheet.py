@@ -42,7 +42,7 @@ def image_sheet(strips: Sequence[Strip], columns: Sequence[str] = (), stacks: in
 
     Groups of strips, each from a heading on, lie in so many ``stacks`` beside each other.
     """
-    height, width = strips[0].pictures.shape[1:3]
+    height, width = (max(strip.pictures.shape[axis] for strip in strips) for axis in (1, 2))
     zoom = max(1, _SHOWN // max(height, width))
     cell = (width * zoom + _GAP, height * zoom + _GAP)
     margin = _LETTER * max(len(line) for strip in strips for line in strip.label.split("\n")) + 8

@@ -1,4 +1,4 @@
-"""Embed pictures in the page: the runs' own images pixel by pixel, and the report's figures."""
+"""Embed pictures in the page, as WebP: the runs' own images, and the report's figures."""
 
 import base64
 import io
