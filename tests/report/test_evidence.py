@@ -76,3 +76,20 @@ def test_images_shown_no_longer_leave_the_evidence(report, measured):
     gallery_file(runs_dir() / "gan" / "seed-1", FINGERPRINT).unlink()
     report("--evidence")
     assert galleries(evidence) == {name: known for name, known in KEPT.items() if not name.startswith("gan")}
+
+
+def test_snapshots_of_trainings_are_in_the_evidence(cli, tmp_path, monkeypatch):
+    plain = ["--threads", "1", "--device", "cpu"]
+    assert cli(["train", "vae-digits", "--steps", "4", "--snapshots", "1/2", "--precision", "fp32", *plain]).code == 0
+    measured = ["evaluate", "vae-digits", "--snapshots", "--metrics", "mse", "--out", tmp_path / "reports", *plain]
+    assert cli(measured).code == 0
+    written = cli(["report", "--evidence", "--out", tmp_path / "reports"])
+    assert written.code == 0, written.err
+    folder = tmp_path / "reports" / "digits"
+    assert (folder / "compute.csv").exists()
+    before = tree(folder)
+    assert not [name for name in before if name.endswith(".safetensors")]
+    monkeypatch.setenv("VAEBENCH_RUNS", str(folder / "evidence"))
+    again = cli(["report", "--evidence", "--out", tmp_path / "again"])
+    assert again.code == 0, again.err
+    assert tree(tmp_path / "again" / "digits") == before

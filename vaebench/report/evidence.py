@@ -41,7 +41,7 @@ def _write_plates(found: Sequence[Result], records: Mapping[Subject, RunRecord],
 
 def write_evidence(parts: Sequence[Measured], sources: Iterable[RunFolder], folder: Path) -> None:
     """Write what a report of ``parts`` was made from, laid out as runs are: results, per-image values, records,
-    histories, labels and the images that it shows.
+    histories, labels, snapshots' results and the images that it shows.
 
     Results that ``parts`` lack stay behind, such as strata that the report leaves out. So do labels of images that may
     not be republished, and who is on them: strata cannot be made again from it, and intervals over persons become
@@ -79,10 +79,30 @@ def write_evidence(parts: Sequence[Measured], sources: Iterable[RunFolder], fold
         for path in (source.record_file, source.history, source.warnings, *originals):
             if path.exists():
                 write_atomic(target.path / path.name, partial(input_files.copy, path, inside=source.path))
+        _write_snapshots(source, target, _snapshots(parts, (found[0].recipe, found[0].seed)) if found else {})
         for path in () if originals else galleries:
             (target.path / path.name).unlink(missing_ok=True)
             if path in shown:
                 save_gallery(target.path / path.name, shown[path], found[0].provenance.weights_sha256)
+
+
+def _snapshots(parts: Iterable[Measured], subject: Subject) -> dict[int, list[Result]]:
+    """Return what a report of ``parts`` shows of a run at steps of its training: the values over all images."""
+    found: dict[int, list[Result]] = {}
+    for part in parts:
+        for one in part.snapshots.get(subject, ()):
+            found.setdefault(one.record.steps, []).extend(line for line in one.results if line.stratum == "all")
+    return found
+
+
+def _write_snapshots(source: RunFolder, target: RunFolder, found: Mapping[int, Sequence[Result]]) -> None:
+    """Write records and results of the snapshots that anything was found of."""
+    for step, lines in found.items():
+        if lines:
+            record, folder = source.snapshot(step).record_file, target.snapshot(step)
+            make_dir(folder.path)
+            write_atomic(folder.record_file, partial(input_files.copy, record, inside=record.parent))
+            results.write_together(folder.results, lines)
 
 
 def _shown(parts: Iterable[Measured]) -> dict[Path, dict[str, Pixels]]:
