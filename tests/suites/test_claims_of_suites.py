@@ -120,9 +120,9 @@ def test_an_evaluation_and_a_suite_s_run_end_with_them_too(folder, cli, tmp_path
     )
     answer = cli(["suite", "run", mine, "--only", "report", "--out", tmp_path / "reports"])
     assert answer.code == 0, answer.err
-    text, _ = pages(tmp_path / "reports" / "digits")
+    text, _ = pages(tmp_path / "reports" / "mine")
     assert text.index("Mine first") < text.index("Noise is noisy") and "nobody" not in text
-    held = [line.split(",")[2] for line in (tmp_path / "reports/digits/claims.csv").read_text().splitlines()]
+    held = [line.split(",")[2] for line in (tmp_path / "reports/mine/claims.csv").read_text().splitlines()]
     assert held == ["says", "Mine first", "Noise is noisy"]
     assert "Mine first" in answer.out and "Noise is noisy" not in answer.out  # the terminal answers the suite alone
 
