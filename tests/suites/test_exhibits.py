@@ -136,6 +136,9 @@ def test_a_named_recipe_is_a_run_of_that_name(cli, suite, tmp_path, monkeypatch)
         ('name = "narrow"', 'name = "a b"', "equal.toml:9: 'a b' cannot name a model"),
         ('name = "narrow"\n', 'name = "vae-digits"\n', "equal.toml:10: 'vae-digits' is there already"),
         ("images = 320", "images = 320\nsnapshots = [0.5, 1.5]", "equal.toml:14: 'budget.snapshots[1]'"),
+        ("images = 320", "images = 31", "equal.toml:13: images = 31 is less than one step of narrow"),
+        ("images = 320", "flops = 9.0", "equal.toml:13: flops = 9 is less than one step of narrow"),
+        ("images = 320", "seconds = 1e-7", "equal.toml:13: seconds = 1e-07 is less than one step of narrow"),
         ("images = 320", 'images = 320\nmetrics = ["fid"]', "equal.toml:14: the evaluation has no metric 'fid'"),
     ],
 )

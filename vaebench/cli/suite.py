@@ -36,6 +36,7 @@ def list_() -> None:
 def check(given: Given) -> None:
     """Look for what is wrong in a suite's file before anything runs: every key, name, budget and claim."""
     from vaebench.suites.checking import problems
+    from vaebench.suites.work import jobs_of
 
     located = opened(given)
     found = problems(located)
@@ -43,6 +44,7 @@ def check(given: Given) -> None:
         for problem in found[1:]:
             say(problem)
         raise UserError(found[0])
+    jobs_of(located, _chosen(located, "auto"))  # a budget that is less than a step of a recipe is said here
     say(f"{located.path}: in order; {_size(located)}")
 
 
