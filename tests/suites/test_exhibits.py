@@ -114,6 +114,16 @@ def test_the_report_is_of_the_suite_alone_and_follows_from_its_evidence(cli, sui
         assert filecmp.cmp(report / path, tmp_path / "again" / "equal" / path, shallow=False), path
 
 
+def test_a_run_that_was_trained_without_snapshots_is_said(cli, suite, tmp_path):
+    assert cli(["train", "vae-digits", "--steps", "10"]).code == 0
+    found = cli(["suite", "run", suite, "--out", tmp_path / "reports"])
+    assert found.code == 0 and found.out.count("lacks snapshots") == 1
+    assert "vae-digits/seed-0 lacks snapshots that this suite measures" in found.out
+    table = rows(tmp_path / "reports" / "equal" / "compute.csv")
+    seeds = {(row["recipe"], row["steps"]): row["seeds"] for row in table}
+    assert seeds["vae-digits", "5"] == "2" and seeds["vae-digits", "10"] == "3"
+
+
 def test_a_named_recipe_is_a_run_of_that_name(cli, suite, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["vaebench", "suite", "run", "equal.toml"])
     assert cli(["suite", "run", suite, "--only", "train"]).code == 0

@@ -39,8 +39,11 @@ def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> Non
     protocol = protocol_of(located, device)
     trained = [job for job in jobs if job.is_finished()]
     for job in jobs:
+        name = f"{job.recipe.name}/seed-{job.seed}"
         if job not in trained:
-            say(f"{job.recipe.name}/seed-{job.seed} is not trained yet, and not measured")
+            say(f"{name} is not trained yet, and not measured")
+        elif len(_kept(job)) < len(_steps_kept(job)):
+            say(f"{name} lacks snapshots that this suite measures: move it away to train it with them")
     names = [f"{job.recipe.name}/seed-{job.seed}" for job in trained]
     if names:
         evaluate_runs(names, protocol, every=False, dataset=None, say=say)
@@ -63,9 +66,14 @@ def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> Non
             raise UserError(f"{located.place('models', place)}: {error}") from error
 
 
+def _steps_kept(job: Job) -> set[int]:
+    """Return the steps after which the suite asks for a snapshot of a finished run."""
+    return {steps_at(share, job.folder.read_record().steps) for share in job.snapshots}
+
+
 def _kept(job: Job) -> list[RunFolder]:
     """List the snapshots of a run that the suite asks for."""
-    steps = {steps_at(share, job.folder.read_record().steps) for share in job.snapshots}
+    steps = _steps_kept(job)
     return [folder for folder in job.folder.snapshots() if int(folder.path.name) in steps]
 
 
