@@ -75,7 +75,8 @@ def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, 
         return False
     from vaebench.report import freshness
 
-    for dataset, folders in datasets.items():
+    for dataset, given in datasets.items():
+        folders = [each for each in given if not each.is_snapshot]
         request = {"dataset": dataset, "extra": [str(each.path) for each in folders], **wanted}
         if freshness.datasets_unchanged(request, out_dir):
             say(f"{dataset}: nothing new since {out_dir / dataset / 'index.html'} was written")

@@ -17,7 +17,7 @@ from vaebench.datasets import DATASETS
 from vaebench.runs.history import Progress
 from vaebench.runs.recipes import dataset_of_recipe, every_recipe, find_recipes, load_split
 from vaebench.training.compute import Choose
-from vaebench.training.job import Job, train_run
+from vaebench.training.job import Job, lacking_snapshots, train_run
 from vaebench.training.pace import Pace
 from vaebench.training.trial import workload
 
@@ -71,6 +71,9 @@ def train_jobs(
         if outcome == "busy" and len(jobs) == 1:
             raise group.error(f"another process is at work in {job.folder.path}: wait for it, or stop it")
         said = f"{title}: {DONE[outcome].format(job.folder.path)}"
+        if outcome != "busy" and (lacking := lacking_snapshots(job)):
+            steps = ", ".join(f"{step:,}" for step in lacking)
+            said += f"; without snapshots after {steps} steps, which it had passed: move it away to train it with them"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -9,11 +9,8 @@ from vaebench.cli.console import REPORTS, Device, Out, out, say, without_reports
 from vaebench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vaebench.suites.suite import Located
     from vaebench.training.compute import Choose
-    from vaebench.training.job import Job
 
 suites = typer.Typer(help="Benchmarks as files: train, measure and report what one names.", no_args_is_help=True)
 Given = Annotated[str, typer.Argument(metavar="FILE|NAME", help="a suite's file, or one of 'vaebench suite list'")]
@@ -117,7 +114,7 @@ def run_suite(
     if shard != "1/1" and only != "train":
         raise UserError("--shard shares out trainings: add --only train, and run the suite whole when all are done")
     chosen = _chosen(located, device)
-    jobs = jobs_of(located, chosen)
+    jobs = [] if only == "report" else jobs_of(located, chosen)  # which may need images, and a trial
     if only in (None, "train"):
         if names := list(dict.fromkeys(job.recipe.name for job in jobs)):
             say(f"Training {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))} on {_images(located)}.")
@@ -128,7 +125,7 @@ def run_suite(
         with without_reports():
             look(located, lambda arguments: app(arguments, standalone_mode=False))
     if only in (None, "report"):
-        _conclude(located, jobs, out_dir, evidence=evidence)
+        _conclude(located, out_dir, evidence=evidence)
 
 
 def _chosen(located: "Located", device: str) -> "Choose":
@@ -145,13 +142,13 @@ def _images(located: "Located") -> str:
     return located.suite.data or located.suite.dataset.name
 
 
-def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path, *, evidence: bool) -> None:
+def _conclude(located: "Located", out_dir: Path, *, evidence: bool) -> None:
     """Write the report and say what it says: the table, whether the first two recipes differ, what comes next."""
     from vaebench.report.compare import between
     from vaebench.report.section import SuiteReport
     from vaebench.report.write import Report, write_report
     from vaebench.suites.claims import built_in_claims, claims_of
-    from vaebench.suites.work import names_of
+    from vaebench.suites.work import names_of, recipes_of
 
     suite = located.suite
     own = SuiteReport(
@@ -165,7 +162,7 @@ def _conclude(located: "Located", jobs: "Sequence[Job]", out_dir: Path, *, evide
     wanted = Report(claims=claims_of(located), sources=sources, suite=own, evidence=evidence)
     folder, table = write_report(suite.dataset.name, out_dir, wanted)
     lines = ["", *table]
-    names = list(dict.fromkeys(job.recipe.name for job in jobs))
+    names = [recipe.name for _, recipe, _ in recipes_of(located)]
     if len(names) > 1:
         first, second = names[1], names[0]
         lines += ["", f"Is the difference real? {first} and {second}, tested on the same images:"]

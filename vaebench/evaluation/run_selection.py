@@ -61,7 +61,17 @@ def _found(
     if not work:
         raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
     chosen = [folder for folder, _ in work]
-    return [each for folder in chosen for each in (*(folder.snapshots() if snapshots else ()), folder)]
+    return [each for folder in chosen for each in (*(_readable(folder) if snapshots else ()), folder)]
+
+
+def _readable(folder: RunFolder) -> list[RunFolder]:
+    """List a run's snapshots without those that are damaged, which are reported."""
+    found = []
+    for place in folder.snapshots():
+        record = _record(place, every=True)
+        if record is not None and record.status == "finished":
+            found.append(place)
+    return found
 
 
 def _record(folder: RunFolder, *, every: bool) -> RunRecord | None:

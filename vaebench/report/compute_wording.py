@@ -1,6 +1,6 @@
 """Say in words what trainings cost, and which models none beats at what cost, for every page alike."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from vaebench.core.setting_names import order_of
 from vaebench.report.analysis.equal_compute import Row, by_metric, front
@@ -10,32 +10,44 @@ READING = (
     "Each model at parts of its training: the model that this training had reached by then, measured as at its end. "
     "Operations are counted: a multiplication and an addition of matrix products and convolutions as two, forward and "
     "backward, frozen networks included. ● marks a mean that no model reached for as few operations or fewer. Means "
-    "over training seeds, intervals over three seeds or more, of a single one over images: they speak of that "
-    "checkpoint only."
+    "over training seeds, the same ones at all points of a model; intervals over three seeds or more, without images "
+    "(the leaderboard's count both), of a single one over images: they speak of that checkpoint only."
 )
 COSTS = ["model", "steps", "images seen", "operations", "time", "on"]
 _POWERS = (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6))
-_NAMES = {0.125: "1/8", 0.25: "1/4", 0.5: "1/2", 0.75: "3/4", 1.0: "whole"}
+_NAMES = ((1.0, "whole"), (0.125, "1/8"), (0.25, "1/4"), (0.5, "1/2"), (0.75, "3/4"))
+_NEAR = 0.005
 
 
 def operations(flops: float | None) -> str:
-    """Write a number of operations: ``1.51 PFLOP``; a dash where they were not counted."""
+    """Write a number of operations: ``1.51 PFLOP``; words where they were not counted."""
     if flops is None:
         return "not counted"
-    prefix, power = next(((prefix, power) for prefix, power in _POWERS if flops >= power), ("", 1.0))
-    return f"{flops / power:.3g} {prefix}FLOP"
+    rounded = float(f"{flops:.3g}")
+    prefix, power = next(((prefix, power) for prefix, power in _POWERS if rounded >= power), ("", 1.0))
+    return f"{rounded / power:.3g} {prefix}FLOP"
 
 
 def duration(seconds: float) -> str:
-    """Write a time as one would say it: ``45 s``, ``12 min``, ``1.3 h``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    """Write a time as one would say it: ``1.3 s``, ``45 s``, ``12 min``, ``1.3 h``."""
+    if seconds < 119.5:
+        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 119.5 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def share_name(share: float) -> str:
-    """Write a part of a training: ``1/8``, ``whole``, or a percentage."""
-    return next((name for value, name in _NAMES.items() if abs(value - share) < 0.01), f"{100 * share:.0f} %")
+def share_names(shares: Collection[float]) -> dict[float, str]:
+    """Name parts of trainings: ``1/8``, ``whole``, or percentages with as many digits as tell them apart.
+
+    Rounding to whole steps moves a part a little: parts that nothing else is near to are called by the fraction.
+    """
+    names = {share: next((name for part, name in _NAMES if abs(part - share) < _NEAR), "") for share in shares}
+    for digits in range(8):
+        written = {share: name or f"{100 * share:.{digits}f} %" for share, name in names.items()}
+        if len(set(written.values())) == len(written):
+            return written
+        twice = {name for name in written.values() if list(written.values()).count(name) > 1}
+        names = {share: "" if written[share] in twice and share < 1 else name for share, name in names.items()}
+    return {share: f"{100 * share!r} %" for share in shares}
 
 
 def what(row: Row) -> str:
@@ -57,11 +69,13 @@ def costs(table: Sequence[Row]) -> list[list[str]]:
 
 def values(cells: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Lay out one metric: models as rows, parts of their trainings as columns."""
-    names = sorted({share_name(row.share): row.share for row in cells}.items(), key=lambda item: item[1])
-    found = {(row.recipe, share_name(row.share)): _cell(row) for row in cells}
-    recipes = sorted({row.recipe for row in cells}, key=order_of)
-    body = [[recipe, *(found.get((recipe, name), "") for name, _ in names)] for recipe in recipes]
-    return ["model", *(name for name, _ in names)], body
+    names: dict[str, dict[float, str]] = {}
+    for recipe in sorted({row.recipe for row in cells}, key=order_of):
+        names[recipe] = share_names([row.share for row in cells if row.recipe == recipe])
+    columns = {name: share for own in names.values() for share, name in own.items()}
+    heads = sorted(columns, key=columns.__getitem__)
+    found = {(row.recipe, names[row.recipe][row.share]): _cell(row) for row in cells}
+    return ["model", *heads], [[recipe, *(found.get((recipe, head), "") for head in heads)] for recipe in names]
 
 
 def _cell(row: Row) -> str:
@@ -83,5 +97,8 @@ def unbeaten(table: Sequence[Row]) -> list[str]:
 
 
 def _ranges(found: Sequence[tuple[str, float, float]], written: Callable[[float], str]) -> str:
-    ends = [(name, written(low), written(high)) for name, low, high in found]
-    return ", ".join(f"{name} ({low if low == high else f'{low} to {high}'})" for name, low, high in ends)
+    each: dict[str, list[str]] = {}
+    for name, low, high in found:
+        ends = written(low), written(high)
+        each.setdefault(name, []).append(ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}")
+    return ", ".join(f"{name} ({', '.join(parts)})" for name, parts in each.items())

@@ -3,6 +3,7 @@
 ``VAEBENCH_RUNS=reports/mnist/evidence vaebench report --out elsewhere`` writes the same tables.
 """
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -96,7 +97,11 @@ def _snapshots(parts: Iterable[Measured], subject: Subject) -> dict[int, list[Re
 
 
 def _write_snapshots(source: RunFolder, target: RunFolder, found: Mapping[int, Sequence[Result]]) -> None:
-    """Write records and results of the snapshots that anything was found of."""
+    """Write records and results of the snapshots that anything was found of, and remove those of an earlier writing."""
+    if source.path.resolve() != target.path.resolve():
+        for old in target.snapshots():
+            if int(old.path.name) not in found:
+                shutil.rmtree(old.path)
     for step, lines in found.items():
         if lines:
             record, folder = source.snapshot(step).record_file, target.snapshot(step)

@@ -1,6 +1,7 @@
 """A run's folder and its record ``run.json``: all that is needed to build the model again."""
 
 import json
+import re
 import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,11 +12,12 @@ from msgspec import Meta
 from vaebench.core import input_files, validation
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_text
-from vaebench.core.setting_names import BATCH_SIZE, OF_DATASET, own_name, typed_value
+from vaebench.core.setting_names import BATCH_SIZE, OF_DATASET, typed_value
 from vaebench.core.training_facts import TrainingFacts
 from vaebench.core.validation import Count, Name, Positive, RecipeName, Text, Token
 
 FORMAT = 1
+ELSEWHERE = "begun elsewhere"  # of a training that went on on another machine
 SNAPSHOTS = "snapshots"  # folder of the model as it was in the course of its training
 
 
@@ -123,10 +125,10 @@ class RunRecord:
         return ["vaebench", "train", self.reference, *options]
 
     def resume_command(self) -> list[str]:
-        """Return the words of a command line that goes on with this run; of one that a suite named, what began it."""
-        named_by_suite = ":" not in self.reference and own_name(self.recipe) != self.reference
-        if named_by_suite or (self.settings and self.recipe == own_name(self.recipe)):
-            return shlex.split(self.command)
+        """Return the words of a command line that goes on with this run; a suite's is what began it."""
+        words = shlex.split(self.command)
+        if words[1:2] in (["suite"], ["quickstart"]):
+            return words
         return [*self.train_command(), "--seeds", str(self.seed), "--resume"]
 
     def training_facts(self) -> TrainingFacts:
@@ -136,9 +138,12 @@ class RunRecord:
         if compute.get("processes", 1) > 1:
             setting += f"/processes={compute['processes']}"
         if compute.get("earlier"):
-            setting += "/begun elsewhere"
+            setting += f"/{ELSEWHERE}"
         seen = self.facts.get("images") or self.facts.get("steps", 0) * self.batch_size
         return TrainingFacts(**{**self.facts, "images": seen, "setting": setting})
+
+
+_STEP = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 
 
 def _brief(value: object) -> str:
@@ -186,7 +191,7 @@ class RunFolder:
 
     def snapshots(self) -> "list[RunFolder]":
         """List the snapshots that were kept while this run was trained, by step."""
-        found = [path for path in (self.path / SNAPSHOTS).glob("*") if path.name.isdigit()]
+        found = [path for path in (self.path / SNAPSHOTS).glob("*") if _STEP.fullmatch(path.name)]
         return [RunFolder(path) for path in sorted(found, key=lambda path: int(path.name))]
 
     def title_of(self, record: RunRecord) -> str:

@@ -85,6 +85,8 @@ def open_runs(names: Sequence[str], device: str, say: Say, *, encode: str = "") 
     if not names:
         raise UserError("no RUN is named: give one or more, e.g. vae-toyfaces")
     folders = [folder for name in names for folder in _first_seed(name, say)]
+    if kept := [folder.path for folder in folders if folder.is_snapshot]:
+        raise UserError(f"{kept[0]} is a run in the course of its training: name the run, {kept[0].parents[1]}")
     records = [folder.read_record() for folder in folders]
     first = records[0]
     for record in records:

@@ -67,9 +67,9 @@ def _models(located: Located) -> Iterator[str]:
                 yield said
                 continue
             model_name = recipe_at(located, place)[0].name
-            if model_name in names:
+            if model_name.casefold() in names:  # macOS and Windows take a and A for one folder
                 yield f"{where}: '{model_name}' is there already: give this one a name, or other settings"
-            names.add(model_name)
+            names.add(model_name.casefold())
             continue
         if not model.name:
             yield f"{where}: a model or images from elsewhere need a name in the tables: add name"
@@ -84,9 +84,9 @@ def _budget(located: Located) -> Iterator[str]:
     given = located.suite.budget.given
     if len(given) > 1:
         yield f"{located.place('budget')}: {' and '.join(given)} both set the length: give one of them"
-    asked = located.suite.evaluation.metrics
+    asked = located.suite.evaluation.metrics or METRICS.names()
     for metric in located.suite.budget.metrics:
-        if asked and metric not in asked:
+        if metric not in asked:
             where = located.place("budget", "metrics")
             yield f"{where}: the evaluation has no metric '{metric}': {did_you_mean(metric, asked)}"
 
@@ -146,7 +146,12 @@ def _studies(located: Located) -> Iterator[str]:
     known = [
         model.name or model.recipe if model.recipe else f"{EXTERNAL}{model.name}" for model in located.suite.models
     ]
+    seen: set[str] = set()
     for place, study in enumerate(located.suite.studies):
+        if study.study in seen:
+            where = located.place("studies", place, "study")
+            yield f"{where}: the study '{study.study}' is there already, and has one picture: name all models in one"
+        seen.add(study.study)
         if study.study not in STUDIES:
             where = located.place("studies", place, "study")
             yield f"{where}: no study '{study.study}': {did_you_mean(study.study, STUDIES)}"

@@ -16,7 +16,7 @@ from vaebench.runs.record import SNAPSHOTS, RunFolder
 from vaebench.suites.checking import problems
 from vaebench.suites.suite import Located, Study
 from vaebench.suites.work import others_of, protocol_of, recipes_of, snapshot_protocol_of
-from vaebench.training.job import Job, steps_at
+from vaebench.training.job import Job, lacking_snapshots, snapshot_steps
 
 STATE = ".suites"  # in the runs folder: which studies were made of which weights
 Say = Callable[[str], None]
@@ -42,8 +42,9 @@ def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> Non
         name = f"{job.recipe.name}/seed-{job.seed}"
         if job not in trained:
             say(f"{name} is not trained yet, and not measured")
-        elif len(_kept(job)) < len(_steps_kept(job)):
-            say(f"{name} lacks snapshots that this suite measures: move it away to train it with them")
+        elif lacking := lacking_snapshots(job):
+            said = ", ".join(f"{step:,}" for step in lacking)
+            say(f"{name} lacks snapshots that this suite measures, after {said} steps: move it away to train it anew")
     names = [f"{job.recipe.name}/seed-{job.seed}" for job in trained]
     if names:
         evaluate_runs(names, protocol, every=False, dataset=None, say=say)
@@ -66,15 +67,17 @@ def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> Non
             raise UserError(f"{located.place('models', place)}: {error}") from error
 
 
-def _steps_kept(job: Job) -> set[int]:
-    """Return the steps after which the suite asks for a snapshot of a finished run."""
-    return {steps_at(share, job.folder.read_record().steps) for share in job.snapshots}
-
-
 def _kept(job: Job) -> list[RunFolder]:
-    """List the snapshots of a run that the suite asks for."""
-    steps = _steps_kept(job)
-    return [folder for folder in job.folder.snapshots() if int(folder.path.name) in steps]
+    """List the whole snapshots of a run that the suite asks for."""
+    steps = snapshot_steps(job.snapshots, job.folder.read_record().steps)
+    return [folder for folder in job.folder.snapshots() if int(folder.path.name) in steps and _is_whole(folder)]
+
+
+def _is_whole(folder: RunFolder) -> bool:
+    try:
+        return folder.read_record().status == "finished"
+    except UserError:
+        return False
 
 
 def _beside(located: Located, path: str) -> Path:
@@ -90,22 +93,24 @@ def look(located: Located, study: Callable[[list[str]], None]) -> None:
         located: the suite.
         study: runs a command of the command line, given as its arguments.
     """
-    path = runs_dir() / STATE / f"{located.name}.json"
+    path = runs_dir() / STATE / f"{located.suite.dataset.name}.json"  # of all suites: a later picture replaces this
     try:
-        done = set(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        done = set()
+        done = {str(name): str(key) for name, key in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        done = {}
     models = located.suite.models
     names = {models[place].name or models[place].recipe: recipe.name for place, recipe, _ in recipes_of(located)}
     for asked in located.suite.studies:
         arguments = study_arguments(asked, names, located.suite.seeds[0])
         runs = [name for name in arguments if "/seed-" in name]
         key = _key(arguments, runs)
-        if key in done or not all((runs_dir() / name / "weights.safetensors").exists() for name in runs):
+        if done.get(asked.study) == key or not all(
+            (runs_dir() / name / "weights.safetensors").exists() for name in runs
+        ):
             continue
         study(arguments)
-        done.add(key)
-        write_text(path, json.dumps(sorted(done)) + "\n")
+        done[asked.study] = key
+        write_text(path, json.dumps(done, sort_keys=True) + "\n")
 
 
 def study_arguments(asked: Study, names: dict[str, str], seed: int) -> list[str]:

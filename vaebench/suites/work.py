@@ -61,7 +61,7 @@ def _check_name(located: Located, place: int, recipe: Recipe) -> None:
     """Refuse a name that runs cannot have, or that another recipe has."""
     name, where = located.suite.models[place].name, located.place("models", place, "name")
     if not is_name(name) or name in RESERVED:
-        rule = f"letters, digits, '.', '_' and '-', {LONGEST} at most"
+        rule = f"letters, digits, '.', '_' and '-', {LONGEST} at most, and none of {', '.join(RESERVED)}"
         raise UserError(f"{where}: '{name}' cannot name a model: give it {rule}")
     if name in RECIPES.names() and name != own_name(recipe.name):
         raise UserError(f"{where}: '{name}' is another recipe's name: give one that says what this is")

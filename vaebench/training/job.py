@@ -1,6 +1,6 @@
 """Train one run in its folder: claims the folder, resumes an unfinished run, leaves a finished one unchanged."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -112,7 +112,7 @@ def train_run(
             steps=record.steps,
             compute=compute,
             save_every=save_every,
-            snapshots=tuple(steps_at(share, record.steps) for share in job.snapshots),
+            snapshots=tuple(snapshot_steps(job.snapshots, record.steps)),
         )
         flops = training_flops(job.recipe, data) if job.snapshots and group.leads else 0.0
         with noted() as should_stop:
@@ -136,9 +136,17 @@ def train_run(
     return "trained"
 
 
-def steps_at(share: float, steps: int) -> int:
-    """Return the step that ends a part of a training, the first at least."""
-    return max(1, round(share * steps))
+def snapshot_steps(shares: Iterable[float], steps: int) -> list[int]:
+    """Return the steps that end parts of a training: the first at least, and not the last, which is the run."""
+    return sorted({max(1, round(share * steps)) for share in shares} - {steps})
+
+
+def lacking_snapshots(job: Job) -> list[int]:
+    """Return the steps of a finished run at which the job wants a snapshot and there is none."""
+    if not job.snapshots:
+        return []
+    wanted = snapshot_steps(job.snapshots, job.folder.read_record().steps)
+    return [step for step in wanted if not job.folder.snapshot(step).record_file.exists()]
 
 
 def _keep(

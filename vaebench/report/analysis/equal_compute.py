@@ -15,7 +15,7 @@ from vaebench.metrics import facts_of
 from vaebench.report.analysis import leaderboard
 from vaebench.report.analysis.formatting import HIDDEN
 from vaebench.report.analysis.measured import Measured
-from vaebench.runs.record import RunRecord
+from vaebench.runs.record import ELSEWHERE, RunRecord
 from vaebench.statistics.base import quantile
 
 FEWEST_SEEDS = 3  # for an interval over seeds
@@ -26,9 +26,10 @@ Spent = Literal["flops", "seconds"]
 class Row:
     """One row of ``compute.csv``: a model after a part of its training, by one metric over all images.
 
-    ``flops`` and ``seconds`` are means over the training seeds; ``None`` where they were not counted. ``flops_front``
-    and ``seconds_front`` say whether no model, at any point of its training, has a mean at least as good for no more.
-    They are ``None`` where that cannot be told: operations were not counted, or trainings ran on several machines.
+    Means are over training seeds, the same at all points of a recipe. ``flops`` is ``None`` where they were not
+    counted. ``flops_front`` and ``seconds_front`` say whether no model, at any point of its training, has a mean at
+    least as good for no more. They are ``None`` where that cannot be told: operations were not counted, or trainings
+    ran on several machines.
     """
 
     dataset: str
@@ -71,26 +72,30 @@ class _Point:
     line: Result
     facts: Facts
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the end of the training."""
+        return self.record.steps == self.whole
+
 
 def rows(measured: Measured, ranked: Sequence[leaderboard.Row]) -> list[Row]:
     """Make one part's rows, of the metrics that were measured at a snapshot; none where nothing was.
 
     Args:
         measured: one split and fingerprint.
-        ranked: its leaderboard, which the values and intervals at the end of each training are taken from.
+        ranked: its leaderboard, which has the originals' values.
     """
-    ends = {(row.recipe, row.metric, row.protocol): row for row in ranked if row.stratum == "all"}
+    targets = {(row.metric, row.protocol): row.value for row in ranked if (row.recipe, row.stratum) == (REAL, "all")}
+    each_step = _operations(measured)
     found: list[Row] = []
     key = attrgetter("line.metric", "line.protocol")
-    for (metric, protocol), points in groupby(sorted(_points(measured), key=key), key=key):
+    for place, points in groupby(sorted(_points(measured), key=key), key=key):
         kept = list(points)
-        if all(point.record.steps == point.whole for point in kept):
+        if all(point.is_whole for point in kept):
             continue
-        target = ends.get((REAL, metric, protocol))
-        cells = _cells(kept, ends)
-        if kept[0].line.direction == "target" and (target is None or target.value is None):
-            continue
-        found += _with_fronts(cells, 0.0 if target is None or target.value is None else target.value)
+        target = targets.get(place)
+        if kept[0].line.direction != "target" or target is not None:
+            found += _with_fronts(_cells(kept, each_step), target or 0.0)
     return sorted(found, key=lambda row: (row.facts.headline or math.inf, row.metric, row.protocol))
 
 
@@ -107,51 +112,70 @@ def _points(measured: Measured) -> Iterable[_Point]:
                     yield _Point(record, whole[recipe, seed], line, facts)
 
 
-def _cells(points: Sequence[_Point], ends: Mapping[tuple[str, str, str], leaderboard.Row]) -> list[Row]:
-    """Average the seeds of each recipe at each length."""
+def _operations(measured: Measured) -> dict[str, float]:
+    """Return the operations of one step of each recipe of which a training counted them."""
+    known = [*measured.records.values(), *(one.record for found in measured.snapshots.values() for one in found)]
+    facts = [(record.recipe, record.training_facts()) for record in known]
+    return {name: each.flops / each.steps for name, each in facts if each.steps and 0 < each.flops < math.inf}
+
+
+def _cells(points: Sequence[_Point], each_step: Mapping[str, float]) -> list[Row]:
+    """Average the seeds of each recipe at each length: the same seeds at all of them."""
 
     def key(point: _Point) -> tuple[object, ...]:
-        return order_of(point.line.recipe), point.line.recipe, point.record.steps
+        return order_of(point.line.recipe), point.line.recipe
 
-    found = []
-    for (_, recipe, steps), group in groupby(sorted(points, key=key), key=key):
-        runs = sorted(group, key=lambda point: point.line.seed or 0)
-        first = runs[0]
-        end = ends.get((str(recipe), first.line.metric, first.line.protocol)) if steps == first.whole else None
-        value, low, high = _interval(runs) if end is None else (end.value, end.ci_low, end.ci_high)
-        facts = [point.record.training_facts() for point in runs]
-        counted = [each.flops for each in facts if each.flops]
-        assert value is not None
-        found.append(
-            Row(
-                dataset=first.line.dataset,
-                split=first.line.split,
-                recipe=str(recipe),
-                metric=first.line.metric,
-                protocol=first.line.protocol,
-                unit=first.line.unit,
-                direction=first.line.direction,
-                share=first.record.steps / first.whole,
-                steps=first.record.steps,
-                images=facts[0].images,
-                flops=sum(counted) / len(counted) if len(counted) == len(facts) else None,
-                seconds=sum(each.seconds for each in facts) / len(facts),
-                setting="; ".join(sorted({_setting(point.record) for point in runs})),
-                value=value,
-                ci_low=low,
-                ci_high=high,
-                seeds=len(runs),
-                by_seed=" ".join(f"{point.line.seed}={point.line.value:.10g}" for point in runs),
-                facts=first.facts,
-            )
-        )
-    return found
+    recipes = [list(group) for _, group in groupby(sorted(points, key=key), key=key)]
+    return [_row(runs, each_step) for own in recipes for runs in _stages(own)]
+
+
+def _stages(points: Sequence[_Point]) -> list[list[_Point]]:
+    """Choose the points of one recipe at which the same seeds were measured, and sort them by length.
+
+    Seeds that were trained for less than the longest, and seeds without snapshots beside seeds that have some, are left
+    out: a mean over other seeds would stand beside the others as if it were their like.
+    """
+    longest = max(point.whole for point in points)
+    usable = [point for point in points if point.whole == longest]
+    followed = {point.line.seed for point in usable if not point.is_whole}
+    usable = [point for point in usable if point.line.seed in followed or not followed]
+    seeds = {point.line.seed for point in usable}
+    lengths = sorted({point.record.steps for point in usable})
+    stages = [[point for point in usable if point.record.steps == steps] for steps in lengths]
+    whole = [stage for stage in stages if {point.line.seed for point in stage} == seeds]
+    return [sorted(stage, key=lambda point: point.line.seed or 0) for stage in whole]
+
+
+def _row(runs: Sequence[_Point], each_step: Mapping[str, float]) -> Row:
+    first, each = runs[0], each_step.get(runs[0].line.recipe)
+    value, low, high = _interval(runs)
+    facts = [point.record.training_facts() for point in runs]
+    return Row(
+        dataset=first.line.dataset,
+        split=first.line.split,
+        recipe=first.line.recipe,
+        metric=first.line.metric,
+        protocol=first.line.protocol,
+        unit=first.line.unit,
+        direction=first.line.direction,
+        share=first.record.steps / first.whole,
+        steps=first.record.steps,
+        images=facts[0].images,
+        flops=None if each is None else each * first.record.steps,
+        seconds=sum(one.seconds for one in facts) / len(facts),
+        setting="; ".join(sorted({_setting(point.record) for point in runs})),
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        seeds=len(runs),
+        by_seed=" ".join(f"{point.line.seed}={point.line.value:.10g}" for point in runs),
+        facts=first.facts,
+    )
 
 
 def _setting(record: RunRecord) -> str:
     """Say on what, and how, a training ran: seconds of different ones do not compare."""
-    compute = record.compute
-    return f"{compute.get('machine') or compute['device']}, {compute['precision']}, threads={compute['threads']}"
+    return f"{record.compute.get('machine', '')}, {record.training_facts().setting}".removeprefix(", ")
 
 
 def _interval(runs: Sequence[_Point]) -> tuple[float, float | None, float | None]:
@@ -174,7 +198,7 @@ def _with_fronts(cells: Sequence[Row], target: float) -> list[Row]:
         return {"lower": row.value, "higher": -row.value, "target": abs(row.value - target)}[row.direction]
 
     counted = all(row.flops is not None for row in cells)
-    alike = len({row.setting for row in cells}) == 1
+    alike = len({row.setting for row in cells}) == 1 and ELSEWHERE not in cells[0].setting
     return [
         replace(
             row,
@@ -192,14 +216,16 @@ def _is_unbeaten(row: Row, cells: Sequence[Row], kind: Spent, badness: Callable[
 
 
 def front(cells: Sequence[Row], kind: Spent) -> list[tuple[str, float, float]]:
-    """List the models that none beats on both cost and quality in one metric, each with the least and the greatest
-    cost at which that holds, the cheapest first.
+    """List the models that none beats on both cost and quality in one metric, the cheapest first; each with the least
+    and the greatest cost of neighbouring points at which that holds.
     """
-    costs: dict[str, list[float]] = {}
-    for row in cells:
-        if row.on_front(kind):
-            costs.setdefault(row.recipe, []).append(row.spent(kind) or 0.0)
-    return sorted(((name, min(each), max(each)) for name, each in costs.items()), key=lambda one: one[1:])
+    found: list[tuple[str, float, float]] = []
+    for recipe in dict.fromkeys(row.recipe for row in cells):
+        own = sorted((row for row in cells if row.recipe == recipe), key=lambda row: row.steps)
+        for unbeaten, group in groupby(own, key=lambda row: bool(row.on_front(kind))):
+            costs = [row.spent(kind) or 0.0 for row in group]
+            found += [(recipe, min(costs), max(costs))] if unbeaten else []
+    return sorted(found, key=lambda one: one[1:])
 
 
 def by_metric(table: Sequence[Row]) -> list[list[Row]]:

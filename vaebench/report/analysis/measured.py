@@ -92,7 +92,7 @@ class Measured:
     def only(self, models: Container[str], seeds: Container[int]) -> "Measured":
         """Return a copy without other models, and without trainings of them with other seeds.
 
-        Real images and baselines stay.
+        Real images and baselines stay, of the images that these models were measured on.
 
         Raises:
             UserError: nothing of these models was measured.
@@ -107,6 +107,8 @@ class Measured:
         if not any(is_model(line.recipe) for line in lines):
             reason = f"none of these models was measured on '{self.dataset}' in {runs_dir()}"
             raise UserError(f"{reason}: measure them first")
+        images = {(line.split, line.provenance.data_fingerprint) for line in lines if is_model(line.recipe)}
+        lines = [line for line in lines if (line.split, line.provenance.data_fingerprint) in images]
         return replace(
             self,
             results=lines,
@@ -271,16 +273,25 @@ def _read_run(folder: RunFolder, dataset: str) -> _Run | None:
 
 
 def _snapshots(folder: RunFolder, record: RunRecord | None, dataset: str) -> list[Snapshot]:
-    """Read the measured snapshots of a run that are shorter than it; those of another training are left out."""
-    found = []
+    """Read the measured snapshots of a run that are shorter than it, those of another training left out.
+
+    Damaged ones are logged.
+    """
+    found: list[Snapshot] = []
+    if record is None:
+        return found
     for place in folder.snapshots():
         if not (place.record_file.exists() and place.results.exists()):
             continue
-        kept = place.read_record()
-        if record is None or kept.steps >= record.steps or set(record.conflicts(kept)) - {"steps"}:
+        try:
+            kept = place.read_record()
+            lines = [line for line in current(place, kept) if line.dataset == dataset]
+        except UserError as error:  # the run itself is whole
+            log.warning("snapshot left out: %s", error)
             continue
-        lines = [line for line in current(place, kept) if line.dataset == dataset]
-        found += [Snapshot(record=kept, results=lines)] if lines else []
+        steps = kept.steps == int(place.path.name) < record.steps
+        alike = not set(record.conflicts(kept)) - {"steps"}
+        found += [Snapshot(record=kept, results=lines)] if lines and steps and alike else []
     return found
 
 

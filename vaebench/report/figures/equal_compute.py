@@ -61,7 +61,9 @@ def _kinds() -> tuple[Spent, Spent]:
 
 
 def _panel(cells: Sequence[Row], kind: Spent, names: Sequence[str], target: float | None) -> list[str]:
-    drawn = [row for row in cells if row.spent(kind)]
+    drawn = [row for row in cells if 0 < (row.spent(kind) or 0.0) < math.inf]
+    if not drawn:
+        return []
     ends = [end for row in drawn for end in (row.value, row.ci_low, row.ci_high) if end is not None]
     low, high = lines.with_room([*ends, *([] if target is None else [target])])
     costs = [math.log10(row.spent(kind) or 1.0) for row in drawn]
