@@ -9,7 +9,7 @@ from vaebench.suites.reading import read_suite
 def test_it_ranks_four_families_on_digits_and_is_safe_to_repeat(cli, tmp_path, monkeypatch):
     text = suites.find_suite("digits").read_text(encoding="utf-8")
     short = tmp_path / "digits.toml"
-    short.write_text(text.replace("samples = 2000", "samples = 60") + "\n[budget]\nsteps = 3\n")
+    short.write_text(text.replace("samples = 2000", "samples = 60") + "\n[budget]\nsteps = 3\nsnapshots = []\n")
     monkeypatch.setattr(suites, "built_in", lambda: {"digits": short})
     first = cli(["quickstart", "--out", tmp_path / "reports"])
     assert first.code == 0, first.err

@@ -114,6 +114,12 @@ def test_the_report_is_of_the_suite_alone_and_follows_from_its_evidence(cli, sui
         assert filecmp.cmp(report / path, tmp_path / "again" / "equal" / path, shallow=False), path
 
 
+def test_who_has_one_seed_is_told_where_more_of_them_stand(cli, suite, tmp_path):
+    suite.write_text(SUITE.replace("seeds = [0, 1, 2]", "seeds = [0]").replace("images = 320", "steps = 2"))
+    found = cli(["suite", "run", suite, "--out", tmp_path / "reports"])
+    assert found.code == 0 and f"write seeds = [0, 1, 2] into {suite}, then vaebench suite run {suite}" in found.out
+
+
 def test_a_run_that_was_trained_without_snapshots_is_said(cli, suite, tmp_path):
     assert cli(["train", "vae-digits", "--steps", "10"]).code == 0
     found = cli(["suite", "run", suite, "--out", tmp_path / "reports"])

@@ -147,6 +147,7 @@ def _conclude(located: "Located", out_dir: Path, *, evidence: bool) -> None:
     from vaebench.report.compare import between
     from vaebench.report.section import SuiteReport
     from vaebench.report.write import Report, write_report
+    from vaebench.suites import built_in
     from vaebench.suites.claims import built_in_claims, claims_of
     from vaebench.suites.work import names_of, recipes_of
 
@@ -170,10 +171,11 @@ def _conclude(located: "Located", out_dir: Path, *, evidence: bool) -> None:
     page = folder / "index.html"
     lines += ["", f"The whole report: {page}, one page for a browser; leaderboard.md and tables lie beside it."]
     if len(located.suite.seeds) == 1 and names:
-        lines.append(
-            "One training seed each: verdicts are about these checkpoints. Ranks of the recipes need three seeds: "
-            f"vaebench train {' '.join(names)} --seeds 0,1,2 --resume; vaebench evaluate --all"
-        )
+        more = f"vaebench train {' '.join(names)} --seeds 0,1,2 --resume; vaebench evaluate --all"
+        if located.path not in built_in().values():  # its names, budget and settings stand in the file alone
+            more = f"write seeds = [0, 1, 2] into {located.path}, then vaebench suite run {located.path}"
+        said = "One training seed each: verdicts are about these checkpoints. Ranks of the recipes need three seeds"
+        lines.append(f"{said}: {more}")
     lines += [f"Next: {command}" for command in located.suite.next]
     for line in lines:
         say(line)
