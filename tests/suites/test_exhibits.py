@@ -107,6 +107,9 @@ def test_the_report_is_of_the_suite_alone_and_follows_from_its_evidence(cli, sui
     assert not (report / "evidence" / "vae-digits" / "seed-7").exists()
     assert not (tmp_path / "reports" / "digits").exists()  # studies write no report of their own
     assert (report / "figures" / "sample.png").exists()
+    shutil.rmtree(RunFolder(runs_dir() / "narrow" / "seed-0").snapshot(2).path)
+    assert cli(["suite", "run", suite, "--only", "report", "--out", tmp_path / "reports", "--evidence"]).code == 0
+    assert not (report / "evidence" / "narrow" / "seed-0" / "snapshots" / "2").exists()  # it follows the runs
     monkeypatch.setenv("VAEBENCH_RUNS", str(report / "evidence"))
     assert cli(["suite", "run", suite, "--only", "report", "--out", tmp_path / "again"]).code == 0
     made = sorted(path.relative_to(report) for path in report.rglob("*") if path.is_file())
