@@ -9,7 +9,7 @@ from typing import Self
 
 from vaebench.core import questions
 from vaebench.core.context import Context
-from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, Score
+from vaebench.core.metric import Direction, EvalBatch, Metric, MetricSpec, Need, Score
 from vaebench.core.training_facts import TrainingFacts
 
 
@@ -48,22 +48,27 @@ def _mebibytes(facts: TrainingFacts) -> float | None:
     return facts.peak_memory / 2**20 if facts.peak_memory else None
 
 
+def _spec(name: str, unit: str, protocol: str, *, place: int, direction: Direction = "lower") -> MetricSpec:
+    """Declare a cost: it comes from a training's record, describes, and is never below 0."""
+    return MetricSpec(
+        name=name,
+        needs=Need.TRAINING,
+        unit=unit,
+        direction=direction,
+        lowest=0.0,
+        protocol=protocol,
+        question=questions.COST,
+        ranked=False,
+        place=place,
+    )
+
+
 def parameters() -> list[Metric]:
     """Number of parameters that training updated; frozen networks do not count."""
     return [
         FromTraining(
             attrgetter("parameters"),
-            MetricSpec(
-                name="parameters",
-                needs=Need.TRAINING,
-                unit="parameters",
-                direction="lower",
-                lowest=0.0,
-                protocol="trained",
-                question=questions.COST,
-                ranked=False,
-                place=1,
-            ),
+            _spec("parameters", "parameters", "trained", place=1),
             exact=True,
         )
     ]
@@ -74,17 +79,7 @@ def training_steps() -> list[Metric]:
     return [
         FromTraining(
             attrgetter("steps"),
-            MetricSpec(
-                name="training_steps",
-                needs=Need.TRAINING,
-                unit="steps",
-                direction="lower",
-                lowest=0.0,
-                protocol="trained",
-                question=questions.COST,
-                ranked=False,
-                place=3,
-            ),
+            _spec("training_steps", "steps", "trained", place=3),
             exact=True,
         )
     ]
@@ -95,17 +90,7 @@ def training_images() -> list[Metric]:
     return [
         FromTraining(
             lambda facts: facts.images or None,
-            MetricSpec(
-                name="training_images",
-                needs=Need.TRAINING,
-                unit="images",
-                direction="lower",
-                lowest=0.0,
-                protocol="trained",
-                question=questions.COST,
-                ranked=False,
-                place=3,
-            ),
+            _spec("training_images", "images", "trained", place=3),
             exact=True,
         )
     ]
@@ -116,17 +101,7 @@ def training_seconds() -> list[Metric]:
     return [
         FromTraining(
             attrgetter("seconds"),
-            MetricSpec(
-                name="training_seconds",
-                needs=Need.TRAINING,
-                unit="s",
-                direction="lower",
-                lowest=0.0,
-                protocol="training",
-                question=questions.COST,
-                ranked=False,
-                place=2,
-            ),
+            _spec("training_seconds", "s", "training", place=2),
         )
     ]
 
@@ -136,17 +111,7 @@ def throughput() -> list[Metric]:
     return [
         FromTraining(
             attrgetter("images_per_second"),
-            MetricSpec(
-                name="throughput",
-                needs=Need.TRAINING,
-                unit="images/s",
-                direction="higher",
-                lowest=0.0,
-                protocol="training",
-                question=questions.COST,
-                ranked=False,
-                place=4,
-            ),
+            _spec("throughput", "images/s", "training", place=4, direction="higher"),
         )
     ]
 
@@ -156,16 +121,6 @@ def peak_memory() -> list[Metric]:
     return [
         FromTraining(
             _mebibytes,
-            MetricSpec(
-                name="peak_memory",
-                needs=Need.TRAINING,
-                unit="MiB",
-                direction="lower",
-                lowest=0.0,
-                protocol="training",
-                question=questions.COST,
-                ranked=False,
-                place=5,
-            ),
+            _spec("peak_memory", "MiB", "training", place=5),
         )
     ]

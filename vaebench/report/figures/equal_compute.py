@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 from vaebench.core.setting_names import order_of
 from vaebench.report.analysis.equal_compute import Row, Spent, by_metric
@@ -16,6 +17,7 @@ CAPTION = (
     "over images."
 )
 MOST = 4  # metrics
+KINDS: tuple[Spent, ...] = get_args(Spent)
 _ROOM = 22.0
 
 
@@ -27,7 +29,7 @@ def draw_compute(table: Sequence[Row], targets: dict[tuple[str, str], float]) ->
         targets: the originals' value, of metrics where nearness to it counts, by metric and protocol.
     """
     shown = by_metric(table)[:MOST]
-    kinds = [kind for kind in _kinds() if any(row.on_front(kind) is not None for cells in shown for row in cells)]
+    kinds = [kind for kind in KINDS if any(row.on_front(kind) is not None for cells in shown for row in cells)]
     if not (shown and kinds):
         return ""
     names = sorted({row.recipe for cells in shown for row in cells}, key=order_of)
@@ -54,10 +56,6 @@ def in_words(table: Sequence[Row]) -> str:
             values = [f"{short(row.value)} after {operations(row.flops)}, {duration(row.seconds)}" for row in own]
             said.append(f"{what(cells[0])}, of {name}: {'; '.join(values)}")
     return f"{'. '.join(said)}."
-
-
-def _kinds() -> tuple[Spent, Spent]:
-    return "flops", "seconds"
 
 
 def _panel(cells: Sequence[Row], kind: Spent, names: Sequence[str], target: float | None) -> list[str]:
