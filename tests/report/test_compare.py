@@ -1,6 +1,9 @@
 """`compare` and `explain`: what the report says of two runs, and where one number came from."""
 
 import csv
+import io
+import json
+import math
 import shutil
 
 import numpy as np
@@ -11,10 +14,10 @@ from scipy import stats
 from vaebench.core import results
 from vaebench.core.errors import UserError
 from vaebench.core.paths import runs_dir
-from vaebench.report.compare import between, origins
+from vaebench.report.compare import compared
+from vaebench.report.origins import origins
 
 N = 40
-HEADER = "metric,protocol,stratum,test,n,a - b,95 %,effect,statistic,p,p Holm,better"
 
 
 @pytest.fixture
@@ -35,80 +38,99 @@ def runs():
     return values
 
 
-def table(lines):
-    """Rows of the printed table by column; columns are two blanks or more apart."""
-    import re
+def every_test(a, b):
+    """Every test of the only dataset, by metric and test."""
+    (found,) = compared(a, b)
+    return {(row.metric, row.test): row for row in found.tests}
 
-    head = HEADER.split(",")
-    return [
-        dict(zip(head, re.split(r" {2,}", line), strict=True))
-        for line in lines[2:]
-        if not line.startswith("what would decide")
-    ]
+
+def by_csv(text):
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_two_recipes_stand_as_in_the_report(cli, runs, tmp_path):
     assert cli(["report", "--dataset", "toy", "--out", tmp_path / "reports"]).code == 0
     with (tmp_path / "reports/toy/comparisons.csv").open() as handle:
         report = [row for row in csv.DictReader(handle) if (row["a"], row["b"]) == ("gan", "vae")]
-    answer = cli(["compare", "gan", "vae"])
-    shown = table(answer.out.splitlines())
+    answer = cli(["compare", "gan", "vae", "--csv"])
     assert answer.code == 0
-    assert len(shown) == len(report) == 6
-    for ours, row in zip(shown, report, strict=True):
-        assert (ours["metric"], ours["test"], ours["n"]) == (row["metric"], row["test"], row["n"])
-        assert (ours["p"], ours["p Holm"]) == (row["p_value"], row["p_holm"])
-        numbers = ("mean_difference", "effect_size", "statistic", "ci_low", "ci_high")
-        wanted = [row[name] or "n/a" for name in numbers]
-        interval = ours["95 %"].strip("[]").split(", ")
-        assert [ours["a - b"], ours["effect"], ours["statistic"], *interval] == wanted  # to the last digit
-        better = {"a": "gan", "b": "vae"}.get(row["verdict"], row["verdict"])
-        assert ours["better"] == better + (f" (could have shown {row['detectable']})" if row["detectable"] else "")
+    assert by_csv(answer.out) == report  # to the last digit
+    assert len(report) == 6
+
+
+def test_json_holds_the_same_numbers(cli, runs):
+    rows = json.loads(cli(["compare", "gan", "vae", "--json"]).out)
+    for row, line in zip(rows, by_csv(cli(["compare", "gan", "vae", "--csv"]).out), strict=True):
+        assert row["verdict"] == line["verdict"]
+        assert f"{row['mean_difference']:.10g}" == line["mean_difference"]
+        assert (row["detectable"] is None) == (line["detectable"] == "")
 
 
 def test_names_swapped_turn_the_signs(runs):
-    straight, turned = table(between("gan", "vae")), table(between("vae", "gan"))
-    for one, other in zip(straight, turned, strict=True):
-        assert float(one["a - b"]) == -float(other["a - b"])
-        assert float(one["effect"]) == -float(other["effect"])
-        assert (one["p"], one["p Holm"], one["better"]) == (other["p"], other["p Holm"], other["better"])
-        sign = 1 if one["test"] == "wilcoxon" else -1
-        assert float(one["statistic"]) == sign * float(other["statistic"])
-        if one["test"] != "wilcoxon":
-            low, high = (float(part) for part in one["95 %"].strip("[]").split(", "))
-            assert [float(part) for part in other["95 %"].strip("[]").split(", ")] == [-high, -low]
+    straight, turned = every_test("gan", "vae"), every_test("vae", "gan")
+    assert straight.keys() == turned.keys()
+    for key, one in straight.items():
+        other = turned[key]
+        assert (one.a, one.b) == (other.b, other.a) == ("gan", "vae")
+        assert one.mean_difference == -other.mean_difference
+        assert one.effect_size == -other.effect_size
+        assert (one.p_value, one.p_holm) == (other.p_value, other.p_holm)
+        assert {one.verdict, other.verdict} in ({"a", "b"}, {one.verdict})
+        assert one.statistic == (1 if one.test == "wilcoxon" else -1) * other.statistic
+        if one.test != "wilcoxon":
+            assert (one.ci_low, one.ci_high) == (-other.ci_high, -other.ci_low)
 
 
 @pytest.mark.parametrize("other", ["gan/seed-1", "external/x"])
 def test_single_runs_are_compared_on_their_own(runs, other):
-    lines = between("vae/seed-0", other)
+    (found,) = compared("vae/seed-0", other)
     key = ("gan", 1) if other == "gan/seed-1" else ("external/x", None)
     expected = stats.ttest_rel(runs["vae", 0], runs[key])
-    assert lines[0] == f"toy: a = vae/seed-0, b = {other}"
-    rows = {(row["metric"], row["test"]): row for row in table(lines)}
+    assert (found.dataset, found.a, found.b, found.plannable) == ("toy", "vae/seed-0", other, False)
+    rows = {(row.metric, row.test): row for row in found.tests}
     assert set(rows) == {(metric, test) for metric in ("blur", "mse") for test in ("paired-t", "wilcoxon")}
-    assert float(rows["mse", "paired-t"]["statistic"]) == pytest.approx(expected.statistic, rel=1e-5)
-    assert float(rows["mse", "paired-t"]["p"]) == pytest.approx(expected.pvalue, rel=1e-5)
+    assert rows["mse", "paired-t"].statistic == pytest.approx(expected.statistic, rel=1e-5)
+    assert rows["mse", "paired-t"].p_value == pytest.approx(expected.pvalue, rel=1e-5)
     # mse: the two alone; blur: the real images make three pairs
-    assert rows["mse", "paired-t"]["p Holm"] == rows["mse", "paired-t"]["p"]
-    assert float(rows["blur", "paired-t"]["p Holm"]) > float(rows["blur", "paired-t"]["p"])
+    assert rows["mse", "paired-t"].p_holm == rows["mse", "paired-t"].p_value
+    assert rows["blur", "paired-t"].p_holm > rows["blur", "paired-t"].p_value
 
 
 def test_two_seeds_of_one_recipe(runs):
-    (row,) = [
-        row for row in table(between("vae/seed-1", "vae/seed-0")) if (row["metric"], row["test"]) == ("mse", "paired-t")
-    ]
     expected = stats.ttest_rel(runs["vae", 1], runs["vae", 0])
-    assert float(row["statistic"]) == pytest.approx(expected.statistic, rel=1e-5)
-
-
-def test_the_same_recipe_and_seed_from_two_places(runs, tmp_path):
-    elsewhere = write_run("vae", 0, {"mse": drawn(77, N, 3)}, root=tmp_path / "elsewhere").path
-    (row,) = [row for row in table(between("vae/seed-0", str(elsewhere))) if row["test"] == "paired-t"]
-    assert float(row["statistic"]) == pytest.approx(
-        stats.ttest_rel(runs["vae", 0], drawn(77, N, 3)).statistic, rel=1e-5
+    assert every_test("vae/seed-1", "vae/seed-0")["mse", "paired-t"].statistic == pytest.approx(
+        expected.statistic, rel=1e-5
     )
-    assert row["better"] == "vae/seed-0 (this checkpoint)"
+
+
+def test_the_same_recipe_and_seed_from_two_places(cli, runs, tmp_path):
+    elsewhere = write_run("vae", 0, {"mse": drawn(77, N, 3)}, root=tmp_path / "elsewhere").path
+    row = every_test("vae/seed-0", str(elsewhere))["mse", "paired-t"]
+    assert row.statistic == pytest.approx(stats.ttest_rel(runs["vae", 0], drawn(77, N, 3)).statistic, rel=1e-5)
+    assert row.verdict == "a"
+    shown = cli(["compare", "vae/seed-0", elsewhere])
+    assert "checkpoints, not about recipes" in shown.out
+    assert "vaebench plan" not in shown.out  # it knows recipes of the runs folder alone
+
+
+def test_verdicts_are_counted_and_said_by_question(cli, runs):
+    (found,) = compared("vae", "gan")
+    standings = {row.metric: found.standing(row) for row in found.deciding}
+    assert standings == {"mse": "better", "blur": "open"}
+    lines = cli(["compare", "vae", "gan"]).out.splitlines()
+    assert lines[0] == "toy: vae against gan: 1 better, 0 worse, 0 equal, 1 open"
+    assert any("better by mse" in line and "open by blur" in line for line in lines)
+    turned = cli(["compare", "gan", "vae"]).out.splitlines()
+    assert turned[0] == "toy: gan against vae: 0 better, 1 worse, 0 equal, 1 open"
+
+
+def test_more_is_shown_when_it_is_asked_for(cli, runs):
+    brief, every = cli(["compare", "gan", "vae"]).out, cli(["compare", "gan", "vae", "--tests"]).out
+    assert "wilcoxon" not in brief and "wilcoxon" in every
+    alone = cli(["compare", "gan", "vae", "--metrics", "mse"]).out
+    assert "mse" in alone and "blur" not in alone
+    refused = cli(["compare", "gan", "vae", "--metrics", "msee"])
+    assert (refused.code, "did you mean 'mse'?" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize("pair", [("vae", "vae"), ("vae", "vae/seed-1"), ("vae/seed-0", "vae")])
@@ -120,20 +142,20 @@ def test_a_run_is_not_compared_with_itself(cli, runs, pair):
 
 def test_the_same_folder_by_name_and_by_path_is_one_run(runs):
     with pytest.raises(UserError, match="cannot be compared with itself"):
-        between("vae/seed-0", str(runs_dir() / "vae" / "seed-0"))
+        compared("vae/seed-0", str(runs_dir() / "vae" / "seed-0"))
 
 
 def test_runs_without_a_dataset_in_common_are_refused(runs, tmp_path):
     other = runs_dir() / "other" / "seed-0"
     results.append(other / "results.jsonl", [result("other", 0, "mse", 1.0, dataset="faces")])
     with pytest.raises(UserError, match="not measured on a dataset in common"):
-        between("vae", "other")
+        compared("vae", "other")
 
 
 def test_a_run_that_was_never_measured_is_named(runs):
     (runs_dir() / "new" / "seed-0").mkdir(parents=True)
     with pytest.raises(UserError, match=r"new/seed-0 was never measured: run 'vaebench evaluate"):
-        between("vae", "new")
+        compared("vae", "new")
 
 
 def test_an_unknown_run_is_refused_with_the_nearest(cli, runs):
@@ -146,7 +168,7 @@ def test_other_images_are_refused(runs):
     shutil.rmtree(folder)
     write_run("gan", 0, {"mse": drawn(0, N - 1)})
     with pytest.raises(UserError, match="share no metric on the same image ids"):
-        between("gan", "vae")
+        compared("gan", "vae")
 
 
 def test_explain_shows_where_a_number_came_from(cli, runs):
@@ -202,13 +224,10 @@ def test_explain_of_what_was_not_measured(cli, runs, metric, said):
     assert f"vae has no value of '{metric}'" in answer.err and said in answer.err
 
 
-def test_values_that_hold_no_spread_are_printed():
+def test_values_that_hold_no_spread_are_printed(cli):
     for name, value in [("a", 0.5), ("b", 1.5)]:
         write_run(name, 0, {"mse": np.full(N, value)})
-    row = next(row for row in table(between("a", "b")) if row["test"] == "paired-t")
-    assert (row["statistic"], row["p"], row["p Holm"], row["better"]) == (
-        "-inf",
-        "<1e-300",
-        "<1e-300",
-        "a (this checkpoint)",
-    )
+    row = every_test("a", "b")["mse", "paired-t"]
+    assert (row.statistic, row.p_value, row.p_holm, row.verdict) == (-math.inf, 0.0, 0.0, "a")
+    (line,) = [line for line in by_csv(cli(["compare", "a", "b", "--csv"]).out) if line["test"] == "paired-t"]
+    assert (line["statistic"], line["p_value"], line["p_holm"]) == ("-inf", "<1e-300", "<1e-300")

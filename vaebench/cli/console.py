@@ -1,28 +1,28 @@
-"""Consoles, options that several commands take, and how a written report is announced."""
+"""Consoles, and options that several commands take."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
+from vaebench.cli import completion
+from vaebench.core.errors import UserError
 from vaebench.core.processes import leads, use_threads
 from vaebench.core.validation import plain_line
 from vaebench.runs.recipe_files import allow
 
-if TYPE_CHECKING:
-    from vaebench.runs.record import RunFolder
-
 out = Console(emoji=False, quiet=not leads())  # digits:train: is no train
 err = Console(stderr=True, emoji=False)
+
+Form = Literal["fitted", "plain", "csv", "json"]
+_form: ContextVar[Form] = ContextVar("form in which the command shows its tables", default="fitted")
 
 REPORTS = Path("reports")
 RUN_HELP = "recipe (all its seeds), recipe/seed-k, 'recipe[key=value]', external/NAME, or a path"
 Out = Annotated[Path, typer.Option("--out", help="folder of the reports")]
-Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="only this dataset", autocompletion=completion.datasets)]
 SETTINGS_HELP = "several numbers are trained one by one: latent_dim=5,10; or repeat --set, also with one key"
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE[,VALUE]", help=SETTINGS_HELP)]
 RECIPE_FILE_HELP = "your own file that a run's recipe is in: it is run only if you name it"
@@ -41,53 +41,55 @@ def _bounded(threads: int | None) -> int | None:
 Threads = Annotated[int | None, typer.Option(metavar="N", help="CPU threads; default all cores", callback=_bounded)]
 
 
+def _chosen(form: Form) -> Any:
+    def note(asked: bool) -> bool:
+        if asked and _form.get() not in ("fitted", form):
+            raise UserError(f"--{_form.get()} and --{form} exclude each other: give one of them")
+        if asked:
+            _form.set(form)
+        return asked
+
+    return note
+
+
+# likewise: in what form tables are shown is kept here
+Plain = Annotated[
+    bool, typer.Option("--plain", help="whole tables, whatever the terminal's width", callback=_chosen("plain"))
+]
+Csv = Annotated[bool, typer.Option("--csv", help="the table as CSV", callback=_chosen("csv"))]
+Json = Annotated[bool, typer.Option("--json", help="the table as JSON", callback=_chosen("json"))]
+Full = Annotated[bool, typer.Option("--full", help="more than a screen: all claims, reasons, splits and commands")]
+
+
+def form() -> Form:
+    """Return the form in which the command is to show its tables."""
+    return _form.get()
+
+
+def begin() -> None:
+    """Forget in what form an earlier command of this process was asked to show its tables."""
+    _form.set("fitted")
+
+
+def for_machines() -> bool:
+    """Tell whether standard output is to hold CSV or JSON, and nothing else."""
+    return form() in ("csv", "json")
+
+
 def say(text: str) -> None:
-    """Print lines to standard output, control characters escaped: texts may come from others' files."""
+    """Print lines to standard output, control characters escaped: texts may come from others' files.
+
+    Where standard output holds data for machines, they go to standard error.
+    """
     shown = "\n".join(map(plain_line, text.split("\n")))
-    out.print(shown, highlight=False, markup=False, soft_wrap=True)
+    (err if for_machines() else out).print(shown, highlight=False, markup=False, soft_wrap=True)
+
+
+def data(text: str) -> None:
+    """Print data for machines to standard output, as they are."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print one line to standard error."""
     err.print(plain_line(text), style="red", highlight=False, markup=False, soft_wrap=True)
-
-
-_REPORTS = ContextVar("whether commands write reports", default=True)
-
-
-@contextmanager
-def without_reports() -> Iterator[None]:
-    """Let the commands that are called within write no report: who calls them writes one of its own."""
-    before = _REPORTS.set(False)
-    try:
-        yield
-    finally:
-        _REPORTS.reset(before)
-
-
-def write_reports(datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, **wanted: Any) -> bool:
-    """Write each dataset's report unless it would come out as it lies there, and say where it lies; return whether
-    reports are written at all.
-
-    They show the claims of vaebench's suites, or of the ``published`` folder that stands in their place.
-    """
-    if not _REPORTS.get():
-        return False
-    from vaebench.report import freshness
-
-    for dataset, given in datasets.items():
-        folders = [each for each in given if not each.is_snapshot]
-        request = {"dataset": dataset, "extra": [str(each.path) for each in folders], **wanted}
-        if freshness.datasets_unchanged(request, out_dir):
-            say(f"{dataset}: nothing new since {out_dir / dataset / 'index.html'} was written")
-            continue
-        made_from = freshness.sources(request)
-        # imported here: --help must not load torch
-        from vaebench.report.write import Report, write_report
-        from vaebench.suites.claims import built_in_claims
-
-        sources = [] if wanted.get("published") else built_in_claims(dataset)
-        folder, _ = write_report(dataset, out_dir, Report(extra=folders, sources=sources, **wanted))
-        freshness.remember(request, out_dir, [dataset], made_from)
-        say(f"{dataset}: {folder / 'index.html'}; tables beside it (leaderboard.md, leaderboard.csv, comparisons.csv)")
-    return True

@@ -2,16 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vaebench.adapters import ADAPTERS
 from vaebench.core.errors import UserError
 from vaebench.core.paths import data_dir, hub_dir, weights_dir
 from vaebench.core.registry import Entry, Registry, did_you_mean, docstring_of
-
-if TYPE_CHECKING:
-    pass
-
-from vaebench.adapters import ADAPTERS
 from vaebench.datasets import DATASETS
 from vaebench.metrics import METRICS
 from vaebench.models import MODELS, RECIPES

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import sys
 import warnings
@@ -10,26 +9,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from vaebench import __version__
+from vaebench.cli import completion
 from vaebench.cli.console import (
     REPORTS,
     RUN_HELP,
+    Csv,
     Dataset,
     Device,
+    Full,
+    Json,
     Out,
+    Plain,
     RecipeFile,
     Threads,
+    begin,
     complain,
     err,
     say,
-    write_reports,
 )
 from vaebench.cli.exit_codes import outcome
+from vaebench.cli.help import FIRST, Sectioned
 from vaebench.cli.progress import show_messages
+from vaebench.cli.reports import say_unchanged, write_reports
 from vaebench.cli.studies import studies
 from vaebench.cli.suite import suites
 from vaebench.cli.train import train
@@ -39,17 +45,19 @@ from vaebench.core.interrupts import raising
 from vaebench.core.processes import processes
 from vaebench.runs import recipe_files
 
+GROUP = "suite"  # by itself it shows its commands
+COMPLETING = "_VAEBENCH_COMPLETE"  # set by a shell that completes a command line
 SIZE_OPTION, NOTE_OPTION = "--max-file-size", "--command"
 PAIRED_OPTION, PAIRINGS = "--paired", ("name", "position")  # the option alone means the first
 
 app = typer.Typer(
-    add_completion=False,
+    cls=Sectioned,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Train, measure, test and rank generative image models. Start with: vaebench quickstart",
+    help="Train, measure, test and rank generative image models.",
 )
 app.add_typer(studies)
-app.add_typer(suites, name="suite")
+app.add_typer(suites, name=GROUP)
 
 
 def _version(asked: bool) -> None:
@@ -75,38 +83,42 @@ def options(
 def quickstart(
     faces: Annotated[bool, typer.Option("--faces", help="on drawn faces instead of digits")] = False,
     out_dir: Out = REPORTS,
+    full: Full = False,
+    plain: Plain = False,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
-    """Train, measure and rank the families on real digits: no network, no GPU, minutes."""
+    """Train, measure and rank the families on real digits. No network, no GPU, minutes."""
     from vaebench.cli.suite import opened, run_suite
 
-    run_suite(opened("toyfaces" if faces else "digits"), only=None, shard="1/1", device="auto", out_dir=out_dir)
+    suite = opened("toyfaces" if faces else "digits")
+    run_suite(suite, only=None, shard="1/1", device="auto", out_dir=out_dir, full=full)
 
 
 @app.command("list", epilog="Example: vaebench list recipes")
 def list_(
     kind: Annotated[str | None, typer.Argument(help="recipes, models, datasets, metrics, perceptual, adapters")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+    plain: Plain = False,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
-    """What there is, plugins included, and whether its data and weights are at hand."""
-    from vaebench.cli.listing import as_dicts, listing
-    from vaebench.report.analysis.formatting import to_text
+    """What there is, plugins included, and what is ready. Says which data and weights are missing."""
+    from vaebench.cli.list_screen import show_kind, show_overview
+    from vaebench.cli.listing import listing
 
-    lines = listing(kind)
-    if as_json:
-        say(json.dumps(as_dicts(lines), indent=2))
-        return
-    rows = [[line.kind, line.name, line.summary, line.origin, line.state] for line in lines]
-    for text in to_text(["kind", "name", "what", "source", "state"], rows):
-        say(text)
+    if kind is None:
+        show_overview(listing())
+    else:
+        show_kind(kind, listing(kind))
 
 
 @app.command(epilog="Example: vaebench doctor")
-def doctor() -> None:
-    """Devices, versions, data, weights, caches: what is missing, and the command that gets it."""
+def doctor(as_csv: Csv = False, as_json: Json = False) -> None:
+    """What this machine has and lacks. Versions, devices, data, weights, and the command that gets what is missing."""
     from vaebench.cli.doctor import diagnose
+    from vaebench.cli.doctor_screen import show_findings
 
-    for finding in diagnose():
-        say(f"{finding.topic:10} {finding.what}" + (f": {finding.mend}" if finding.mend else ""))
+    show_findings(diagnose())
 
 
 @app.command(epilog="Example: vaebench cache clear --older-than 30d")
@@ -114,7 +126,7 @@ def cache(
     action: Annotated[str, typer.Argument(metavar="clear", help="remove it")] = "",
     older_than: Annotated[str, typer.Option(metavar="30d|12h", help="only what was not written for so long")] = "",
 ) -> None:
-    """What is kept because it takes long to make, and how to be rid of it."""
+    """What is kept because it takes long to make. And how to be rid of it."""
     from vaebench.cli.cache import cache_parts, clear, readable
     from vaebench.core.paths import cache_dir
 
@@ -133,7 +145,7 @@ def cache(
 
 @app.command(epilog="Example: vaebench fetch mnist --from ~/Downloads/mnist")
 def fetch(
-    name: Annotated[str, typer.Argument(help="a dataset or weights")],
+    name: Annotated[str, typer.Argument(help="a dataset or weights", autocompletion=completion.fetched)],
     source: Annotated[
         Path | None, typer.Option("--from", help="local file, folder or zip instead of a download")
     ] = None,
@@ -149,10 +161,15 @@ app.command(epilog="Example: vaebench train vae-mnist dfcvae-mnist --seeds 0,1,2
 
 @app.command(epilog="Example: vaebench evaluate vae-mnist dfcvae-mnist --metrics blur,ssim")
 def evaluate(
-    names: Annotated[list[str] | None, typer.Argument(metavar="RUN", help=RUN_HELP)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=completion.runs)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="every finished run (of --dataset)")] = False,
     dataset: Dataset = None,
-    metrics: Annotated[str, typer.Option(help="comma-separated, or ./file.py:function; default all")] = "",
+    metrics: Annotated[
+        str,
+        typer.Option(help="comma-separated, or ./file.py:function; default all", autocompletion=completion.metrics),
+    ] = "",
     samples: Annotated[
         int | None, typer.Option(help="images drawn from the prior, 10,000; the papers' FID has 50,000")
     ] = None,
@@ -197,8 +214,12 @@ def evaluate(
     device: Device = "auto",
     threads: Threads = None,
     out_dir: Out = REPORTS,
+    full: Full = False,
+    plain: Plain = False,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
-    """Measure trained runs, a model or images made elsewhere, and write the tables.
+    """Measure runs, a model or images from elsewhere. Then write the tables and show what they say.
 
     Under torchrun, processes share the images that models and networks work on.
     """
@@ -244,7 +265,7 @@ def evaluate(
         )
         measured = evaluate_model(outside, protocol, say)
         note_origin(own, command)
-        write_reports(measured, out_dir)
+        write_reports(measured, out_dir, full=full)
         return
     if images and (names or every):
         raise UserError("--images measures images made elsewhere: leave RUNs and --all away")
@@ -262,7 +283,7 @@ def evaluate(
         for path, own in zip(images, name, strict=True):
             measured |= evaluate_external(path, replace(given, name=own), protocol, say)
             note_origin(own, command)
-        write_reports(measured, out_dir)
+        write_reports(measured, out_dir, full=full)
         return
     with joined(device) as group:
         options = dict(setting.split("=", 1) for setting in of_data)
@@ -277,7 +298,7 @@ def evaluate(
             options=options,
         )
         if group.leads:
-            write_reports(measured, out_dir)
+            write_reports(measured, out_dir, full=full)
         group.wait()
 
 
@@ -329,14 +350,18 @@ def report(
     latex: Annotated[bool, typer.Option("--latex", help="leaderboard.tex as well, for booktabs")] = False,
     evidence: Annotated[bool, typer.Option("--evidence", help="what it was made from as well, to be rebuilt")] = False,
     strata: Annotated[bool, typer.Option("--strata", help="all strata, though a metric has more than 20")] = False,
+    full: Full = False,
+    plain: Plain = False,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
-    """Write tables, page and figures from what has been measured; says so at once where nothing is new."""
+    """Write tables, page and figures of what was measured. Says so at once where nothing is new."""
     from vaebench.report import freshness
 
-    wanted = {"published": published, "latex": latex, "evidence": evidence, "strata": strata}
+    wanted: dict[str, Any] = {"published": published, "latex": latex, "evidence": evidence, "strata": strata}
     if same := freshness.datasets_unchanged({"dataset": dataset, **wanted}, out_dir):
         for name in same:
-            say(f"{name}: nothing new since {out_dir / name / 'index.html'} was written")
+            say_unchanged(name, out_dir, full=full)
         return
     made_from = freshness.sources({"dataset": dataset, **wanted})
     from vaebench.report.analysis.measured import all_folders, datasets_measured
@@ -344,31 +369,40 @@ def report(
     found = [dataset] if dataset else datasets_measured(all_folders())
     if not found:
         raise UserError("nothing has been measured yet: run 'vaebench evaluate --all' first")
-    write_reports(dict.fromkeys(found, ()), out_dir, **wanted)
+    write_reports(dict.fromkeys(found, ()), out_dir, full=full, **wanted)
     freshness.remember({"dataset": dataset, **wanted}, out_dir, found, made_from)
 
 
 @app.command(epilog="Example: vaebench compare dfcvae-mnist vae-mnist")
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help=RUN_HELP)],
-    b: Annotated[str, typer.Argument(metavar="B", help=RUN_HELP)],
+    a: Annotated[str, typer.Argument(metavar="A", help=RUN_HELP, autocompletion=completion.runs)],
+    b: Annotated[str, typer.Argument(metavar="B", help=RUN_HELP, autocompletion=completion.runs)],
+    metrics: Annotated[str, typer.Option(help="comma-separated; default all", autocompletion=completion.metrics)] = "",
+    strata: Annotated[bool, typer.Option("--strata", help="parts of the images, too: classes, attributes")] = False,
+    tests: Annotated[bool, typer.Option("--tests", help="every test, not only the one that decides")] = False,
+    plain: Plain = False,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
-    """Every test between two runs, as the report has them."""
-    from vaebench.report.compare import between
+    """By which metrics one of two runs is better. The tests are the report's."""
+    from vaebench.cli.compare_screen import show_compared
+    from vaebench.report.compare import compared
 
-    for line in between(a, b):
-        say(line)
+    wanted = [name.strip() for name in metrics.split(",") if name.strip()]
+    show_compared(compared(a, b), wanted, strata=strata, tests=tests)
 
 
 @app.command(epilog="Example: vaebench plan dfcvae-mnist vae-mnist --metric blur --margin 5%")
 def plan(
-    a: Annotated[str, typer.Argument(metavar="A", help="a recipe")],
-    b: Annotated[str, typer.Argument(metavar="B", help="another recipe")],
-    metric: Annotated[str, typer.Option(metavar="METRIC", help="the metric to decide by")],
+    a: Annotated[str, typer.Argument(metavar="A", help="a recipe", autocompletion=completion.runs)],
+    b: Annotated[str, typer.Argument(metavar="B", help="another recipe", autocompletion=completion.runs)],
+    metric: Annotated[
+        str, typer.Option(metavar="METRIC", help="the metric to decide by", autocompletion=completion.metric)
+    ],
     margin: Annotated[str, typer.Option(metavar="VALUE", help="difference to show: 0.01, 5%; default: measured")] = "",
     power: Annotated[float, typer.Option(metavar="P", help="how often a true difference is to be shown")] = 0.8,
 ) -> None:
-    """How many training seeds would decide between two recipes, and what they would cost here."""
+    """How many training seeds would decide. And what they would cost here."""
     from vaebench.report.plan import plan as planned
 
     for line in planned(a, b, metric, margin=margin, power=power):
@@ -394,7 +428,7 @@ def check(
         bool, typer.Option("--exact", help="of stored checkpoints: every accepted value must come out to 1e-6")
     ] = False,
 ) -> None:
-    """Is a table worse than an accepted one by more than a margin? Exit code 1: yes; 3: it cannot be decided."""
+    """Tell whether a table is worse than an accepted one. Exit code 1: by more than a margin; 3: undecided."""
     if exact:
         given = {"--margin": margins, "--allow-missing": allow_missing, "--allow-undecided": allow_undecided}
         files = {"markdown": markdown, "junit": junit, "as_json": as_json}
@@ -432,7 +466,7 @@ def accept(
     new: Annotated[Path, typer.Argument(metavar="NEW.csv", help="a leaderboard.csv")],
     accepted: Annotated[Path, typer.Option("--as", metavar="FILE", help="the baseline to write")],
 ) -> None:
-    """Make a table the accepted one: margins from its seeds' scatter, and the smallest worsening each row catches."""
+    """Make a table the accepted one. Margins come from its seeds' scatter; says what worsening each row catches."""
     from vaebench.report.gate.accept import accept as write_accepted
 
     for line in write_accepted(new, accepted):
@@ -442,11 +476,11 @@ def accept(
 
 @app.command(epilog="Example: vaebench explain vae-mnist/seed-0 blur")
 def explain(
-    run: Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)],
-    metric: Annotated[str, typer.Argument(metavar="METRIC")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=completion.runs)],
+    metric: Annotated[str, typer.Argument(metavar="METRIC", autocompletion=completion.metric)],
 ) -> None:
-    """Where one number came from: protocol, n, seed, hashes, versions, device, time, command."""
-    from vaebench.report.compare import origins
+    """Where one number came from. Protocol, n, seed, hashes, versions, device, time, command."""
+    from vaebench.report.origins import origins
 
     for line in origins(run, metric):
         say(line)
@@ -459,8 +493,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     # of odd files that are decoded all the same; what cannot be is said in one line
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    given = list(sys.argv[1:] if arguments is None else arguments)
     show_messages(err)
+    if not given and COMPLETING not in os.environ:
+        say(FIRST.rstrip("\n"))
+        sys.exit(0)
     debug = "--debug" in given
     name = next((word for word in given if not word.startswith("-")), "")
     with raising():
@@ -479,6 +516,7 @@ def _run(given: Sequence[str]) -> int | None:
     command.
     """
     recipe_files.allow(None)
+    begin()
     os.environ.pop(input_files.BOUND, None)
     rest: list[str] = []
     words = iter([word for word in given if word != "--debug"])
@@ -493,6 +531,8 @@ def _run(given: Sequence[str]) -> int | None:
         os.environ[input_files.BOUND] = str(input_files.parse_size(size))
     if rest and rest[-1] == PAIRED_OPTION:
         rest[-1] = f"{PAIRED_OPTION}=name"
+    if rest == [GROUP]:
+        rest.append("--help")
     answered: int | None = app(with_home(rest), standalone_mode=False)
     return answered
 

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaebench.cli.console import REPORTS, Device, Out, RecipeFile, Threads, say, write_reports
+from vaebench.cli import completion
+from vaebench.cli.console import REPORTS, Device, Out, RecipeFile, Threads, say
+from vaebench.cli.reports import write_reports
 from vaebench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
 
 studies = typer.Typer()
 
-Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="recipe (its first seed), recipe/seed-k, or a path")]
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...", help="recipe (its first seed), recipe/seed-k, or a path", autocompletion=completion.runs
+    ),
+]
 Seed = Annotated[int, typer.Option(help="of what is chosen at random")]
 Chosen = Annotated[int | None, typer.Option("--seed", help="choose test images at random by it")]
 Images = Annotated[list[Path] | None, typer.Option("--image", help="your own image file or folder; may be repeated")]
@@ -34,7 +41,7 @@ def sample(
     recipe_file: RecipeFile = None,
     out_dir: Out = REPORTS,
 ) -> None:
-    """Samples of models side by side, decoded from draws of the prior."""
+    """Samples of models side by side. They are decoded from draws of the prior."""
     from vaebench.studies.gallery import sample as draw
     from vaebench.studies.opened_runs import open_runs
 
@@ -52,7 +59,7 @@ def reconstruct(
     recipe_file: RecipeFile = None,
     out_dir: Out = REPORTS,
 ) -> None:
-    """Test images, or your own, and their reconstructions; says which are unlike the data."""
+    """Test images, or your own, and their reconstructions. Says which are unlike the data."""
     from vaebench.studies.gallery import reconstruct as draw
     from vaebench.studies.opened_runs import open_runs, shown_pairs
     from vaebench.studies.user_images import load_user_images
@@ -81,7 +88,7 @@ def interpolate(
     threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
-    """Straight lines between two latents, decoded; on digits also which classes appear on the way."""
+    """Straight lines between two latents, decoded. On digits also which classes appear on the way."""
     from vaebench.studies import interpolate as study
     from vaebench.studies.opened_runs import open_runs
 
@@ -115,7 +122,7 @@ def attributes(
     threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
-    """Attributes added to faces or taken away; how far they move, what moves with them, and where a face is strange."""
+    """Attributes added to faces or taken away. Measures how far they move, and what moves with them."""
     from vaebench.metrics.probes.attribute_vectors import SIX
     from vaebench.studies import attributes as study
     from vaebench.studies.opened_runs import open_runs
@@ -148,7 +155,7 @@ def correlate(
     threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
-    """How attributes go together in latent space, beside how they go together in the labels."""
+    """How attributes go together in latent space. Beside it how they go together in the labels."""
     from vaebench.studies.correlate import correlate as draw
     from vaebench.studies.opened_runs import open_runs
 
@@ -159,7 +166,12 @@ def correlate(
 
 @studies.command(epilog="Example: vaebench embed dfcvae-celeba --attribute Smiling")
 def embed(
-    names: Annotated[list[str], typer.Argument(metavar="RUN", help="one: recipe (its first seed), or recipe/seed-k")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="one: recipe (its first seed), or recipe/seed-k", autocompletion=completion.runs
+        ),
+    ],
     count: Annotated[
         int, typer.Option(min=16, max=2_500, help="test images; the largest square of them is laid out")
     ] = 1_600,
@@ -171,7 +183,7 @@ def embed(
     threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
-    """Test images laid out by their latents: t-SNE, snapped to a grid in which none lies over another."""
+    """Test images laid out by their latents. By t-SNE, snapped to a grid in which none lies over another."""
     from vaebench.studies.embed import embed as draw
     from vaebench.studies.opened_runs import open_runs
 
@@ -192,7 +204,7 @@ def blend(
     threads: Threads = None,
     out_dir: Out = REPORTS,
 ) -> None:
-    """Two images blended by each model's latents and by the classical ways; how real the blends are.
+    """Two images blended by latents and by pixels. Measures how real the blends are.
 
     Two --image files, or two folders: the first image of one meets the first of the other.
     """
@@ -207,7 +219,12 @@ def blend(
 
 @studies.command(epilog="Example: vaebench webcam dfcvae-celeba --source film.mp4 --attributes Smiling --out read.mp4")
 def webcam(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="recipe (its first seed), recipe/seed-k, or a path")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="recipe (its first seed), recipe/seed-k, or a path", autocompletion=completion.runs
+        ),
+    ],
     source: Annotated[str, typer.Option(metavar="NUMBER|VIDEO", help="a camera's number, or a video file")] = "0",
     wanted: Annotated[str, typer.Option("--attributes", help="comma-separated; the first colours the box")] = "",
     manipulate: Annotated[
@@ -220,7 +237,7 @@ def webcam(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Attributes of faces before a camera or in a video, read by a run: on a page of this machine, or as a video."""
+    """Attributes of faces before a camera or in a video. Read by a run; on a page of this machine, or as a video."""
     from vaebench.studies.webcam import Options, run_webcam
 
     options = Options(

@@ -5,15 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vaebench.cli.console import REPORTS, Device, Out, out, say, without_reports
+from vaebench.cli import completion
+from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, out, say
+from vaebench.cli.reports import without_reports
 from vaebench.core.errors import UserError
 
 if TYPE_CHECKING:
     from vaebench.suites.suite import Located
     from vaebench.training.compute import Choose
 
-suites = typer.Typer(help="Benchmarks as files: train, measure and report what one names.", no_args_is_help=True)
-Given = Annotated[str, typer.Argument(metavar="FILE|NAME", help="a suite's file, or one of 'vaebench suite list'")]
+suites = typer.Typer(help="Benchmarks as files: train, measure, report.")
+Given = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|NAME", help="a suite's file, or one of 'vaebench suite list'", autocompletion=completion.suites
+    ),
+]
 Part = Literal["train", "evaluate", "report"]
 
 
@@ -31,7 +38,7 @@ def list_() -> None:
 
 @suites.command(epilog="Example: vaebench suite check mine.toml")
 def check(given: Given) -> None:
-    """Look for what is wrong in a suite's file before anything runs: every key, name, budget and claim."""
+    """Look for what is wrong in a suite's file. Before anything runs: every key, name, budget and claim."""
     from vaebench.suites.checking import problems
     from vaebench.suites.work import jobs_of
 
@@ -47,7 +54,7 @@ def check(given: Given) -> None:
 
 @suites.command(epilog="Example: vaebench suite status digits")
 def status(given: Given, device: Device = "auto") -> None:
-    """What of a suite is done, what is left, and how long that takes on this machine."""
+    """What of a suite is done, and what is left. And how long that takes on this machine."""
     from vaebench.report.analysis.formatting import to_text
     from vaebench.suites.running import refuse_problems
     from vaebench.suites.status import states
@@ -74,7 +81,7 @@ def verdicts(
         list[Path] | None, typer.Argument(metavar="FOLDER", help="a dataset's report; default: all under reports/")
     ] = None,
 ) -> None:
-    """What reports found of claims, a Markdown table; with them what vaebench's suites claim and no report measured."""
+    """What reports found of claims. A Markdown table; with them what vaebench's suites claim and no report measured."""
     from vaebench.suites.claims import built_in_claims
     from vaebench.suites.verdicts import read_judgements, report_folders
     from vaebench.suites.verdicts import verdicts as laid_out
@@ -91,13 +98,24 @@ def run(
     evidence: Annotated[bool, typer.Option("--evidence", help="lay beside the report what it was made from")] = False,
     device: Device = "auto",
     out_dir: Out = REPORTS,
+    full: Full = False,
+    plain: Plain = False,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
-    """Train what is missing, measure what is missing, write the report; safe to repeat, goes on where it stopped."""
-    run_suite(opened(given), only=only, shard=shard, device=device, out_dir=out_dir, evidence=evidence)
+    """Train and measure what is missing, write the report. Safe to repeat, goes on where it stopped."""
+    run_suite(opened(given), only=only, shard=shard, device=device, out_dir=out_dir, evidence=evidence, full=full)
 
 
 def run_suite(
-    located: "Located", *, only: Part | None, shard: str, device: str, out_dir: Path, evidence: bool = False
+    located: "Located",
+    *,
+    only: Part | None,
+    shard: str,
+    device: str,
+    out_dir: Path,
+    evidence: bool = False,
+    full: bool = False,
 ) -> None:
     """Run a suite, or one part of it.
 
@@ -125,7 +143,7 @@ def run_suite(
         with without_reports():
             look(located, lambda arguments: app(arguments, standalone_mode=False))
     if only in (None, "report"):
-        _conclude(located, out_dir, evidence=evidence)
+        _conclude(located, out_dir, evidence=evidence, full=full)
 
 
 def _chosen(located: "Located", device: str) -> "Choose":
@@ -142,14 +160,13 @@ def _images(located: "Located") -> str:
     return located.suite.data or located.suite.dataset.name
 
 
-def _conclude(located: "Located", out_dir: Path, *, evidence: bool) -> None:
-    """Write the report and say what it says: the table, whether the first two recipes differ, what comes next."""
-    from vaebench.report.compare import between
+def _conclude(located: "Located", out_dir: Path, *, evidence: bool, full: bool) -> None:
+    """Write the report and show its answer."""
+    from vaebench.cli.answer_screen import show_answers
     from vaebench.report.section import SuiteReport
     from vaebench.report.write import Report, write_report
-    from vaebench.suites import built_in
     from vaebench.suites.claims import built_in_claims, claims_of
-    from vaebench.suites.work import names_of, recipes_of
+    from vaebench.suites.work import names_of
 
     suite = located.suite
     own = SuiteReport(
@@ -161,24 +178,22 @@ def _conclude(located: "Located", out_dir: Path, *, evidence: bool) -> None:
     )
     sources = built_in_claims(suite.dataset.name)
     wanted = Report(claims=claims_of(located), sources=sources, suite=own, evidence=evidence)
-    folder, table = write_report(suite.dataset.name, out_dir, wanted)
-    lines = ["", *table]
+    folder, _ = write_report(suite.dataset.name, out_dir, wanted)
+    show_answers(folder, [*suite.next, *_more_seeds(located)], full=full, claims=6)
+
+
+def _more_seeds(located: "Located") -> list[str]:
+    """Say how to rank recipes where a suite has one training seed of each."""
+    from vaebench.suites import built_in
+    from vaebench.suites.work import recipes_of
+
     names = [recipe.name for _, recipe, _ in recipes_of(located)]
-    if len(names) > 1:
-        first, second = names[1], names[0]
-        lines += ["", f"Is the difference real? {first} and {second}, tested on the same images:"]
-        lines += between(first, second, brief=True)
-    page = folder / "index.html"
-    lines += ["", f"The whole report: {page}, one page for a browser; leaderboard.md and tables lie beside it."]
-    if len(located.suite.seeds) == 1 and names:
-        more = f"vaebench train {' '.join(names)} --seeds 0,1,2 --resume; vaebench evaluate --all"
-        if located.path not in built_in().values():  # its names, budget and settings stand in the file alone
-            more = f"write seeds = [0, 1, 2] into {located.path}, then vaebench suite run {located.path}"
-        said = "One training seed each: verdicts are about these checkpoints. Ranks of the recipes need three seeds"
-        lines.append(f"{said}: {more}")
-    lines += [f"Next: {command}" for command in located.suite.next]
-    for line in lines:
-        say(line)
+    if len(located.suite.seeds) != 1 or not names:
+        return []
+    if located.path in built_in().values():
+        return [f"vaebench train {' '.join(names)} --seeds 0,1,2 --resume; vaebench evaluate --all"]
+    # names, budget and settings stand in the file alone
+    return [f"write seeds = [0, 1, 2] into {located.path}, then vaebench suite run {located.path}"]
 
 
 def opened(given: str) -> "Located":

@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from vaebench.cli import completion
 from vaebench.cli.console import Dataset, Device, Settings, out, say
 from vaebench.core.errors import UserError
 from vaebench.core.processes import processes, processes_here
 
 
 def train(
-    recipes: Annotated[list[str] | None, typer.Argument(help="names, 'name[key=value]', or ./file.py:function")] = None,
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(help="names, 'name[key=value]', or ./file.py:function", autocompletion=completion.recipes),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="every recipe (of --dataset)")] = False,
     dataset: Dataset = None,
     seeds: Annotated[str | None, typer.Option(help="such as 0,1,2 or 0-4; default 0")] = None,

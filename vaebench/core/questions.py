@@ -12,6 +12,22 @@ OTHER = "What else was measured?"
 
 ORDER = (RECONSTRUCTION, DISTRIBUTION, LATENT_SPACE, PRIOR, VARIETY, EVENNESS, MANIPULATION, COST)
 
+LABELS = {
+    RECONSTRUCTION: "likeness",
+    DISTRIBUTION: "distribution",
+    LATENT_SPACE: "latent space",
+    PRIOR: "prior",
+    VARIETY: "variety",
+    EVENNESS: "evenness",
+    MANIPULATION: "manipulation",
+    COST: "cost",
+}  # where a line has no room for a question
+
+
+def label(question: str) -> str:
+    """Return a word or two for a question: vaebench's own, or the first words of another."""
+    return LABELS.get(question) or " ".join(question.rstrip("?").split()[:2])
+
 
 def place(question: str) -> tuple[int, str]:
     """Sort key of a question: vaebench's own first, then those of plugins by their text, then :data:`OTHER`."""

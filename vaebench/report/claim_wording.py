@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 from vaebench.core.subjects import title_of
-from vaebench.report.analysis.claims import FAILS, HOLDS, NOT_MEASURED, UNDECIDED
 from vaebench.report.analysis.formatting import p_text, short
 from vaebench.report.analysis.judging import Judged
+from vaebench.report.verdict_counts import MARKS, counted
 
-MARKS = {HOLDS: "\N{CHECK MARK}", FAILS: "\N{BALLOT X}", UNDECIDED: "?", NOT_MEASURED: "\N{EN DASH}"}
-_SEVERAL = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: "undecided", NOT_MEASURED: "not measured"}
 READING = (
     "A claim about two names is judged by the test that decides between them, after its correction over all pairs; one "
     "about a number by the 95 % interval. It holds where that is shown, and does not where the opposite is; where "
@@ -18,9 +16,7 @@ READING = (
 
 def summary(held: Sequence[Judged]) -> str:
     """Count the verdicts, such as ``6 claims: 5 hold, 1 does not hold.``"""
-    counts = {verdict: sum(claim.verdict == verdict for claim in held) for verdict in MARKS}
-    said = [f"{count} {verdict if count == 1 else _SEVERAL[verdict]}" for verdict, count in counts.items() if count]
-    return f"{len(held)} claim{'' if len(held) == 1 else 's'}: {', '.join(said)}."
+    return f"{counted([claim.verdict for claim in held])}."
 
 
 def verdict_lines(held: Sequence[Judged]) -> list[str]:

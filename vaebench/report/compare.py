@@ -1,63 +1,135 @@
-"""Compare two runs, or say where one number came from, as lines for a terminal."""
+"""Compare two runs or recipes: every test between them, with their values, and the verdicts counted."""
 
-import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from vaebench.core import results
-from vaebench.core.commands import shown_command
+from vaebench.core import questions
 from vaebench.core.errors import UserError
-from vaebench.core.registry import did_you_mean
+from vaebench.core.results import Facts
 from vaebench.core.subjects import REAL
-from vaebench.metrics import METRICS
-from vaebench.report.analysis.comparisons import Row, compare, decisive, verdict_in_words
-from vaebench.report.analysis.formatting import cell, p_text, short, to_text
-from vaebench.report.analysis.measured import (
-    Measured,
-    all_folders,
-    collect,
-    current,
-    datasets_measured,
-    provenance_lines,
-)
+from vaebench.report.analysis.comparisons import Row, all_pairs, decisive
+from vaebench.report.analysis.leaderboard import Row as Ranked
+from vaebench.report.analysis.leaderboard import leaderboard
+from vaebench.report.analysis.measured import Measured, all_folders, collect, datasets_measured
 from vaebench.report.analysis.pair_tests import CHECKPOINTS
+from vaebench.report.origins import with_results
 from vaebench.runs.find import find_runs
 from vaebench.runs.record import RunFolder
 
-STALE = "stale: the run was trained on since, so the report leaves this out; evaluate it again"
+Standing = Literal["better", "worse", "equal", "open"]
+ORDER: tuple[Standing, ...] = ("better", "worse", "equal", "open")
+Cell = tuple[str, str]  # metric and protocol
 
 
-def between(a: str, b: str, *, brief: bool = False) -> list[str]:
-    """Format every test between two RUNs, as lines of text; ``brief``: over all images, the deciding test of each
-    metric.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Two sides on one dataset.
+
+    Attributes:
+        dataset: that both were measured on.
+        a, b: the sides, as they were named.
+        tests: every test between them, as the report has them, ``a`` first.
+        deciding: of these the deciding test of each metric over all images; by question, decided ones first.
+        facts: how each metric is shown.
+        values: each side's row over all images, by metric and protocol.
+        plannable: whether ``vaebench plan`` knows both.
+    """
+
+    dataset: str
+    a: str
+    b: str
+    tests: Sequence[Row]
+    deciding: Sequence[Row]
+    facts: Mapping[Cell, Facts]
+    values: Mapping[tuple[str, str, str], Ranked]
+    plannable: bool
+
+    @property
+    def checkpoints(self) -> bool:
+        """Whether the verdicts are about these checkpoints and not about recipes."""
+        return all(row.note in CHECKPOINTS for row in self.deciding)
+
+    def is_ranked(self, row: Row) -> bool:
+        """Tell whether a better value of this metric makes a better model."""
+        return self.facts[row.metric, row.protocol].ranked
+
+    def counts(self) -> dict[Standing, int]:
+        """Count how ``a`` stands to ``b`` over the metrics by which models are ranked."""
+        found = [self.standing(row) for row in self.deciding if self.is_ranked(row)]
+        return {standing: found.count(standing) for standing in ORDER}
+
+    def standing(self, row: Row) -> Standing:
+        """Say how ``a`` stands to ``b`` by one test."""
+        if row.verdict in ("equivalent", "floor"):
+            return "equal"
+        winner = {"a": row.a, "b": row.b}.get(row.verdict)
+        return "open" if winner is None else "better" if winner == self.a else "worse"
+
+
+def compared(a: str, b: str) -> list[Compared]:
+    """Test two RUNs against each other on every dataset that both were measured on.
 
     Two recipes stand as they do in the report, with Holm's correction over all recipes measured; where single
     seeds or paths are named, the correction is over the two and the real images.
+
+    Raises:
+        UserError: nothing is known of one of them, or they share a run, a dataset or no metric.
     """
-    lines: list[str] = []
-    sides = {a: _with_results(find_runs([a])), b: _with_results(find_runs([b]))}
+    sides = {a: with_results(find_runs([a])), b: with_results(find_runs([b]))}
     if a == b or {folder.path.resolve() for folder in sides[a]} & {folder.path.resolve() for folder in sides[b]}:
         raise UserError(f"{a} and {b} share a run, which cannot be compared with itself: name two that share none")
     shared = [name for name in datasets_measured(sides[a]) if name in datasets_measured(sides[b])]
     if not shared:
         raise UserError(f"{a} and {b} were not measured on a dataset in common: evaluate both on one")
+    found = []
     for dataset in shared:
         whole = collect(dataset, all_folders())
-        measured = whole if {a, b} <= set(whole.recipes()) else _only(dataset, sides)
-        rows = compare(measured, a, b)
-        shown = [row for row in decisive(rows) if row.stratum == "all"] if brief else rows
-        advice = _advice(shown, a, b) if {a, b} <= set(whole.recipes()) else []
-        lines += [f"{dataset}: a = {a}, b = {b}", *_table(shown, a, short if brief else _as_in_tables), *advice, ""]
-    return lines[:-1]
+        known = {a, b} <= set(whole.recipes())
+        found.append(_compared(whole if known else _only(dataset, sides), a, b, plannable=known))
+    return found
 
 
-def _with_results(folders: Sequence[RunFolder]) -> list[RunFolder]:
-    for folder in folders:
-        if not folder.results.exists():
-            command = shown_command(["vaebench", "evaluate", str(folder.path)])
-            raise UserError(f"{folder.path} was never measured: run {command} first")
-        results.read(folder.results)  # of a run that was named, damage is an error
-    return list(folders)
+def _compared(measured: Measured, a: str, b: str, *, plannable: bool) -> Compared:
+    every = all_pairs(measured)
+    tests = [_turned(row, a) for row in every if {row.a, row.b} == {a, b}]
+    if not tests:
+        raise UserError(f"{a} and {b} share no metric on the same image ids: evaluate both on the same split")
+    facts = measured.facts()
+    values = {
+        (row.metric, row.protocol, row.recipe): row
+        for part in measured.parts()
+        for row in leaderboard(part, every)
+        if row.stratum == "all" and row.recipe in (a, b, REAL)
+    }
+    found = Compared(
+        dataset=measured.dataset, a=a, b=b, tests=tests, deciding=[], facts=facts, values=values, plannable=plannable
+    )
+
+    def order(row: Row) -> tuple[object, ...]:
+        fact = facts[row.metric, row.protocol]
+        how = ORDER.index(found.standing(row))
+        return (questions.place(fact.question), not fact.ranked, how, fact.headline or 99, fact.place, row.metric)
+
+    whole = [row for row in decisive(tests) if row.stratum == "all"]
+    return replace(found, deciding=sorted(whole, key=order))
+
+
+def _turned(row: Row, a: str) -> Row:
+    """Return a test with ``a`` as its first side, whichever way round the report has it."""
+    if row.a == a:
+        return row
+    return replace(
+        row,
+        a=row.b,
+        b=row.a,
+        mean_difference=-row.mean_difference,
+        ci_low=-row.ci_high,
+        ci_high=-row.ci_low,
+        effect_size=-row.effect_size,
+        statistic=row.statistic if row.test == "wilcoxon" else -row.statistic,
+        verdict={"a": "b", "b": "a"}.get(row.verdict, row.verdict),
+    )
 
 
 def _only(dataset: str, sides: dict[str, list[RunFolder]]) -> Measured:
@@ -71,65 +143,3 @@ def _only(dataset: str, sides: dict[str, list[RunFolder]]) -> Measured:
         lines += [replace(line, recipe=name) for line in side.results]
         values |= {(name, seed): known for (_, seed), known in side.values.items()}
     return replace(whole, results=lines, values=values)
-
-
-def _as_in_tables(value: float) -> str:
-    """Format to the last digit of the CSV, so that the two can be held against each other."""
-    return cell("", float(value)) or "n/a"
-
-
-def _table(rows: Sequence[Row], a: str, number: Callable[[float], str]) -> list[str]:
-    """Lay out rows with ``a`` first, whichever way round the report has them."""
-    body = []
-    for row in rows:
-        sign = 1 if row.a == a else -1
-        low, high = sorted((sign * row.ci_low, sign * row.ci_high))
-        winner = verdict_in_words(row)
-        if row.detectable > 0:
-            winner += f" (could have shown {number(row.detectable)})"
-        body.append(
-            [
-                row.metric,
-                row.protocol,
-                row.stratum,
-                row.test,
-                str(row.n),
-                number(sign * row.mean_difference),
-                f"[{number(low)}, {number(high)}]",
-                number(sign * row.effect_size),
-                number(row.statistic if row.test == "wilcoxon" else sign * row.statistic),
-                p_text(row.p_value),
-                p_text(row.p_holm),
-                winner,
-            ]
-        )
-    header = ["metric", "protocol", "stratum", "test", "n", "a - b", "95 %", "effect", "statistic", "p", "p Holm"]
-    return to_text([*header, "better"], body)
-
-
-def _advice(rows: Sequence[Row], a: str, b: str) -> list[str]:
-    """Name the command that plans what would decide, for the first metric that is open."""
-    open_rows = [row for row in decisive(rows) if row.verdict == "unresolved" or row.note in CHECKPOINTS]
-    if not open_rows:
-        return []
-    return [f"what would decide: {shlex.join(['vaebench', 'plan', a, b, '--metric', open_rows[0].metric])}"]
-
-
-def origins(run: str, metric: str) -> list[str]:
-    """Say where the latest values of one metric of a RUN came from, stratum ``all``, every seed and protocol."""
-    lines: list[str] = []
-    known = set(METRICS.names())
-    for folder in _with_results(find_runs([run])):
-        record = folder.read_record() if folder.record_file.exists() else None
-        valid = current(folder, record)
-        for result in results.latest(results.read(folder.results)):
-            known.add(result.metric)
-            if result.metric == metric and result.stratum == "all":
-                lines += [f"{folder.path}: {metric}", *(f"  {line}" for line in provenance_lines(result))]
-                lines += [""] if result in valid else [f"  {STALE}", ""]
-    if not lines and metric in known:
-        command = shown_command(["vaebench", "evaluate", run, "--metrics", metric])
-        raise UserError(f"{run} has no value of '{metric}' yet: run {command}")
-    if not lines:
-        raise UserError(f"{run} has no value of '{metric}': {did_you_mean(metric, known)}")
-    return lines[:-1]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import TRAINING_IMAGES, is_baseline, title_of
-from vaebench.report import claim_wording, compute_wording
+from vaebench.report import claim_wording, compute_wording, verdict_counts
 from vaebench.report.analysis import attributes, comparisons, equal_compute, latent_space, leaderboard, variance
 from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
 from vaebench.report.analysis.judging import Judged
@@ -253,7 +253,7 @@ def _claims(held: Sequence[Judged]) -> list[str]:
         bullet = " " * len(lead) + "- "
         found = "; ".join(part for part in (claim_wording.values(judged), claim_wording.found(judged)) if part)
         printed = ": ".join(part for part in (claim_wording.source(judged), judged.claim.published) if part)
-        lines += _wrapped(f"**{claim_wording.MARKS[judged.verdict]} {judged.verdict}:** {judged.claim.says}", lead)
+        lines += _wrapped(f"**{verdict_counts.MARKS[judged.verdict]} {judged.verdict}:** {judged.claim.says}", lead)
         lines += _wrapped(f"Here: {found}", bullet)
         lines += _wrapped(f"Source: {printed}", bullet) if printed else []
         lines += _wrapped(f"Claim: `{judged.claim.expression}`", bullet)

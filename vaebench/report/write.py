@@ -8,6 +8,7 @@ from pathlib import Path
 from vaebench.core.files import inside, write_text
 from vaebench.core.paths import bundled
 from vaebench.core.subjects import REAL
+from vaebench.report import answer as answers
 from vaebench.report.analysis import (
     attributes,
     claim_rows,
@@ -26,6 +27,7 @@ from vaebench.report.analysis.published import published_claims
 from vaebench.report.analysis.published_attributes import BUNDLED
 from vaebench.report.analysis.shown_strata import many_strata, without, without_subsets
 from vaebench.report.analysis.sweeps import sweeps
+from vaebench.report.answering import answer
 from vaebench.report.claim_wording import verdict_lines
 from vaebench.report.evidence import FOLDER, write_evidence
 from vaebench.report.figures import equal_compute as compute_figure
@@ -120,6 +122,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
         write_text(folder / "compute.csv", to_csv(equal_compute.Row, computed))
     write_text(folder / "leaderboard.md", without_markup("\n".join(page(part) for part in parts)))
     write_text(folder / "index.html", html_report(parts))
+    write_text(folder / answers.FILE, answers.to_json([answer(part) for part in parts]))
     tables = [main_table(part.measured, part.ranked) for part in parts]
     if wanted.latex:
         write_text(folder / "leaderboard.tex", "\n".join(to_latex(*table) for table in tables))

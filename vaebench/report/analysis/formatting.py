@@ -97,9 +97,33 @@ def short(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "n/a"
     if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
+        return f"{value + 0.0:g}"  # a zero without a sign
     digits = max(0, 3 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}" if digits <= 8 else f"{value:.3e}"
+
+
+def plain(value: float | None) -> str:
+    """Format a number for people; whole ones, such as counts, without decimals."""
+    return f"{value:,.0f}" if value is not None and value == round(value, 0) else short(value)
+
+
+def with_error(value: float, half: float) -> tuple[str, str]:
+    """Format a value and its interval's half-width: the latter to two digits, the former to the same place."""
+    if not (math.isfinite(value) and math.isfinite(half)) or half <= 0:
+        return plain(value), ""
+    decimals = 1 - math.floor(math.log10(half))
+    if decimals > 8:
+        return short(value), f"{half:.1e}"
+    decimals = max(0, decimals)
+    return f"{value:,.{decimals}f}", f"{half:,.{decimals}f}"
+
+
+def interval_text(low: float, high: float) -> str:
+    """Format an interval with two digits of its half-width, such as ``0.0258 to 0.0306``; empty for NaN."""
+    half = (high - low) / 2
+    if not math.isfinite(half):
+        return ""
+    return f"{with_error(low, half)[0]} to {with_error(high, half)[0]}"
 
 
 def to_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vaebench.report import claim_wording
+from vaebench.report import claim_wording, verdict_counts
 from vaebench.report.analysis.claims import FAILS, HOLDS, NOT_MEASURED, UNDECIDED
 from vaebench.report.analysis.judging import Judged
 
@@ -41,7 +41,7 @@ def claim_table(held: Sequence[Judged]) -> ClaimTable | None:
             says=judged.claim.says,
             expression=judged.claim.expression,
             kind=KINDS[judged.verdict],
-            mark=claim_wording.MARKS[judged.verdict],
+            mark=verdict_counts.MARKS[judged.verdict],
             verdict=judged.verdict,
             values=claim_wording.values(judged),
             found=claim_wording.found(judged),

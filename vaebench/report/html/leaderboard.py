@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vaebench.core.results import Result
 from vaebench.core.subjects import TRAINING_IMAGES, is_model, is_real, title_of
-from vaebench.report.analysis.formatting import DIRECTIONS, short
+from vaebench.report.analysis.formatting import DIRECTIONS, short, with_error
 from vaebench.report.analysis.leaderboard import Row, protocol_ends
 from vaebench.report.analysis.measured import Measured, provenance_lines
 from vaebench.report.figures.forest import place_of
@@ -18,7 +18,6 @@ from vaebench.report.html.wording import (
     run_name,
     sortable,
     typed,
-    with_error,
 )
 
 

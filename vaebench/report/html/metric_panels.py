@@ -8,14 +8,14 @@ from markupsafe import Markup
 from vaebench.core.results import PARTS
 from vaebench.core.subjects import is_baseline, is_real, title_of
 from vaebench.report.analysis import leaderboard
-from vaebench.report.analysis.formatting import DIRECTIONS, short
+from vaebench.report.analysis.formatting import DIRECTIONS, plain, short
 from vaebench.report.analysis.measured import Measured
 from vaebench.report.figures.forest import forest, place_of
 from vaebench.report.html.leaderboard import interval_over, rows_by_metric
 from vaebench.report.html.pairwise import Matrix, matrix, pairs_of
 from vaebench.report.html.provenance import Shown
 from vaebench.report.html.tables import HtmlCell, HtmlTable
-from vaebench.report.html.wording import plain, rank_text, sortable
+from vaebench.report.html.wording import rank_text, sortable
 from vaebench.report.section import Section
 
 

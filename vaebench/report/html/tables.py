@@ -9,9 +9,10 @@ from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import is_baseline, is_real, title_of
 from vaebench.report import compute_wording
 from vaebench.report.analysis import attributes, equal_compute, latent_space
+from vaebench.report.analysis.formatting import plain
 from vaebench.report.analysis.leaderboard import Row
 from vaebench.report.analysis.measured import Measured
-from vaebench.report.html.wording import plain, reading_order, run_name, sortable
+from vaebench.report.html.wording import reading_order, run_name, sortable
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from vaebench.core import questions
-from vaebench.report.analysis.formatting import p_text, short
+from vaebench.report.analysis.formatting import p_text
 from vaebench.report.analysis.leaderboard import Row
 
 
@@ -20,22 +20,6 @@ def kind_of(protocol: str) -> str:
     if "recon" in parts:
         return "reconstructions"
     return "samples" if "samples" in parts else "other"
-
-
-def plain(value: float | None) -> str:
-    """Format a number for people; whole ones, such as counts, without decimals."""
-    return f"{value:,.0f}" if value is not None and value == round(value, 0) else short(value)
-
-
-def with_error(value: float, half: float) -> tuple[str, str]:
-    """Format a value and its interval's half-width: the latter to two digits, the former to the same place."""
-    if not (math.isfinite(value) and math.isfinite(half)) or half <= 0:
-        return plain(value), ""
-    decimals = 1 - math.floor(math.log10(half))
-    if decimals > 8:
-        return short(value), f"{half:.1e}"
-    decimals = max(0, decimals)
-    return f"{value:,.{decimals}f}", f"{half:,.{decimals}f}"
 
 
 def rank_text(low: int | None, high: int | None) -> str:

@@ -1,0 +1,111 @@
+"""Show a report's answer on one screen: headline metrics, a sentence a question, costs, where the page lies."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from vaebench.cli.console import for_machines, out
+from vaebench.cli.prose import emphasised, labelled, say_faintly
+from vaebench.cli.tables import FAINT, WINNER, Cell, Column, Row, Table, show
+from vaebench.core import questions
+from vaebench.core.subjects import REAL, title_of
+from vaebench.report.answer import Answer, Finding, Line, read_answers
+from vaebench.report.answer_wording import Name, metric, missing, sentence, short_names, shown, verdicts, what
+
+FIRST = "*"
+ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
+LEGEND = f"{FIRST} first, or not told apart from it; ↑ higher, ↓ lower, → nearer to the originals is better"
+
+
+def show_answers(folder: Path, following: Sequence[str] = (), *, full: bool = False, claims: int = 0) -> None:
+    """End a command with the answers of the report in ``folder``.
+
+    Args:
+        folder: a report's, with ``answer.json``.
+        following: commands that go on from here, in place of the answer's own.
+        claims: up to how many claims are said one by one.
+        full: all claims, costs, reasons and commands, as long as that may be.
+
+    Raises:
+        UserError: the folder holds no answer, or a damaged one.
+    """
+    answers = read_answers(folder)
+    if for_machines():
+        show(Table(columns=[], rows=[], records=_records(answers)))
+        return
+    for each in answers if full else answers[:1]:
+        _show(each, full=full, claims=claims)
+    if len(answers) > 1 and not full:
+        others = ", ".join(f"{each.split} ({each.images:,} images)" for each in answers[1:])
+        labelled("also measured", f"{others}: --full shows them, the page has them")
+    labelled("page", str(folder / "index.html"))
+    commands = list(following) or answers[0].next
+    for command in commands if full else commands[:1]:
+        labelled("next", command)
+
+
+def _records(answers: Sequence[Answer]) -> list[dict[str, object]]:
+    """Flatten answers for machines: a record a model and headline metric, or cost."""
+    return [
+        {
+            "dataset": each.dataset,
+            "split": each.split,
+            **{name: value for name, value in asdict(line).items() if name != "values"},
+            "recipe": name,
+            **asdict(value),
+        }
+        for each in answers
+        for line in (*each.lines, *each.costs)
+        for name, value in line.values.items()
+    ]
+
+
+def _show(answer: Answer, *, full: bool, claims: int) -> None:
+    name = short_names(answer.models, answer.dataset)
+    out.print()
+    emphasised(answer.title, f": {what(answer)}")
+    for line in verdicts(answer, full=full or len(answer.claims) <= claims):
+        labelled("claims", line)
+    out.print()
+    if answer.lines or answer.costs:
+        show(headlines(answer, name))
+        say_faintly(LEGEND)
+        out.print()
+    for found in answer.findings:
+        labelled(questions.label(found.question), sentence(found, name), _style(found))
+    for line in missing(answer, name, full=full):
+        labelled("n/a", line)
+
+
+def _style(found: Finding) -> str:
+    return {"leads": WINNER, "undecided": "yellow"}.get(found.verdict, "")
+
+
+def headlines(answer: Answer, name: Name = str) -> Table:
+    """Lay out the headline metrics and costs: a row a metric, a column a model, the originals last."""
+    lines = [*answer.lines, *answer.costs]
+    wins = {model: sum(model in line.values and line.values[model].first for line in lines) for model in answer.models}
+    columns = [Column(name="metric", heading="")]
+    order = sorted(answer.models, key=lambda model: -wins[model])
+    columns += [
+        Column(name=model, heading=name(model), right=True, leaves=order.index(model), shrinks="middle")
+        for model in answer.models
+    ]
+    beside = [REAL] if any(REAL in line.values for line in lines) else []
+    columns += [Column(name=each, heading=title_of(each), right=True, leaves=len(order) + 1) for each in beside]
+    rows: list[Row] = [[_metric(line), *(_cell(line, each) for each in [*answer.models, *beside])] for line in lines]
+    return Table(columns=columns, rows=rows)
+
+
+def _metric(line: Line) -> str:
+    costs = line.question == questions.COST
+    unit = f", {line.unit}" if costs and line.unit != line.metric else ""
+    return f"{metric(line.metric, line.protocol)}{unit}{'' if costs else ' ' + ARROWS[line.direction]}"
+
+
+def _cell(line: Line, model: str) -> Cell:
+    value = line.values.get(model)
+    if value is None:
+        return Cell("" if model == REAL else "n/a", FAINT)
+    style = WINNER if value.first else FAINT if model == REAL else ""
+    return Cell(shown(value) + (FIRST if value.first else " "), style)

@@ -1,0 +1,39 @@
+"""Print prose on a terminal: a line whose beginning stands out, and texts under a label, broken to its width."""
+
+import textwrap
+
+from rich.text import Text
+
+from vaebench.cli.console import form, out
+from vaebench.core.validation import plain_line
+
+WIDEST = 100  # characters of a line, however wide the terminal is
+LABEL = 14  # characters of a label before a sentence
+FAINT = "dim"
+
+
+def emphasised(head: str, rest: str, style: str = "bold") -> None:
+    """Print a line whose beginning stands out."""
+    line = Text(plain_line(head), style=style)
+    line.append(plain_line(rest), style="not bold default")
+    out.print(line, soft_wrap=True, highlight=False)
+
+
+def say_faintly(text: str) -> None:
+    """Print an explanation, dim where the terminal can."""
+    out.print(textwrap.fill(text, min(width(), WIDEST)), style=FAINT, highlight=False, markup=False, soft_wrap=True)
+
+
+def labelled(label: str, text: str, style: str = "") -> None:
+    """Print a label and a text beside it, its further lines indented; commands and paths are not broken."""
+    room = min(width(), WIDEST) - LABEL
+    unbroken = label in ("next", "page") or form() == "plain" or not out.is_terminal
+    lines = [text] if unbroken else textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    for place, line in enumerate(lines):
+        head = f"{label:<{LABEL}}" if not place else " " * LABEL
+        emphasised(head, line, style or "bold")
+
+
+def width() -> int:
+    """Return how many characters a line of the terminal has."""
+    return out.width if out.is_terminal else WIDEST

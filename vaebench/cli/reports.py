@@ -1,0 +1,63 @@
+"""Write reports after a command, and end it with their answers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaebench.cli.console import say
+
+if TYPE_CHECKING:
+    from vaebench.runs.record import RunFolder
+
+_REPORTS = ContextVar("whether commands write reports", default=True)
+
+
+@contextmanager
+def without_reports() -> Iterator[None]:
+    """Let the commands that are called within write no report: who calls them writes one of its own."""
+    before = _REPORTS.set(False)
+    try:
+        yield
+    finally:
+        _REPORTS.reset(before)
+
+
+def write_reports(
+    datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, *, full: bool = False, **wanted: Any
+) -> bool:
+    """Write each dataset's report unless it would come out as it lies there, and show its answer; return whether
+    reports are written at all.
+
+    They show the claims of vaebench's suites, or of the ``published`` folder that stands in their place.
+    """
+    if not _REPORTS.get():
+        return False
+    from vaebench.cli.answer_screen import show_answers
+    from vaebench.report import freshness
+
+    for dataset, given in datasets.items():
+        folders = [each for each in given if not each.is_snapshot]
+        request = {"dataset": dataset, "extra": [str(each.path) for each in folders], **wanted}
+        if freshness.datasets_unchanged(request, out_dir):
+            say_unchanged(dataset, out_dir, full=full)
+            continue
+        made_from = freshness.sources(request)
+        # imported here: --help must not load torch
+        from vaebench.report.write import Report, write_report
+        from vaebench.suites.claims import built_in_claims
+
+        sources = [] if wanted.get("published") else built_in_claims(dataset)
+        folder, _ = write_report(dataset, out_dir, Report(extra=folders, sources=sources, **wanted))
+        freshness.remember(request, out_dir, [dataset], made_from)
+        show_answers(folder, full=full)
+    return True
+
+
+def say_unchanged(dataset: str, out_dir: Path, *, full: bool) -> None:
+    """Say that a report would come out as it lies there, and show its answer."""
+    from vaebench.cli.answer_screen import show_answers
+
+    say(f"{dataset}: nothing new since the report was written")
+    show_answers(out_dir / dataset, full=full)

@@ -1,0 +1,128 @@
+"""Say an answer in words, the same for the terminal and the page; names as the reader sees them."""
+
+from collections.abc import Callable, Sequence
+
+from vaebench.core.subjects import EXTERNAL
+from vaebench.report import verdict_counts
+from vaebench.report.analysis.formatting import with_error
+from vaebench.report.answer import Answer, Finding, Missing, Value
+
+COMMAND = "vaebench "  # a reason that names one can be mended
+LISTED = 3  # models that a sentence names with their values
+
+Name = Callable[[str], str]
+
+
+def shown(value: Value | None) -> str:
+    """Format a value to two digits of its interval's half-width, or to four digits where there is none."""
+    if value is None or value.value is None:
+        return "n/a"
+    return with_error(value.value, value.half)[0]
+
+
+def short_names(models: Sequence[str], dataset: str) -> Name:
+    """Return a function that shortens names: without the dataset, which is said elsewhere, where they stay apart."""
+    ending = f"-{dataset}"
+    names = {name: name.removeprefix(EXTERNAL) for name in models}
+    names = {name: said.replace(ending, "", 1) if _of_dataset(said, ending) else said for name, said in names.items()}
+    apart = len(set(names.values())) == len(names)
+    return lambda name: names.get(name, name) if apart else name
+
+
+def _of_dataset(name: str, ending: str) -> bool:
+    recipe = name.partition("[")[0].partition("/")[0]
+    return recipe.endswith(ending) and recipe != ending
+
+
+def what(answer: Answer) -> str:
+    """Say what was compared: images, seeds, and of what the verdicts speak."""
+    images = f"{answer.images:,} {answer.split} images" if answer.images else f"{answer.split} images"
+    return ", ".join([images, *seeds(answer)])
+
+
+def seeds(answer: Answer) -> list[str]:
+    """Say how many training seeds stand behind the models, and what that means for the verdicts."""
+    counts = sorted({count for count in answer.seeds.values() if count})
+    if not counts:
+        return []
+    if counts == [1]:
+        return ["1 training seed each: checkpoints, not recipes" if len(answer.models) > 1 else "1 training seed"]
+    if len(counts) == 1:
+        return [f"{counts[0]} training seeds each"]
+    return [f"{counts[0]} to {counts[-1]} training seeds"]
+
+
+def images_of(protocol: str) -> str:
+    """Name the images that a metric was taken of, where its protocol says: ``recon``, ``samples`` or nothing."""
+    return next((part for part in protocol.split("/") if part in ("recon", "samples")), "")
+
+
+def metric(name: str, protocol: str) -> str:
+    """Name a metric and the images that it is of: ``blur (recon)``."""
+    kind = images_of(protocol)
+    return f"{name} ({kind})" if kind else name
+
+
+def sentence(found: Finding, name: Name = str) -> str:
+    """Say who leads, by how much, and whether that is decided."""
+    by = f"by {metric(found.metric, found.protocol)}"
+    if found.verdict == "no target":
+        return f"nobody can be ranked {by}: the originals were not measured"
+    best = found.first[0]
+    values = {each: f"{name(each)} {shown(value)}" for each, value in found.values.items()}
+    originals = f"; originals {shown(found.originals)}" if found.originals else ""
+    if found.verdict == "alone":
+        return f"{values[best]} {by}, the only model measured{originals}"
+    if found.verdict == "leads":
+        return f"{name(best)} leads {by}: {shown(found.values[best])} against {values[found.behind[0]]}{originals}"
+    near = _listed([values[each] for each in found.first])
+    if found.verdict == "tied":
+        return f"equal within the margin {by}: {near}{originals}"
+    return f"undecided {by}: {near}{originals}{needed(found)}"
+
+
+def needed(found: Finding) -> str:
+    """Say how many seeds would decide, as the end of a sentence; nothing where that is not known."""
+    if found.seeds_needed is None:
+        return ""
+    if found.more_needed:
+        return f"; more than {found.seeds_needed} seeds each would be needed"
+    return f"; {found.seeds_needed} seeds each would decide"
+
+
+def _listed(said: Sequence[str]) -> str:
+    more = len(said) - LISTED
+    return ", ".join([*said[:LISTED], *([f"and {more} more"] if more > 0 else [])])
+
+
+def missing(answer: Answer, name: Name = str, *, full: bool = False) -> list[str]:
+    """Say what has no value and why: what a command gets, the rest in one line; ``full``: a line a reason."""
+    if full:
+        return [_missing(each, name) for each in answer.missing]
+    gets = [each for each in answer.missing if COMMAND in each.reason]
+    rest = [each for each in answer.missing if COMMAND not in each.reason]
+    lines = [_missing(each, name) for each in gets[:LISTED]]
+    if rest:
+        metrics = {metric for each in rest for metric in each.metrics}
+        models = list(dict.fromkeys(model for each in rest for model in each.models))
+        reasons = list(dict.fromkeys(each.reason.partition(":")[0] for each in rest))
+        plural = "" if len(metrics) == 1 else "s"
+        lines.append(
+            f"{len(metrics)} metric{plural} of {_listed(list(map(name, models)))}: {reasons[0]}{_more(reasons)}"
+        )
+    return lines
+
+
+def _missing(each: Missing, name: Name) -> str:
+    return f"{_listed(each.metrics)} of {_listed(list(map(name, each.models)))}: {each.reason}"
+
+
+def _more(reasons: Sequence[str]) -> str:
+    return f", and {len(reasons) - 1} other reasons" if len(reasons) > 2 else "".join(f"; {it}" for it in reasons[1:])
+
+
+def verdicts(answer: Answer, *, full: bool = False) -> list[str]:
+    """Count the verdicts on claims in one line, or say each."""
+    if full:
+        return [f"{each.verdict}: {each.says}" for each in answer.claims]
+    return [verdict_counts.counted([each.verdict for each in answer.claims])] if answer.claims else []
