@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vaebench.cli.exit_codes import BAD_INPUT, outcome
-from vaebench.cli.main import as_text
 from vaebench.core import results
+from vaebench.core.validation import as_text
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
 

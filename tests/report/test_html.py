@@ -19,11 +19,12 @@ from PIL import Image
 from vaebench.report.analysis import attributes, variance
 from vaebench.report.analysis.claims import VERDICTS
 from vaebench.report.analysis.comparisons import deciding
+from vaebench.report.analysis.formatting import with_error
 from vaebench.report.html import html_report
 from vaebench.report.html.pairwise import matrix
 from vaebench.report.html.provenance import Shown, facts_of
 from vaebench.report.html.win_counts import win_counts
-from vaebench.report.html.wording import kind_of, with_error
+from vaebench.report.html.wording import kind_of
 from vaebench.report.remarks import Remarks
 
 VOID = {"wbr", "meta", "link", "img", "input", "br", "path", "line", "circle", "rect"}

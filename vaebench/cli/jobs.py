@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from rich.console import Console
 
@@ -16,9 +17,9 @@ from vaebench.core.recipe import Recipe
 from vaebench.datasets import DATASETS
 from vaebench.runs.history import Progress
 from vaebench.runs.recipes import dataset_of_recipe, every_recipe, find_recipes, load_split
-from vaebench.training.compute import Choose
+from vaebench.training.compute import Choose, Compute
 from vaebench.training.job import Job, lacking_snapshots, train_run
-from vaebench.training.pace import Pace
+from vaebench.training.pace import Pace, kept_rate
 from vaebench.training.trial import workload
 
 MOST_SEEDS = 10_000  # of one range
@@ -50,14 +51,15 @@ def train_jobs(
         Interrupted: SIGINT or SIGTERM came; the state is saved.
     """
     loaded = {} if loaded is None else loaded
-    for job in jobs:
-        key = f"{job.recipe.dataset} {job.recipe.dataset_source} {sorted(job.recipe.dataset_options.items())}"
+    for number, job in enumerate(jobs, 1):
+        key = _images_of(job)
         if key not in loaded:
             loaded[key] = load_split(dataset_of_recipe(job.recipe), "train")
         title = f"{job.recipe.name}/seed-{job.seed}"
         picked = choose(workload=workload(job.recipe, loaded[key]))
         pace = Pace(job.recipe.name, picked)
-        with shown(console, title) as on_progress:
+        place = f"{number}/{len(jobs)}" if len(jobs) > 1 else ""
+        with shown(console, title, place, partial(_seconds_behind, jobs[number - 1 :], picked, loaded)) as on_progress:
 
             def note(row: Progress, pace: Pace = pace, size: int = job.recipe.batch_size) -> None:
                 slow = pace.note(row, size)
@@ -75,6 +77,36 @@ def train_jobs(
             steps = ", ".join(f"{step:,}" for step in lacking)
             said += f"; without snapshots after {steps} steps, which it had passed: move it away to train it with them"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def _images_of(job: Job) -> str:
+    """Identify the images that a job trains on."""
+    return f"{job.recipe.dataset} {job.recipe.dataset_source} {sorted(job.recipe.dataset_options.items())}"
+
+
+def _seconds_behind(
+    jobs: Sequence[Job], compute: Compute, loaded: Mapping[str, ImageDataset], rate: float
+) -> float | None:
+    """Estimate the seconds that the jobs behind the first one will take, by the rates of their recipes here.
+
+    Args:
+        jobs: those left, the first of which trains at ``rate`` images per second.
+        compute: its settings.
+        loaded: images by :func:`_images_of`.
+        rate: as above.
+
+    Returns:
+        Seconds, or None where there is no other job, or a recipe's rate or images are not known.
+    """
+    first, *others = jobs
+    seconds = 0.0
+    for job in [job for job in others if not job.is_finished()]:
+        known = rate if job.recipe.name == first.recipe.name else kept_rate(job.recipe.name, compute)
+        images = loaded.get(_images_of(job))
+        if not known or images is None:
+            return None
+        seconds += job.length(len(images)) * job.recipe.batch_size / known
+    return seconds or None
 
 
 def chosen_recipes(

@@ -6,7 +6,6 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -20,18 +19,16 @@ from vaebench.cli.console import (
     RUN_HELP,
     Csv,
     Dataset,
-    Device,
     Full,
     Json,
     Out,
     Plain,
-    RecipeFile,
-    Threads,
     begin,
     complain,
     err,
     say,
 )
+from vaebench.cli.evaluate import evaluate
 from vaebench.cli.exit_codes import outcome
 from vaebench.cli.help import FIRST, Sectioned
 from vaebench.cli.progress import show_messages
@@ -159,185 +156,7 @@ def fetch(
 app.command(epilog="Example: vaebench train vae-mnist dfcvae-mnist --seeds 0,1,2 --set latent_dim=5,10,20")(train)
 
 
-@app.command(epilog="Example: vaebench evaluate vae-mnist dfcvae-mnist --metrics blur,ssim")
-def evaluate(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=completion.runs)
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="every finished run (of --dataset)")] = False,
-    dataset: Dataset = None,
-    metrics: Annotated[
-        str,
-        typer.Option(help="comma-separated, or ./file.py:function; default all", autocompletion=completion.metrics),
-    ] = "",
-    samples: Annotated[
-        int | None, typer.Option(help="images drawn from the prior, 10,000; the papers' FID has 50,000")
-    ] = None,
-    inception: Annotated[int | None, typer.Option(help="feature layer: 64, 192, 768 or 2048 (the usual)")] = None,
-    fid_infinity: Annotated[bool, typer.Option("--fid-infinity", help="extrapolate FID to infinite n, too")] = False,
-    snapshots: Annotated[bool, typer.Option("--snapshots", help="what 'train --snapshots' kept, too")] = False,
-    again: Annotated[bool, typer.Option("--again", help="measure anew what was measured already")] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="METRIC.OPTION=VALUE", help="of a metric, or of the data: dataset.path=DIR"),
-    ] = None,
-    model: Annotated[
-        str, typer.Option(metavar="SPEC", help="a model trained elsewhere: ./file.py:function, diffusers:DIR, ...")
-    ] = "",
-    precision: Annotated[str, typer.Option(help="of --model: fp32, bf16 or fp16")] = "fp32",
-    range_: Annotated[str, typer.Option("--range", metavar="LOW,HIGH", help="of --model's black and white")] = "",
-    posterior: Annotated[str, typer.Option(help="reconstruct from its mean, or from a draw: sample")] = "mean",
-    tf32: Annotated[
-        bool, typer.Option("--tf32", help="a GPU may round float32 to TF32: faster, its own protocol")
-    ] = False,
-    command: Annotated[
-        str, typer.Option(metavar="TEXT", help="how --model or --images were made: a note kept with their numbers")
-    ] = "",
-    images: Annotated[
-        list[Path] | None,
-        typer.Option(help="images made elsewhere: a folder, zip, tar, npz, npy or parquet file; may be repeated"),
-    ] = None,
-    name: Annotated[
-        list[str] | None, typer.Option(help="of a model or images, as run external/NAME; one for each --images")
-    ] = None,
-    reference: Annotated[
-        str, typer.Option(help="what they are measured against: DATASET[:SPLIT], images, or a npz of mu and sigma")
-    ] = "",
-    paired: Annotated[
-        str, typer.Option(metavar="[name|position]", help="each belongs to the real image of its name, or of its place")
-    ] = "",
-    kind: Annotated[str, typer.Option(help="reconstructions or samples")] = "",
-    size: Annotated[int | None, typer.Option(help="height and width that --images are scaled to")] = None,
-    crop: Annotated[str, typer.Option(help="with --size: centre (the middle square) or none")] = "",
-    filter_: Annotated[str, typer.Option("--filter", help="with --size: bicubic, bilinear, lanczos, box")] = "",
-    recipe_file: RecipeFile = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    out_dir: Out = REPORTS,
-    full: Full = False,
-    plain: Plain = False,
-    as_csv: Csv = False,
-    as_json: Json = False,
-) -> None:
-    """Measure runs, a model or images from elsewhere. Then write the tables and show what they say.
-
-    Under torchrun, processes share the images that models and networks work on.
-    """
-    from vaebench.core.distributed import joined
-    from vaebench.evaluation.evaluate import evaluate_runs
-    from vaebench.evaluation.origin_notes import note_origin
-    from vaebench.evaluation.protocol import Protocol
-
-    if images and samples is not None:
-        raise UserError("--images are all measured, and no samples are drawn: leave --samples away")
-    if samples is not None and samples < 2:
-        raise UserError(f"--samples {samples} is too few to measure: give 2 or more")
-    protocol = Protocol(
-        metrics=tuple(part.strip() for part in metrics.split(",") if part.strip()),
-        options=_metric_options([setting for setting in settings or [] if not _of_data(setting)]),
-        given=({} if inception is None else {"inception": str(inception)})
-        | ({"infinity": "true"} if fid_infinity else {}),
-        samples=Protocol().samples if samples is None else samples,
-        again=again,
-        device=device,
-        posterior=posterior,
-        tf32=tf32,
-    )
-    of_data = [setting.removeprefix("dataset.") for setting in settings or [] if _of_data(setting)]
-    command = as_text(command)
-    _check_origin(command, posterior, model=bool(model), images=bool(images))
-    of_images = {"--reference": reference, "--paired": paired, "--kind": kind, "--size": size, "--crop": crop}
-    name = name or [""]
-    if len(images or []) < 2:
-        name = name[-1:]  # of one thing that is measured the last name counts, as of other options
-    _check_images(images or [], name, {**of_images, "--filter": filter_})
-    protocol.build()  # a misspelt metric or option is said before anything is measured
-    if model:
-        if images or names or every:
-            raise UserError("--model measures one model: leave RUNs, --all and --images away")
-        if processes() > 1:
-            raise UserError("--model is measured by one process: start it without torchrun")
-        from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
-
-        (own,) = name
-        outside = OutsideModel(
-            spec=model, name=own, dataset=dataset or "", options=tuple(of_data), precision=precision, range=range_
-        )
-        measured = evaluate_model(outside, protocol, say)
-        note_origin(own, command)
-        write_reports(measured, out_dir, full=full)
-        return
-    if images and (names or every):
-        raise UserError("--images measures images made elsewhere: leave RUNs and --all away")
-    if images:
-        if processes() > 1:
-            raise UserError("--images are measured by one process: start it without torchrun")
-        from vaebench.datasets.images.preparation import Preparation
-        from vaebench.evaluation.external import External, evaluate_external
-
-        preparation = Preparation(size=size, crop=crop, filter=filter_)
-        given = External(
-            name="", reference=reference, paired=paired, kind=kind, preparation=preparation, options=tuple(of_data)
-        )
-        measured = {}
-        for path, own in zip(images, name, strict=True):
-            measured |= evaluate_external(path, replace(given, name=own), protocol, say)
-            note_origin(own, command)
-        write_reports(measured, out_dir, full=full)
-        return
-    with joined(device) as group:
-        options = dict(setting.split("=", 1) for setting in of_data)
-        measured = evaluate_runs(
-            names or [],
-            protocol,
-            every=every,
-            dataset=dataset,
-            snapshots=snapshots,
-            say=say,
-            group=group,
-            options=options,
-        )
-        if group.leads:
-            write_reports(measured, out_dir, full=full)
-        group.wait()
-
-
-def _check_origin(note: str, posterior: str, *, model: bool, images: bool) -> None:
-    """Refuse options that say nothing of what is measured."""
-    from vaebench.evaluation.origin_notes import check_note
-
-    if note and not (model or images):
-        raise UserError("--command is of --model or --images: a run's record has the command that trained it")
-    if images and posterior != "mean":
-        raise UserError("--posterior is of models: images are measured as they are, leave it away")
-    check_note(note)
-
-
-def _check_images(images: Sequence[Path], names: Sequence[str], options: Mapping[str, object]) -> None:
-    """Refuse options of images where there are none, and sets of images without a name each."""
-    given = next((option for option, value in options.items() if value), "")
-    if given and not images:
-        raise UserError(f"{given} is of images made elsewhere: add --images PATH, or leave it away")
-    if images and len(names) != len(images):
-        raise UserError(f"{len(images)} times --images, {len(names)} times --name: give each set its name, in order")
-    if len(set(names)) < len(names):
-        raise UserError("--name is given twice: give each set of images a name of its own")
-
-
-def _of_data(setting: str) -> bool:
-    """Tell whether ``--set`` is about the data: ``dataset.OPTION=VALUE``."""
-    return setting.startswith("dataset.") and "=" in setting
-
-
-def _metric_options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
-    options: dict[str, dict[str, str]] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        metric, dot, option = key.rpartition(".")  # a metric in a file of the user's own has dots in its name
-        if not (equals and dot):
-            raise UserError(f"--set {setting!r} sets no metric's option: write --set METRIC.OPTION=VALUE")
-        options.setdefault(metric, {})[option] = value
-    return options
+app.command(epilog="Example: vaebench evaluate vae-mnist dfcvae-mnist --metrics blur,ssim")(evaluate)
 
 
 @app.command(epilog="Example: vaebench report --dataset mnist --out reports")
@@ -535,14 +354,6 @@ def _run(given: Sequence[str]) -> int | None:
         rest.append("--help")
     answered: int | None = app(with_home(rest), standalone_mode=False)
     return answered
-
-
-def as_text(word: str) -> str:
-    """Return an argument as the UTF-8 text that it is, where the locale knows ASCII alone and Python kept its bytes."""
-    try:
-        return os.fsencode(word).decode("utf-8")
-    except UnicodeError:
-        return word
 
 
 def with_home(words: Sequence[str]) -> list[str]:

@@ -125,6 +125,7 @@ def run_suite(
     """
     from vaebench.cli.jobs import share, train_jobs
     from vaebench.cli.main import app
+    from vaebench.cli.progress import stages_shown
     from vaebench.suites.running import look, measure, refuse_problems
     from vaebench.suites.work import jobs_of
 
@@ -139,7 +140,8 @@ def run_suite(
         train_jobs(share(jobs, shard), chosen, resume=True, console=out)
     if only in (None, "evaluate"):
         say(f"Measuring them on the test images of {located.suite.dataset.name}.")
-        measure(located, jobs, device, say)
+        with stages_shown(out):
+            measure(located, jobs, device, say)
         with without_reports():
             look(located, lambda arguments: app(arguments, standalone_mode=False))
     if only in (None, "report"):

@@ -58,6 +58,12 @@ class EvalBatch:
     attributes: Tensor | None = None
     features: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        held = (getattr(self, name) for name in ("real", "reconstruction", "sample", "path", "mean"))
+        return next((len(rows) for rows in held if rows is not None), 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:

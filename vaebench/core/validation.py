@@ -146,3 +146,11 @@ def _said(error: Exception) -> str:
         text = "not a name or a single line of plain text"
     field = place.strip("`").removeprefix("$").removeprefix(".")
     return plain_line(f"field {field}: {text[0].lower()}{text[1:]}" if field else text)
+
+
+def as_text(word: str) -> str:
+    """Return an argument as the UTF-8 text that it is, where the locale knows ASCII alone and Python kept its bytes."""
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        return word

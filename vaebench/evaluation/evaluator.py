@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vaebench.core import stages
 from vaebench.core.context import FeatureSpace
 from vaebench.core.device import tf32
 from vaebench.core.distributed import ALONE, Group
@@ -86,11 +87,13 @@ def measure(
                 consumer.refusal = str(error)
     fed = [consumer for consumer in consumers if not consumer.refusal]
     needs = functools.reduce(operator.or_, (consumer.needs for consumer in fed), Need(0))
-    row = 0
+    row, total, seen = 0, source.length(needs), 0
     with tf32(networks.allow_tf32):
         for number, batch in enumerate(source.batches(needs, group) if needs & ~_APART else (), 1):
             _feed(batch, fed, source, networks, row)
             row += 0 if batch.real is None else len(batch.real)
+            seen += batch.rows
+            stages.tell(f"{source.title}: images", min(seen * group.size, total), total)
             if number % BATCHES_UNTIL_TRIM == 0:
                 give_back_freed_memory()
             give_back_mapped_pages()
@@ -99,7 +102,11 @@ def measure(
         refusals = {
             id(metric): consumer.refusal for consumer in consumers for metric in consumer.metrics if consumer.refusal
         }
-        return [(metric, _score(metric, source, refusals.get(id(metric), ""))) for metric in metrics]
+        scores = []
+        for number, metric in enumerate(metrics):
+            stages.tell(f"{source.title}: {metric.spec.name}", number, len(metrics))
+            scores.append((metric, _score(metric, source, refusals.get(id(metric), ""))))
+        return scores
 
 
 def _brought_together(consumers: Sequence[_Consumer], group: Group) -> bool:

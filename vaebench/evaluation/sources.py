@@ -80,6 +80,7 @@ class EvaluationSource:
         latent_shape: of a model that can be looked into; ``None`` for everything else.
         reasons: what it does not provide -> why, where more is known than that it does not.
         shown_samples: n -> images (n, c, h, w) on the CPU, for pictures; ``None`` of what draws none.
+        length: needs -> rows of all its batches together, by which progress is told; 0 where that is not known.
     """
 
     identity: Identity = UNNAMED
@@ -91,6 +92,13 @@ class EvaluationSource:
     latent_shape: tuple[int, ...] | None = None
     reasons: Mapping[Need, str] = field(default_factory=dict)
     shown_samples: Callable[[int], Tensor] | None = None
+    length: Callable[[Need], int] = lambda needs: 0
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        seed = self.identity.seed
+        return self.identity.name if seed is None else f"{self.identity.name}/seed-{seed}"
 
 
 def identity_of(record: RunRecord, device: str) -> Identity:
@@ -166,6 +174,7 @@ def of_model(
         latent_shape=model.latent_shape,
         reasons={Need.CODES: model.lacks[Capability.CODES]} if Capability.CODES in model.lacks else {},
         shown_samples=partial(_shown, model, seed, device) if Capability.SAMPLE in model.can else None,
+        length=lambda needs: len(data) + (samples if Need.SAMPLE in needs & provides else 0),
     )
 
 
@@ -374,6 +383,7 @@ def of_images(
         batches=batches,
         context=context or Context(),
         paired=paired,
+        length=lambda needs: len(images) + (0 if paired or kind != Need.SAMPLE else len(data)),
     )
 
 
@@ -402,6 +412,7 @@ def of_real(data: ImageDataset, context: Context | None = None) -> EvaluationSou
         batches=batches,
         context=replace(context, blend=lambda first, second, weight: first),  # the target: images as they are
         ready=lambda space: context.reference(space, data.split).features,
+        length=lambda needs: len(data),
     )
 
 
@@ -422,7 +433,9 @@ def of_training_images(training: ImageDataset, context: Context, *, samples: int
             yield EvalBatch(sample=to_float(training.images[rows]))
 
     identity = Identity(subjects.TRAINING_IMAGES, content_sha256=training.fingerprint)
-    return EvaluationSource(identity=identity, provides=Need.SAMPLE, batches=batches, context=context)
+    return EvaluationSource(
+        identity=identity, provides=Need.SAMPLE, batches=batches, context=context, length=lambda needs: len(drawn)
+    )
 
 
 def _labelling(data: ImageDataset) -> Need:

@@ -96,14 +96,19 @@ def _listed(said: Sequence[str]) -> str:
 
 
 def missing(answer: Answer, name: Name = str, *, full: bool = False) -> list[str]:
-    """Say what has no value and why: what a command gets, the rest in one line; ``full``: a line a reason."""
+    """Say what has no value and why: what a command gets, and in one line what some models have and others lack.
+
+    What no model has for another reason, such as attributes of images without any, is said with ``full`` alone, which
+    gives a line to each reason.
+    """
     if full:
         return [_missing(each, name) for each in answer.missing]
     gets = [each for each in answer.missing if COMMAND in each.reason]
-    rest = [each for each in answer.missing if COMMAND not in each.reason]
+    nobody = _of_nobody(answer)
+    rest = [each for each in answer.missing if each not in gets and set(each.metrics) - nobody]
     lines = [_missing(each, name) for each in gets[:LISTED]]
     if rest:
-        metrics = {metric for each in rest for metric in each.metrics}
+        metrics = {metric for each in rest for metric in each.metrics} - nobody
         models = list(dict.fromkeys(model for each in rest for model in each.models))
         reasons = list(dict.fromkeys(each.reason.partition(":")[0] for each in rest))
         plural = "" if len(metrics) == 1 else "s"
@@ -111,6 +116,15 @@ def missing(answer: Answer, name: Name = str, *, full: bool = False) -> list[str
             f"{len(metrics)} metric{plural} of {_listed(list(map(name, models)))}: {reasons[0]}{_more(reasons)}"
         )
     return lines
+
+
+def _of_nobody(answer: Answer) -> set[str]:
+    """Name the metrics that no model has a value of, for whatever reasons."""
+    lacking: dict[str, set[str]] = {}
+    for each in answer.missing:
+        for metric_name in each.metrics:
+            lacking.setdefault(metric_name, set()).update(each.models)
+    return {metric_name for metric_name, models in lacking.items() if models >= set(answer.models)}
 
 
 def _missing(each: Missing, name: Name) -> str:
