@@ -122,9 +122,13 @@ def doctor(as_csv: Csv = False, as_json: Json = False) -> None:
 def cache(
     action: Annotated[str, typer.Argument(metavar="clear", help="remove it")] = "",
     older_than: Annotated[str, typer.Option(metavar="30d|12h", help="only what was not written for so long")] = "",
+    plain: Plain = False,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
     """What is kept because it takes long to make. And how to be rid of it."""
     from vaebench.cli.cache import cache_parts, clear, readable
+    from vaebench.cli.tables import Column, Table, show
     from vaebench.core.paths import cache_dir
 
     if action not in ("", "clear") or (older_than and not action):
@@ -134,9 +138,18 @@ def cache(
         say(f"removed {readable(size)} in {count:,} files from {cache_dir()}")
         return
     parts = cache_parts()
+    rows = []
     for part in parts:
         day = datetime.fromtimestamp(part.used).astimezone().date().isoformat()
-        say(f"{part.name:22} {readable(part.size):>10}  {part.files:6,} files  last written {day}  {part.what}")
+        rows.append([part.name, readable(part.size), f"{part.files:,}", day, part.what])
+    columns = [
+        Column(name="part"),
+        Column(name="size", right=True),
+        Column(name="files", right=True, leaves=1),
+        Column(name="last written"),
+        Column(name="what", shrinks="end"),
+    ]
+    show(Table(columns=columns, rows=rows))
     say(f"{readable(sum(part.size for part in parts))} in {cache_dir()}; to be rid of it: vaebench cache clear")
 
 
@@ -220,11 +233,20 @@ def plan(
     ],
     margin: Annotated[str, typer.Option(metavar="VALUE", help="difference to show: 0.01, 5%; default: measured")] = "",
     power: Annotated[float, typer.Option(metavar="P", help="how often a true difference is to be shown")] = 0.8,
+    plain: Plain = False,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
     """How many training seeds would decide. And what they would cost here."""
+    from vaebench.cli.tables import Column, Table, show
+    from vaebench.report.plan import HEADER
     from vaebench.report.plan import plan as planned
 
-    for line in planned(a, b, metric, margin=margin, power=power):
+    found = planned(a, b, metric, margin=margin, power=power)
+    columns = [Column(name=name, shrinks="middle" if name == "protocol" else "") for name in HEADER]
+    show(Table(columns=columns, rows=found.rows))
+    say("")
+    for line in found.lines:
         say(line)
 
 
@@ -252,15 +274,16 @@ def check(
         given = {"--margin": margins, "--allow-missing": allow_missing, "--allow-undecided": allow_undecided}
         files = {"markdown": markdown, "junit": junit, "as_json": as_json}
         _check_exactly(candidate, baseline, files, [name for name, value in given.items() if value])
+    from vaebench.cli.check_screen import show_gate
     from vaebench.report.gate import rendering
     from vaebench.report.gate.gate import CANNOT_DECIDE
     from vaebench.report.gate.gate import check as judge
     from vaebench.report.gate.table import read_table
 
     gate = judge(read_table(candidate), read_table(baseline), margins or (), allow_missing or ())
-    lines = rendering.deliver(gate, markdown=markdown, junit=junit, as_json=as_json)
+    rendering.deliver(gate, markdown=markdown, junit=junit, as_json=as_json)
     with contextlib.suppress(SystemExit):  # rich's answer to a reader that has seen enough: it changes no verdict
-        say("\n".join(lines))
+        show_gate(gate)
     raise typer.Exit(0 if allow_undecided and gate.exit_code == CANNOT_DECIDE else gate.exit_code)
 
 

@@ -24,16 +24,26 @@ Given = Annotated[
 Part = Literal["train", "evaluate", "report"]
 
 
-@suites.command("list")
-def list_() -> None:
+@suites.command("list", epilog="Example: vaebench suite list")
+def list_(plain: Plain = False, as_csv: Csv = False, as_json: Json = False) -> None:
     """The suites that come with vaebench."""
+    from vaebench.cli.tables import Column, Table, show
     from vaebench.suites import built_in
     from vaebench.suites.reading import read_suite
 
-    for name, path in built_in().items():
-        located = read_suite(path)
-        say(f"{name:24} {located.suite.title}")
-        say(f"{'':24} {_size(located)}")
+    found = {name: read_suite(path) for name, path in built_in().items()}
+    columns = [
+        Column(name="suite"),
+        Column(name="dataset"),
+        *(Column(name=name, right=True, leaves=1) for name in ("models", "seeds", "claims")),
+        Column(name="title", shrinks="end"),
+    ]
+    rows = []
+    for name, located in found.items():
+        suite = located.suite
+        counts = [str(len(part)) for part in (suite.models, suite.seeds, suite.claims)]
+        rows.append([name, suite.dataset.name, *counts, suite.title])
+    show(Table(columns=columns, rows=rows))
 
 
 @suites.command(epilog="Example: vaebench suite check mine.toml")
@@ -53,9 +63,11 @@ def check(given: Given) -> None:
 
 
 @suites.command(epilog="Example: vaebench suite status digits")
-def status(given: Given, device: Device = "auto") -> None:
+def status(
+    given: Given, device: Device = "auto", plain: Plain = False, as_csv: Csv = False, as_json: Json = False
+) -> None:
     """What of a suite is done, and what is left. And how long that takes on this machine."""
-    from vaebench.report.analysis.formatting import to_text
+    from vaebench.cli.tables import Column, Table, show
     from vaebench.suites.running import refuse_problems
     from vaebench.suites.status import states
     from vaebench.suites.work import jobs_of
@@ -68,8 +80,13 @@ def status(given: Given, device: Device = "auto") -> None:
         [each.run, f"{each.done:,} of {each.steps:,}", "yes" if each.measured else "no", _time(each.seconds)]
         for each in found
     ]
-    for line in to_text(["run", "steps", "measured", "left"], rows):
-        say(line)
+    columns = [
+        Column(name="run", shrinks="middle"),
+        Column(name="steps"),
+        Column(name="measured"),
+        Column(name="left", right=True),
+    ]
+    show(Table(columns=columns, rows=rows))
     left = sum(each.seconds for each in found)
     done = sum(each.trained for each in found)
     say(f"{done} of {len(found)} trained; {_time(left) or 'nothing'} of training left on this machine")

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 from vaebench import statistics
@@ -10,7 +11,7 @@ from vaebench.core.margin import read_margin
 from vaebench.core.registry import did_you_mean
 from vaebench.core.setting_names import HASHED, without_setting
 from vaebench.report.analysis.comparisons import ALPHA, Row, all_pairs, decisive, verdict_in_words
-from vaebench.report.analysis.formatting import short, to_text
+from vaebench.report.analysis.formatting import short
 from vaebench.report.analysis.measured import Measured, all_folders, collect, datasets_measured
 from vaebench.report.analysis.needed_seeds import MOST, family_size, pair_of, parts_of
 from vaebench.report.analysis.pair_tests import CHECKPOINTS
@@ -19,8 +20,18 @@ from vaebench.runs.recipe_files import is_file_reference
 
 TOO_FEW = "both have one training seed, which says nothing of how much seeds differ: train a second seed of one of them"
 
+HEADER = ("dataset", "protocol", "verdict", "difference to show", "power now", "seeds each for it")
 
-def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -> list[str]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would decide between two recipes: a row a dataset and protocol under :data:`HEADER`, and what to type."""
+
+    rows: Sequence[Sequence[str]]
+    lines: Sequence[str]
+
+
+def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -> Plan:
     """Plan the seeds and images that would decide between two recipes.
 
     Args:
@@ -30,7 +41,7 @@ def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -
         power: probability with which a true difference of that size is to be shown.
 
     Returns:
-        Lines for a terminal: a row a protocol, and the commands to type.
+        A row a protocol, and the commands to type.
 
     Raises:
         UserError: the recipes or the metric were not measured, or a number is out of its range.
@@ -58,10 +69,9 @@ def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -
     if not body:
         hint = did_you_mean(metric, known) if known else "evaluate both on one split"
         raise UserError(f"{a} and {b} were not both measured by '{metric}': {hint}")
-    header = ["dataset", "protocol", "verdict", "difference to show", "power now", "seeds each for it"]
     goal = f"Power: how often a true difference of that size is shown; aim {100 * power:.0f} %."
     few = [f"{a} and {b}: {TOO_FEW}"] if any(line[-1] == "unknown" for line in body) else []
-    return [*to_text(header, body), "", goal, *few, *dict.fromkeys(commands)]
+    return Plan(rows=body, lines=[goal, *few, *dict.fromkeys(commands)])
 
 
 def _middle(pair: Sequence[Sample]) -> float:

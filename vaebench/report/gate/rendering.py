@@ -21,12 +21,11 @@ _FINE = ("ok", "improved", "identical")
 _ESCAPED = str.maketrans({sign: f"&#{ord(sign)};" for sign in "&<>|`*[]\\~"})
 
 
-def deliver(gate: Gate, *, markdown: Path | None, junit: Path | None, as_json: Path | None) -> list[str]:
-    """Write what was asked for, each file whole or not at all; return the lines for the terminal."""
+def deliver(gate: Gate, *, markdown: Path | None, junit: Path | None, as_json: Path | None) -> None:
+    """Write what was asked for, each file whole or not at all."""
     wanted = ((markdown, to_summary), (junit, to_junit), (as_json, to_json))
     read = (gate.candidate, gate.baseline)
     write_files([(path, partial(render, gate)) for path, render in wanted if path is not None], read)
-    return to_lines(gate)
 
 
 def write_files(asked: Sequence[tuple[Path, Callable[[], str]]], read: Iterable[str]) -> None:
@@ -51,7 +50,8 @@ def summary(gate: Gate) -> str:
     return f"{', '.join(parts)}: {OUTCOMES[gate.exit_code]}"
 
 
-def _remarks(gate: Gate) -> list[str]:
+def remarks(gate: Gate) -> list[str]:
+    """Say what a reader must know of the verdicts."""
     single = sum(row.one_checkpoint for row in gate.rows)
     if not single:
         return []
@@ -62,7 +62,13 @@ def _remarks(gate: Gate) -> list[str]:
 def to_lines(gate: Gate) -> list[str]:
     """Format an aligned table, worst first, and the summary."""
     rows = [*map(_cells, gate.rows), *map(_new_cells, gate.new)]
-    return [*to_text(_HEADER, rows), "", *_remarks(gate), summary(gate)]
+    return [*to_text(_HEADER, rows), "", *remarks(gate), summary(gate)]
+
+
+def rows(gate: Gate) -> tuple[list[list[str]], int]:
+    """Return the cells of the rows that need a look, worst first, as :func:`to_lines` has them, and how many do not."""
+    shown = [_cells(row) for row in gate.rows if row.verdict not in _FINE]
+    return shown, len(gate.rows) - len(shown)
 
 
 def _cells(row: Judged) -> list[str]:
@@ -94,7 +100,7 @@ def to_summary(gate: Gate) -> str:
     rest = [_cells(row) for row in gate.rows if row.verdict not in _FINE]
     parts = [f"## vaebench check: {OUTCOMES[gate.exit_code]}\n", f"{escape_markdown(summary(gate))}\n"]
     parts += [f"Candidate {escape_markdown(gate.candidate)}, baseline {escape_markdown(gate.baseline)}.\n"]
-    parts += [f"{remark}\n" for remark in _remarks(gate)]
+    parts += [f"{remark}\n" for remark in remarks(gate)]
     parts += [_pipes(rest), *_details(gate)] if rest else []
     for title, rows in (("ok", fine), ("new", [_new_cells(line) for line in gate.new])):
         if rows:

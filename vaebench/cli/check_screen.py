@@ -1,0 +1,36 @@
+"""Show the gate's findings on a terminal: the rows that need a look, then the summary."""
+
+from vaebench.cli.console import out, say
+from vaebench.cli.prose import FAINT, emphasised, say_faintly
+from vaebench.cli.tables import Cell, Column, Row, Table, show
+from vaebench.report.gate import rendering
+from vaebench.report.gate.gate import CANNOT_DECIDE, FAIL, PASS, Gate
+
+STYLES = {PASS: "bold green", FAIL: "bold red", CANNOT_DECIDE: "bold yellow"}
+OF_A_VERDICT = {"regression": "red", "missing": "red", "undecided": "yellow", "improved": "green"}
+
+
+def show_gate(gate: Gate) -> None:
+    """Show a gate's rows that are not fine, worst first, and how many are; all of them where the output is piped."""
+    if not out.is_terminal:
+        say("\n".join(rendering.to_lines(gate)))
+        return
+    shown, fine = rendering.rows(gate)
+    if shown:
+        columns = [
+            Column(name="recipe", shrinks="middle"),
+            Column(name="metric", shrinks="middle"),
+            Column(name="baseline", right=True, leaves=2),
+            Column(name="candidate", right=True, leaves=2),
+            Column(name="degradation [95 % interval]", heading="degradation", right=True),
+            Column(name="margin", right=True, leaves=1),
+            Column(name="verdict", shrinks="end"),
+        ]
+        body: list[Row] = [[*row[:-1], Cell(row[-1], OF_A_VERDICT.get(row[-1].partition(":")[0], ""))] for row in shown]
+        show(Table(columns=columns, rows=body))
+        out.print()
+    if fine:
+        out.print(f"{fine} rows are fine (| cat shows them)", style=FAINT, highlight=False)
+    for remark in rendering.remarks(gate):
+        say_faintly(remark)
+    emphasised(rendering.summary(gate), "", STYLES[gate.exit_code])
