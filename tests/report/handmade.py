@@ -58,7 +58,7 @@ def ids_of(n, prefix="toy"):
     return tuple(f"{prefix}/{i}" for i in range(n))
 
 
-def lines_of(recipe, seed, metric, values, masks):
+def lines_of(recipe, seed, metric, values, masks, **changes):
     cuts = {"all": np.ones(len(values), bool), **masks}
     return [
         result(
@@ -69,6 +69,7 @@ def lines_of(recipe, seed, metric, values, masks):
             stratum=stratum,
             std_error=float(values[mask].std(ddof=1) / np.sqrt(mask.sum())) if mask.sum() > 1 else None,
             n=int(mask.sum()),
+            **changes,
         )
         for stratum, mask in cuts.items()
     ]
@@ -92,13 +93,15 @@ def measured(runs, *, metric="mse", labels=None, ids=None, more=()):
     )
 
 
-def write_run(recipe, seed, scores, *, root=None, name=None):
-    """A measured run without weights on disk; ``scores``: metric -> per-image values."""
+def write_run(recipe, seed, scores, *, root=None, name=None, **changes):
+    """A measured run without weights on disk; ``scores``: metric -> per-image values; ``changes`` of its results."""
     inner = name or (f"{recipe}/seed-{seed}" if seed is not None else recipe)
     folder = RunFolder((root or runs_dir()) / inner)
     kept = {series(metric): PerImageValues(ids_of(len(values)), values) for metric, values in scores.items()}
     per_image.write(folder.per_image, kept)
-    lines = [line for metric, values in scores.items() for line in lines_of(recipe, seed, metric, values, {})]
+    lines = [
+        line for metric, values in scores.items() for line in lines_of(recipe, seed, metric, values, {}, **changes)
+    ]
     results.append(folder.results, lines)
     return folder
 

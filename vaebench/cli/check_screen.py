@@ -30,7 +30,9 @@ def show_gate(gate: Gate) -> None:
         show(Table(columns=columns, rows=body))
         out.print()
     if fine:
-        out.print(f"{fine} rows are fine (| cat shows them)", style=FAINT, highlight=False)
+        out.print(
+            f"{fine} {'row is' if fine == 1 else 'rows are'} fine (| cat shows them)", style=FAINT, highlight=False
+        )
     for remark in rendering.remarks(gate):
         say_faintly(remark)
     emphasised(rendering.summary(gate), "", STYLES[gate.exit_code])

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -243,7 +243,8 @@ def plan(
     from vaebench.report.plan import plan as planned
 
     found = planned(a, b, metric, margin=margin, power=power)
-    columns = [Column(name=name, shrinks="middle" if name == "protocol" else "") for name in HEADER]
+    shrinks: dict[str, Literal["middle", "end"]] = {"protocol": "middle", HEADER[-1]: "end"}
+    columns = [Column(name=name, shrinks=shrinks.get(name, "")) for name in HEADER]
     show(Table(columns=columns, rows=found.rows))
     say("")
     for line in found.lines:

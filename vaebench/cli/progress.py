@@ -100,14 +100,15 @@ def shown(
             _warn(console, title, row)
             remaining = (row.steps - row.step) * row.seconds / max(row.step, 1)
             behind = after(row.images_per_second)
-            whole = f"all {left(remaining + behind)}  " if behind else ""
+            whole = f"all {left(remaining + behind)}" if behind else ""
+            rate = f"{row.images_per_second:.0f} images/s"
             live.update(
                 task,
                 total=row.steps,
                 completed=row.step,
                 count=f"{row.step:,}/{row.steps:,}",
                 left=remaining,
-                state=f"{whole}{row.images_per_second:.0f} images/s  {_terms(row.terms)}",
+                state="  ".join(filter(None, [rate, whole, _terms(row.terms)])),
             )
 
         yield update
