@@ -18,7 +18,7 @@ from vaebench.core.files import sha256_of
 from vaebench.core.image_model import ImageModel
 from vaebench.core.model import GenerativeModel
 from vaebench.core.opening import Opening
-from vaebench.core.registry import did_you_mean, load_file_attribute
+from vaebench.core.registry import did_you_mean, load_file_attribute, without_attribute
 from vaebench.runs.recipe_files import is_file_reference
 from vaebench.runs.trained_model import TrainedModel
 
@@ -63,6 +63,8 @@ def open_spec(spec: str, opening: Opening) -> OpenedModel:
             raise fault_of(error, spec) from error
         files = [Path(part.strip()).expanduser() for part in what.split(",")]
         return _opened(model, opening, _hash_of_files(files) or f"{prefix}:{what}")
+    if not colon and spec.endswith(".py"):
+        raise UserError(without_attribute(spec))
     if not colon or not what:
         raise UserError(f"--model {spec!r} names no model: write {FORMS.format(', '.join(_forms()))}")
     function = _function(spec)

@@ -25,10 +25,15 @@ def without_reports() -> Iterator[None]:
 
 
 def write_reports(
-    datasets: "Mapping[str, Sequence[RunFolder]]", out_dir: Path, *, full: bool = False, **wanted: Any
+    datasets: "Mapping[str, Sequence[RunFolder]]",
+    out_dir: Path,
+    *,
+    full: bool = False,
+    answer: bool = True,
+    **wanted: Any,
 ) -> bool:
-    """Write each dataset's report unless it would come out as it lies there, and show its answer; return whether
-    reports are written at all.
+    """Write each dataset's report unless it would come out as it lies there, and show its answer, or with ``answer``
+    False where the page lies; return whether reports are written at all.
 
     They show the claims of vaebench's suites, or of the ``published`` folder that stands in their place.
     """
@@ -41,8 +46,12 @@ def write_reports(
         folders = [each for each in given if not each.is_snapshot]
         request = {"dataset": dataset, "extra": [str(each.path) for each in folders], **wanted}
         if freshness.datasets_unchanged(request, out_dir):
-            say_unchanged(dataset, out_dir, full=full)
+            if answer:
+                say_unchanged(dataset, out_dir, full=full)
             continue
+        if others := freshness.written_from(dataset, out_dir):
+            said = f"{out_dir / dataset} held the report of the runs in {others}"
+            say(f"{said}: this one replaces it; --out with another folder keeps both")
         made_from = freshness.sources(request)
         # imported here: --help must not load torch
         from vaebench.report.write import Report, write_report
@@ -51,7 +60,10 @@ def write_reports(
         sources = [] if wanted.get("published") else built_in_claims(dataset)
         folder, _ = write_report(dataset, out_dir, Report(extra=folders, sources=sources, **wanted))
         freshness.remember(request, out_dir, [dataset], made_from)
-        show_answers(folder, full=full)
+        if answer:
+            show_answers(folder, full=full)
+        else:
+            say(f"{dataset}: {folder / 'index.html'}")
     return True
 
 

@@ -139,8 +139,9 @@ def attributes(
     metrics = [f"manipulation_{part}" for part in ("effect", "leakage", "identity", "background")]
     others = set(_listed(wanted)) - set(SIX)  # the usual six are measured together, whichever are drawn
     options = {metric: {"wanted": ",".join(sorted(set(_listed(wanted))))} for metric in metrics} if others else {}
-    say("In numbers, at factor 1 on test images:")
-    _conclude(opened_runs, drawn, metrics, device, out_dir, options)
+    _conclude(
+        opened_runs, drawn, metrics, device, out_dir, options, of_numbers="In numbers, at factor 1 on test images:"
+    )
 
 
 @studies.command(epilog="Example: vaebench correlate dfcvae-celeba --all")
@@ -270,13 +271,14 @@ def _conclude(
     device: str,
     out_dir: Path,
     options: Mapping[str, Mapping[str, str]] | None = None,
+    of_numbers: str = "",
 ) -> None:
-    """Measure what belongs to the picture, say it, and write the report with both."""
+    """Measure what belongs to the picture, say it, and write the report with both; ``of_numbers`` stands above them."""
     from vaebench.report.analysis import latent_space
     from vaebench.studies.opened_runs import measure_runs
 
     say(drawn[0].caption)
-    say(f"drawn: {drawn[1]}")
+    say(f"drawn: {', '.join(str(drawn[1].with_name(name)) for name in drawn[0].files)}")
     if drawn[0].own:
         say(f"your own images are in this picture and in your report; the next 'vaebench {drawn[0].name}' replaces it")
     if metrics:
@@ -288,7 +290,8 @@ def _conclude(
             + " ".join(opened_runs.recipes)
         )
         return
-    for text in latent_space.lines_of(opened_runs.data.name, metrics, measured, set(opened_runs.recipes)):
+    lines = latent_space.lines_of(opened_runs.data.name, metrics, measured, set(opened_runs.recipes))
+    for text in [of_numbers, *lines] if lines and of_numbers else lines:
         say(text)
-    if write_reports({opened_runs.data.name: measured}, out_dir):
+    if write_reports({opened_runs.data.name: measured}, out_dir, answer=False) and lines:
         say(f"numbers of latent space: {out_dir / opened_runs.data.name / 'latent_space.csv'}")

@@ -202,7 +202,8 @@ def parse_options(owner: str, settings: Mapping[str, str], target: Callable[...,
     parsed = {}
     for key, text in settings.items():
         if key not in parameters:
-            raise UserError(f"{owner} has no option '{key}': {did_you_mean(key, parameters)}")
+            known = did_you_mean(key, parameters) if parameters else "it takes none"
+            raise UserError(f"{owner} has no option '{key}': {known}")
         parsed[key] = _parsed(f"{owner}.{key}", text, parameters[key].annotation)
     return parsed
 

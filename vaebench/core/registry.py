@@ -94,6 +94,8 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """Import and return what ``name`` stands for; :class:`UserError` for unknown, clashing or broken names."""
         entries = self.entries()
+        if name not in entries and name.endswith(".py"):
+            raise UserError(without_attribute(name))
         if name not in entries:
             raise UserError(f"no {self.kind} entry is named '{name}': {did_you_mean(name, entries)}")
         if len(entries[name]) > 1:
@@ -153,6 +155,25 @@ def _source_of(module: str) -> Path | None:
     return None
 
 
+def defined_in(path: Path) -> list[str]:
+    """List the public functions and classes that a Python file defines, without running it; none if it is broken."""
+    try:
+        tree = ast.parse(path.expanduser().read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return [part.name for part in tree.body if isinstance(part, kinds) and not part.name.startswith("_")]
+
+
+def without_attribute(given: str) -> str:
+    """Say what to write where a file is named without what is meant in it."""
+    if not Path(given).expanduser().is_file():
+        return f"{given} does not exist: give ./file.py:function"
+    names = defined_in(Path(given))
+    which = f", where NAME is one of {', '.join(names)}" if names else "; it defines no function or class yet"
+    return f"{given} is named without what is meant in it: write {given}:NAME{which}"
+
+
 def load_file_attribute(reference: str) -> Any:
     """Import what ``./file.py:function`` names; :class:`UserError` if the file or the function is missing or broken.
 
@@ -161,7 +182,7 @@ def load_file_attribute(reference: str) -> Any:
     path_text, _, attribute = reference.rpartition(":")
     module = load_module(Path(path_text))
     if not hasattr(module, attribute):
-        public = [name for name in vars(module) if not name.startswith("_")]
+        public = defined_in(Path(path_text)) or [name for name in vars(module) if not name.startswith("_")]
         raise UserError(f"{path_text} has no '{attribute}': {did_you_mean(attribute, public)}")
     return getattr(module, attribute)
 

@@ -46,6 +46,24 @@ def remember(request: Mapping[str, Any], out: Path, datasets: Sequence[str], mad
         return
 
 
+def written_from(dataset: str, out: Path) -> str:
+    """Return the runs folder that the report of ``dataset`` in ``out`` was made from, if it is another one than this
+    command's; empty if it is not, or nobody knows.
+    """
+    here = str(runs_dir().resolve())
+    for key, known in _memory().items():
+        try:
+            _, place, runs = json.loads(key)
+            names, made = known["datasets"], known["made"]
+        except (ValueError, TypeError, KeyError):
+            continue
+        is_other = place == str(out.resolve()) and runs != here and isinstance(names, list) and dataset in names
+        plain = is_other and all(isinstance(name, str) and validation.is_name(name) for name in names)
+        if plain and made == _digest(out / name for name in names):  # nobody has written it since
+            return str(runs)
+    return ""
+
+
 def _memory() -> dict[str, Any]:
     try:
         content = input_files.read_bytes(cache_dir() / "reports.json", most=input_files.LOG, remedy="delete it")
