@@ -30,7 +30,7 @@ def test_an_open_pair_is_told_how_many_seeds_would_decide(cli):
 def test_compare_names_the_plan_where_a_pair_is_open(cli):
     runs("a", 0.0, 3)
     runs("b", 0.35, 3)
-    assert cli(["compare", "a", "b"]).out.splitlines()[-1] == "what would decide: vaebench plan a b --metric mse"
+    assert cli(["compare", "a", "b"]).out.splitlines()[-1] == "next          vaebench plan a b --metric mse"
 
 
 def test_one_seed_each_cannot_be_planned(cli):

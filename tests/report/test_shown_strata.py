@@ -112,5 +112,5 @@ def test_evidence_holds_all_strata_that_were_asked_for(report, monkeypatch):
 
 def test_compare_has_every_stratum(cli):
     measure(21)
-    said = cli(["compare", "vae", "gan"]).out
+    said = cli(["compare", "vae", "gan", "--strata"]).out
     assert "A4=1" in said and "attribute=A4" in said

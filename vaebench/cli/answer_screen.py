@@ -64,8 +64,8 @@ def _show(answer: Answer, *, full: bool, claims: int) -> None:
     name = short_names(answer.models, answer.dataset)
     out.print()
     emphasised(answer.title, f": {what(answer)}")
-    for line in verdicts(answer, full=full or len(answer.claims) <= claims):
-        labelled("claims", line)
+    for place, line in enumerate(verdicts(answer, listed=len(answer.claims) if full else claims)):
+        labelled("" if place else "claims", line)
     out.print()
     if answer.lines or answer.costs:
         show(headlines(answer, name))

@@ -83,10 +83,11 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A claim and the verdict on it."""
+    """A claim and the verdict on it; ``own``: it is the suite's that was run, and not another source's."""
 
     verdict: str
     says: str
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,8 +135,14 @@ def _more(reasons: Sequence[str]) -> str:
     return f", and {len(reasons) - 1} other reasons" if len(reasons) > 2 else "".join(f"; {it}" for it in reasons[1:])
 
 
-def verdicts(answer: Answer, *, full: bool = False) -> list[str]:
-    """Count the verdicts on claims in one line, or say each."""
-    if full:
-        return [f"{each.verdict}: {each.says}" for each in answer.claims]
-    return [verdict_counts.counted([each.verdict for each in answer.claims])] if answer.claims else []
+def verdicts(answer: Answer, *, listed: int) -> list[str]:
+    """Count the verdicts on claims in one line, and say each where there are no more than ``listed``.
+
+    Of a suite that was run with claims of its own, those alone.
+    """
+    claims = [each for each in answer.claims if each.own] or answer.claims
+    if not claims:
+        return []
+    count = verdict_counts.counted([each.verdict for each in claims])
+    each = [f"{verdict_counts.MARKS.get(one.verdict, '')} {one.verdict}: {one.says}" for one in claims]
+    return [count, *each] if len(claims) <= listed else [count]

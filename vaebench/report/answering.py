@@ -2,12 +2,13 @@
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from vaebench.core import questions
 from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import REAL, is_model
+from vaebench.report.analysis.claims import Claim
 from vaebench.report.analysis.comparisons import Row as Tested
 from vaebench.report.analysis.comparisons import decisive
 from vaebench.report.analysis.leaderboard import Row, protocol_ends
@@ -20,11 +21,12 @@ COSTS = 2  # rows of costs that an answer shows
 Cells = Mapping[tuple[str, str], Mapping[str, Row]]  # metric and protocol -> recipe -> its row over all images
 
 
-def answer(part: Section) -> Answer:
+def answer(part: Section, asked: Collection[Claim] = ()) -> Answer:
     """Answer the questions of one part of a report.
 
     Args:
         part: rows of the leaderboard, their tests, and verdicts on claims.
+        asked: the claims of the suite that was run.
 
     Returns:
         The answer, in the order in which reports ask questions.
@@ -48,7 +50,9 @@ def answer(part: Section) -> Answer:
         lines=[_line(row_of, tests) for row_of in _headlines(cells)],
         costs=[_line(row_of, tests) for row_of in _costs(cells)],
         findings=findings,
-        claims=[Claimed(verdict=judged.verdict, says=judged.claim.says) for judged in part.held],
+        claims=[
+            Claimed(verdict=judged.verdict, says=judged.claim.says, own=judged.claim in asked) for judged in part.held
+        ],
         missing=_missing(part.ranked, cells, models),
         next=_next(findings),
     )

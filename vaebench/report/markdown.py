@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from vaebench.core.setting_names import order_of
 from vaebench.core.subjects import TRAINING_IMAGES, is_baseline, title_of
-from vaebench.report import claim_wording, compute_wording, verdict_counts
+from vaebench.report import answer_wording, claim_wording, compute_wording, verdict_counts
 from vaebench.report.analysis import attributes, comparisons, equal_compute, latent_space, leaderboard, variance
 from vaebench.report.analysis.formatting import DIRECTIONS, p_text, short, to_markdown
 from vaebench.report.analysis.judging import Judged
 from vaebench.report.analysis.leaderboard import protocol_ends
 from vaebench.report.analysis.measured import Measured
+from vaebench.report.answer import Answer
 from vaebench.report.remarks import Remarks
 from vaebench.report.section import Section, mixed_seeds, training_warnings
 
@@ -26,6 +27,7 @@ def page(part: Section) -> str:
     parts = [f"# {part.heading}: {measured.results[0].split}\n"]
     parts += [*_wrapped(f"After {part.suite.source}.", ""), ""] if part.suite else []
     parts += [_provenance(measured), *mixed]
+    parts += _answer(part.answer)
     parts += _claims(part.held)
     parts += ["## Leaderboard\n", to_markdown(*main_table(measured, ranked)), _legend(measured, ranked)]
     parts += _by_stratum(measured, ranked)
@@ -38,6 +40,14 @@ def page(part: Section) -> str:
     parts += _warnings(measured)
     parts += ["## Figures\n", *(_figure(name, text, part.remarks) for name, text in part.captions.items())]
     return "\n".join(parts)
+
+
+def _answer(found: Answer | None) -> list[str]:
+    """Say per question which model leads, by how much, and whether that is decided."""
+    if found is None or not found.findings:
+        return []
+    lines = [f"- **{each.question}** {answer_wording.sentence(each)}.\n" for each in found.findings]
+    return ["## Answer\n", f"{answer_wording.what(found).capitalize()}.\n", "".join(lines)]
 
 
 def _equal_compute(table: Sequence[equal_compute.Row]) -> list[str]:

@@ -11,6 +11,7 @@ from vaebench.report.analysis import attributes, comparisons, equal_compute, lat
 from vaebench.report.analysis.judging import Judged
 from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import Measured
+from vaebench.report.answer import Answer
 from vaebench.report.remarks import Remarks
 
 WARNINGS_SHOWN = 6  # of a run; its file has them all
@@ -45,6 +46,7 @@ class Section:
     computed: Sequence[equal_compute.Row] = ()  # quality against the compute of training
     alternatives: Mapping[str, str] = field(default_factory=dict)  # a figure's path -> what it shows, in words
     suite: SuiteReport | None = None  # whose report it is; None: of all that was measured on the dataset
+    answer: Answer | None = None  # what it found, computed from the rest; pages open with it
 
     @property
     def heading(self) -> str:

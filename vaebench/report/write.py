@@ -100,7 +100,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
         _part(part, folder, remarks, printed, claims, suite, first=not place)
         for place, part in enumerate(measured.parts())
     ]
-    parts = _held_once(parts, wanted.claims)
+    parts = [replace(part, answer=answer(part, wanted.claims)) for part in _held_once(parts, wanted.claims)]
     shown = {name for part in parts for name in part.captions}
     for name in sorted(remarks.figures.keys() - shown):
         log.warning("%s: the report has no figure '%s' for its remark", folder / "remarks.toml", name)
@@ -122,7 +122,7 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
         write_text(folder / "compute.csv", to_csv(equal_compute.Row, computed))
     write_text(folder / "leaderboard.md", without_markup("\n".join(page(part) for part in parts)))
     write_text(folder / "index.html", html_report(parts))
-    write_text(folder / answers.FILE, answers.to_json([answer(part) for part in parts]))
+    write_text(folder / answers.FILE, answers.to_json([part.answer for part in parts if part.answer]))
     tables = [main_table(part.measured, part.ranked) for part in parts]
     if wanted.latex:
         write_text(folder / "leaderboard.tex", "\n".join(to_latex(*table) for table in tables))

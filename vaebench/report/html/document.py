@@ -11,10 +11,12 @@ from markupsafe import Markup
 
 from vaebench.core.setting_names import own_name
 from vaebench.core.subjects import is_model, is_real, title_of
+from vaebench.report import answer_wording
 from vaebench.report.analysis import leaderboard, variance
 from vaebench.report.analysis.mean_ranks import MeanRanks
 from vaebench.report.analysis.measured import Measured
 from vaebench.report.html import tables
+from vaebench.report.html.answer import answer_lines
 from vaebench.report.html.claims import claim_table
 from vaebench.report.html.images import shown_figures
 from vaebench.report.html.leaderboard import LeaderboardTable, leaderboard_table
@@ -70,6 +72,8 @@ def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
         "prefix": prefix,
         "head": _head(measured),
         "source": part.suite.source if part.suite else "",
+        "answer": answer_lines(part.answer),
+        "compared": answer_wording.what(part.answer) if part.answer else "",
         "mixed": mixed_seeds(measured),
         "leaderboard_table": table,
         "summary": _summary(table),

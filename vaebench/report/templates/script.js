@@ -102,6 +102,52 @@
   window.addEventListener("hashchange", follow);
   follow();
 
+  // ---- two models' reconstructions of the same images, one over the other, with a slider between them
+  all("figure.reconstructions").forEach((figure) => {
+    const pictures = all(".pictures figure", figure).map((one) => {
+      const image = one.querySelector("img");
+      return { image, name: image.alt, size: `${image.getAttribute("width")} ${image.getAttribute("height")}` };
+    }).filter((one, _, every) => one.size === every[0].size);
+    if (pictures.length < 2) return;
+    const place = document.createElement("div");
+    place.className = "slider";
+    const stack = document.createElement("div");
+    stack.className = "stack";
+    const [under, over] = [0, 1].map((at) => {
+      const image = document.createElement("img");
+      image.className = at ? "over" : "under";
+      stack.append(image);
+      return image;
+    });
+    const choice = (label, at, image) => {
+      const select = document.createElement("select");
+      pictures.forEach((one, number) => select.append(new Option(one.name, String(number))));
+      const put = () => {
+        const { image: from, name } = pictures[Number(select.value)];
+        image.src = from.src;
+        image.alt = name;
+        ["width", "height"].forEach((side) => image.setAttribute(side, from.getAttribute(side)));
+      };
+      select.value = String(Math.min(at, pictures.length - 1));
+      select.addEventListener("change", put);
+      put();
+      const holder = document.createElement("label");
+      holder.append(`${label} `, select);
+      return holder;
+    };
+    const slide = document.createElement("input");
+    Object.assign(slide, { type: "range", min: "0", max: "100", value: "50" });
+    slide.setAttribute("aria-label", "how much of the left one is shown");
+    const move = () => stack.style.setProperty("--shown", `${slide.value}%`);
+    slide.addEventListener("input", move);
+    move();
+    const controls = document.createElement("p");
+    controls.className = "controls";
+    controls.append(choice("Left", 1, over), choice("Right", 2, under));
+    place.append(controls, stack, slide);
+    figure.querySelector(".pictures").after(place);
+  });
+
   // ---- where a number came from; everything is put in as text, never as markup
   const shown = JSON.parse(document.getElementById("shown").textContent);
   const dialog = document.querySelector("dialog");

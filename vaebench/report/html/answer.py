@@ -1,0 +1,66 @@
+"""Lay out the answer with which the page opens: a sentence a question, and why what is open is open."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vaebench.report.answer import Answer, Finding
+from vaebench.report.answer_wording import sentence
+
+_MARKS = {"leads": "\N{CHECK MARK}", "tied": "=", "undecided": "?", "alone": "\N{EN DASH}", "no target": "\N{EN DASH}"}
+_KINDS = {"leads": "holds", "tied": "holds", "undecided": "undecided"}
+_SAID = {"leads": "decided", "tied": "equal", "undecided": "undecided", "alone": "alone", "no target": "not ranked"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerLine:
+    """One question's answer.
+
+    Attributes:
+        question, sentence: in words.
+        mark, verdict, kind: a sign, its word, and the class of its colours.
+        why: of what is undecided, the reason; empty otherwise.
+        plan: the command that says what would decide it; empty where none can.
+    """
+
+    question: str
+    sentence: str
+    mark: str
+    verdict: str
+    kind: str
+    why: str = ""
+    plan: str = ""
+
+
+def answer_lines(answer: Answer | None) -> Sequence[AnswerLine]:
+    """Lay out an answer's findings; none without an answer."""
+    return [_line(found, answer) for found in answer.findings] if answer else []
+
+
+def _line(found: Finding, answer: Answer) -> AnswerLine:
+    undecided = found.verdict == "undecided" and len(found.first) > 1
+    return AnswerLine(
+        question=found.question,
+        sentence=sentence(found).removeprefix(f"{found.verdict} "),  # the mark beside it says that
+        mark=_MARKS[found.verdict],
+        verdict=_SAID[found.verdict],
+        kind=_KINDS.get(found.verdict, ""),
+        why=_why(found, answer) if undecided else "",
+        plan=shlex.join(["vaebench", "plan", found.first[0], found.open[0], "--metric", found.metric])
+        if undecided
+        else "",
+    )
+
+
+def _why(found: Finding, answer: Answer) -> str:
+    """Say why a question is open: what scatters more than the models differ, and what would decide."""
+    several = min((answer.seeds.get(name, 0) for name in found.first), default=0) > 1
+    scatter = "training seeds and images scatter" if several else "images scatter"
+    reason = f"The {scatter} more than these models differ: no test, after its correction, tells them apart."
+    if found.more_needed:
+        return f"{reason} More than {found.seeds_needed} training seeds each would be needed to show this difference."
+    if found.seeds_needed is not None:
+        return f"{reason} {found.seeds_needed} training seeds each would show this difference 4 times in 5."
+    if not several:
+        return f"{reason} With one training seed nobody knows how much seeds scatter: train more of them."
+    return reason
