@@ -19,7 +19,7 @@ LONGEST = (
     *("conformance/test_conformance.py", "report/test_published_reports.py", "cli/test_quickstart.py"),
     *("conformance/test_plugin_package.py", "evaluation/test_evaluate_again.py", "studies/test_study_commands.py"),
     *("runs/test_strangers_runs.py", "evaluation/test_evaluate.py", "evaluation/test_judges.py"),
-    *("cli/test_console.py", "cli/test_start_up.py", "faults/test_killed_trainings.py", "test_readme.py"),
+    *("cli/test_console.py", "cli/test_start_up.py", "faults/test_killed_trainings.py", "docs/test_commands.py"),
     *("training/test_job.py", "cli/test_bad_input.py", "evaluation/test_evaluate_images.py"),
     "report/test_gate_exact.py",
 )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-_BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_MARK, _FENCE = r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?", r"^```(?P<language>\w*)\n(?P<text>.*?)^```$"
+_BLOCK = re.compile(_MARK + _FENCE, re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"#.*\bexit code (\d+)")
 
 

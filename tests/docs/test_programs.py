@@ -1,8 +1,7 @@
-"""The README's programs run: the third-party model trains, is measured, and passes the checks for plugins; a model that
-was trained elsewhere is measured by the lines shown; the API does what stands there.
+"""Programs of the pages do more than run: a family in a file passes the checks for plugins, a model that was trained
+elsewhere is measured on pictures by the lines shown, a sweep makes the figure that is promised.
 """
 
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,45 +9,40 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from documented import ROOT, blocks_of, commands_of
 from PIL import Image
 
 from vaebench.core.registry import load_file_attribute
 from vaebench.testing import check_recipe
 
-README = Path(__file__).parents[1] / "README.md"
+OWN_MODEL, QUICKSTART = ROOT / "docs" / "own-model.md", ROOT / "docs" / "quickstart.md"
 
 
-def program(word: str) -> str:
-    """The one program of README in which a word occurs."""
-    programs = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (found,) = [text for text in programs if word in text]
-    return str(found)
+def file_of(page: Path, name: str) -> str:
+    """The content of a file that a page shows."""
+    (found,) = [block.text for block in blocks_of(page) if block.file == name]
+    return found
+
+
+def shown(page: Path, start: str) -> list[list[str]]:
+    """The arguments of vaebench's commands in the one block that begins so."""
+    (found,) = [block.text for block in blocks_of(page) if block.language == "sh" and block.text.startswith(start)]
+    return [list(command.of_vaebench) for command in commands_of(found) if command.of_vaebench]
 
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    model = program("densevae_digits")
+    model = file_of(OWN_MODEL, "mine.py")
     assert len([line for line in model.splitlines() if line.strip()]) <= 40
     path = tmp_path / "mine.py"
     path.write_text(model, encoding="utf-8")
     return path
 
 
-def test_it_trains_from_the_file_and_joins_the_table(mine, cli, tmp_path):
-    trained = cli(["train", f"{mine}:densevae_digits", "--steps", "5", "--set", "beta=2", "--threads", "1"])
-    assert trained.code == 0, trained.err
-    measured = cli(["evaluate", "densevae-digits[beta=2]", "--samples", "50", "--out", tmp_path / "reports"])
-    assert measured.code == 0, measured.err
-    assert "densevae-digits[beta=2]" in (tmp_path / "reports" / "digits" / "leaderboard.md").read_text(encoding="utf-8")
-
-
 def test_the_sweep_that_is_shown_runs(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("vaebench.evaluation.evaluate.GALLERY_SAMPLES", 2)
-    shown = re.search(
-        r"```sh\n(vaebench train vae-digits --set latent_dim=.*?)```", README.read_text("utf-8"), re.DOTALL
-    )
-    commands = [shlex.split(line, comments=True)[1:] for line in shown[1].splitlines()] if shown else []
+    commands = shown(QUICKSTART, "vaebench train vae-digits --set latent_dim=")
     assert [command[0] for command in commands] == ["train", "evaluate", "compare"]
     short = {
         "train": ["--steps", "2", "--threads", "1", "--precision", "fp32"],
@@ -105,22 +99,10 @@ def test_a_model_of_a_plain_loop_is_measured_by_the_lines_shown(cli, tmp_path, m
         (made - images).square().mean().backward()
         adam.step()
     torch.save(net.state_dict(), tmp_path / "net.pt")
-    lines = program("from net import Net")
+    lines = file_of(OWN_MODEL, "outside.py")
     assert len([line for line in lines.splitlines() if line.strip() and not line.startswith(("#", "import"))]) <= 5
     (tmp_path / "outside.py").write_text(lines)
-    shown = re.findall(
-        r"^vaebench (evaluate --model ./outside.py:model.*\n.*)$", README.read_text("utf-8"), re.MULTILINE
-    )
-    typed = shlex.split(shown[0].replace("\\\n", " "))
+    typed = shown(OWN_MODEL, "vaebench evaluate --model ./outside.py:model --name mine --dataset folder")[0]
     answer = cli([*typed, "--metrics", "mse,blur,kl,active_units", "--out", str(tmp_path / "reports")])
     assert answer.code == 0, answer.err
     assert "external/mine: measured on folder:test" in answer.out
-
-
-def test_the_api_does_what_stands_there(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = program("import vaebench as vb").replace("steps=200", "steps=3, device='cpu', threads=1")
-    names: dict[str, Any] = {}
-    exec(compile(text, "README.md", "exec"), names)
-    assert (tmp_path / "intervals.png").stat().st_size > 1000
-    assert set(names["found"].table["metric"]) == {"mse", "blur", "fcd"}
