@@ -1,4 +1,4 @@
-"""Commands that README and the pages of docs/ show: each fits the command line; those marked ``run`` run as they stand."""
+"""Commands of README and the pages of docs/: each fits the command line; those marked ``run`` run as they stand."""
 
 import re
 import runpy
@@ -60,9 +60,7 @@ def test_a_command_that_does_not_fit_is_found(parsed):
 
 
 def test_commands_are_split_as_a_shell_does():
-    text = (
-        "cp -r a b && VAEBENCH_RUNS=b vaebench evaluate --all \\\n    --out c  # exit code 3: undecided\necho x >> y\n"
-    )
+    text = "cp -r a b && VAEBENCH_RUNS=b vaebench evaluate --all \\\n    --out c  # exit code 3\necho x >> y\n"
     assert list(commands_of(text)) == [
         Command(("cp", "-r", "a", "b"), {}, 3),
         Command(("vaebench", "evaluate", "--all", "--out", "c"), {"VAEBENCH_RUNS": "b"}, 3),

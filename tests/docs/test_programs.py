@@ -2,7 +2,6 @@
 elsewhere is measured on pictures by the lines shown, a sweep makes the figure that is promised.
 """
 
-import shlex
 from pathlib import Path
 from typing import Any
 

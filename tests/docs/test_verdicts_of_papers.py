@@ -1,4 +1,4 @@
-"""The table of verdicts in docs/papers.md is what ``vaebench suite verdicts`` says of the reports in this repository."""
+"""The table of verdicts in docs/papers.md is what ``vaebench suite verdicts`` says of the repository's reports."""
 
 from documented import ROOT
 
