@@ -155,6 +155,19 @@ def test_the_api_does_what_stands_there(shell, tmp_path):
     assert set(shell.names["found"].table["metric"]) == {"mse", "blur", "fcd"}
 
 
+def test_the_workflow_is_in_order():
+    yaml = pytest.importorskip("yaml", reason="comes with mkdocs")
+    (block,) = [block for block in blocks_of(ROOT / "docs" / "gate.md") if block.language == "yaml"]
+    workflow = yaml.safe_load(block.text)
+    ran = [step["run"] for step in workflow["jobs"]["gate"]["steps"] if "run" in step]
+    assert [line.split()[:2] for line in ran[:3]] == [
+        ["pip", "install"],
+        ["vaebench", "train"],
+        ["vaebench", "evaluate"],
+    ]
+    assert "git+https://" in ran[0] and "|| code=$?" in ran[3]
+
+
 def test_the_workflow_s_commands_fit_the_command_line(parsed):
     """Of each line that starts vaebench; a line that goes on is one."""
     (block,) = [block for block in blocks_of(ROOT / "docs" / "gate.md") if block.language == "yaml"]
