@@ -160,11 +160,8 @@ def test_the_workflow_is_in_order():
     (block,) = [block for block in blocks_of(ROOT / "docs" / "gate.md") if block.language == "yaml"]
     workflow = yaml.safe_load(block.text)
     ran = [step["run"] for step in workflow["jobs"]["gate"]["steps"] if "run" in step]
-    assert [line.split()[:2] for line in ran[:3]] == [
-        ["pip", "install"],
-        ["vaebench", "train"],
-        ["vaebench", "evaluate"],
-    ]
+    begin = [" ".join(line.split()[:2]) for line in ran[:3]]
+    assert begin == ["pip install", "vaebench train", "vaebench evaluate"]
     assert "git+https://" in ran[0] and "|| code=$?" in ran[3]
 
 
