@@ -50,7 +50,7 @@ def test_the_sweep_that_is_shown_runs(cli, tmp_path, monkeypatch):
     for command in commands:
         answer = cli([*command, *short.get(command[0], [])])
         assert answer.code == 0, answer.err
-    assert "digits: a = vae-digits[latent_dim=10], b = vae-digits" in answer.out
+    assert "digits: vae-digits[latent_dim=10] against vae-digits: " in answer.out
     assert (tmp_path / "reports" / "digits" / "figures" / "sweep_latent_dim.svg").exists()
 
 
