@@ -24,7 +24,7 @@ def page(part: Section) -> str:
     """Format the whole page."""
     measured, ranked = part.measured, part.ranked
     mixed = [f"**{line}**\n" for line in mixed_seeds(measured)]
-    parts = [f"# {part.heading}: {measured.results[0].split}\n"]
+    parts = [f"# {part.heading}: {part.images}\n"]
     parts += [*_wrapped(f"After {part.suite.source}.", ""), ""] if part.suite else []
     parts += [_provenance(measured), *mixed]
     parts += _answer(part.answer)

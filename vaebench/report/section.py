@@ -53,6 +53,13 @@ class Section:
         """The suite's title, or the dataset's name."""
         return self.suite.title if self.suite else self.measured.dataset
 
+    @property
+    def images(self) -> str:
+        """The split, and the size of its images where a training's record says it: ``test, 64 x 64 pixels``."""
+        sizes = {tuple(record.image_shape[1:]) for record in self.measured.records.values()}
+        split = self.measured.results[0].split
+        return f"{split}, {' x '.join(map(str, *sizes))} pixels" if len(sizes) == 1 else split
+
 
 def declared_otherwise(measured: Measured) -> list[str]:
     """List metrics of other versions' measurements whose direction or margin this version declares otherwise.

@@ -71,6 +71,7 @@ def _section(part: Section, prefix: str, shown: Shown) -> dict[str, Any]:
     return {
         "prefix": prefix,
         "head": _head(measured),
+        "images": part.images,
         "source": part.suite.source if part.suite else "",
         "answer": answer_lines(part.answer),
         "compared": answer_wording.what(part.answer) if part.answer else "",
