@@ -17,6 +17,7 @@ from vaebench.core.recipe import Recipe
 from vaebench.datasets import DATASETS
 from vaebench.runs.history import Progress
 from vaebench.runs.recipes import dataset_of_recipe, every_recipe, find_recipes, load_split
+from vaebench.trackers import Wanted
 from vaebench.training.compute import Choose, Compute
 from vaebench.training.job import Job, lacking_snapshots, train_run
 from vaebench.training.pace import Pace, kept_rate
@@ -37,14 +38,15 @@ def train_jobs(
     resume: bool,
     console: Console,
     save_every: float = 60.0,
+    trackers: Sequence[Wanted] = (),
     group: Group = ALONE,
     loaded: dict[str, ImageDataset] | None = None,
 ) -> None:
     """Train the jobs one after the other, each with a line of progress; a dataset is read once, and kept in ``loaded``
     for further calls.
 
-    ``choose`` completes compute settings for a workload, which it may try. Finished runs are left as they are, and so
-    is a run that another process trains, unless it is the only one.
+    ``choose`` completes compute settings for a workload, which it may try. ``trackers`` are opened for each training.
+    Finished runs are left as they are, and so is a run that another process trains, unless it is the only one.
 
     Raises:
         UserError: the only run is being trained by another process, or a run cannot be trained as asked.
@@ -66,7 +68,14 @@ def train_jobs(
                 on_progress(replace(row, warnings=(*row.warnings, slow)) if slow else row)
 
             outcome = train_run(
-                job, loaded[key], picked, resume=resume, save_every=save_every, on_progress=note, group=group
+                job,
+                loaded[key],
+                picked,
+                resume=resume,
+                save_every=save_every,
+                on_progress=note,
+                trackers=trackers,
+                group=group,
             )
         if group.leads:
             pace.keep()

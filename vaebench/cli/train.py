@@ -43,6 +43,13 @@ def train(
         str | None, typer.Option(metavar="SHARES", help="keep the model after these shares too: 1/8,1/4,1/2")
     ] = None,
     save_every: Annotated[float, typer.Option(metavar="SECONDS", help="between checkpoints")] = 60.0,
+    trackers: Annotated[
+        list[str] | None,
+        # torchrun of Python 3.11 takes --log for one of its own options, wherever it stands
+        typer.Option(
+            "--log", "--track", metavar="TRACKER[:WHERE]", help="tensorboard, wandb, mlflow, trackio; may be repeated"
+        ),
+    ] = None,
 ) -> None:
     """Train recipes, each with each seed, into the runs folder.
 
@@ -57,9 +64,14 @@ def train(
     a test that holds whenever one stops tells which is better by the metric, or that they are equivalent within its
     margin.
     The exit code is 0 either way; the same command goes on after an interruption, and with a larger --most.
+
+    --log passes what history.csv gets, settings, samples and final facts on: tensorboard[:DIR] into event files,
+    wandb[:ENTITY/PROJECT] as WANDB_MODE says, mlflow[:URI] into mlflow.db beside the runs, trackio[:PROJECT]. Under
+    torchrun write --track.
     """
     from vaebench.cli.jobs import chosen_recipes, numbers, share, shares, train_jobs
     from vaebench.core.distributed import joined
+    from vaebench.trackers import read_wanted
     from vaebench.training import compute
     from vaebench.training.job import Job
 
@@ -67,7 +79,7 @@ def train(
         raise UserError("--steps and --epochs both set the length: give one of them")
     if until_decided is None and most is not None:
         raise UserError("--most is the limit of --until-decided: give both, or choose the seeds by --seeds")
-    jobs, asked, kept = [], None, shares(snapshots)
+    jobs, asked, kept, tracked = [], None, shares(snapshots), read_wanted(trackers or ())
     if until_decided is None:
         found = chosen_recipes(recipes or [], settings or [], say, every=every, dataset=dataset)
         jobs = [
@@ -102,9 +114,11 @@ def train(
         )
         choose()  # flags that cannot be are refused before images are read
         if asked is None:
-            train_jobs(jobs, choose, resume=resume, save_every=save_every, console=out, group=group)
+            train_jobs(jobs, choose, resume=resume, save_every=save_every, console=out, trackers=tracked, group=group)
         else:  # what was interrupted goes on, whether --resume is given or not
-            train_until_decided(asked, choose, device=device, save_every=save_every, console=out, say=say)
+            train_until_decided(
+                asked, choose, device=device, save_every=save_every, console=out, say=say, trackers=tracked
+            )
 
 
 def _refuse(options: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from vaebench.evaluation.protocol import Protocol
 from vaebench.metrics import METRICS
 from vaebench.report.sequential import Pair, state, summary
 from vaebench.runs.recipes import find_recipe, find_recipes
+from vaebench.trackers import Wanted
 from vaebench.training.compute import Choose
 from vaebench.training.job import Job
 
@@ -120,7 +121,14 @@ def _configured(name: str, references: Mapping[str, str], settings: Sequence[str
 
 
 def train_until_decided(
-    asked: Asked, choose: Choose, *, device: str, save_every: float, console: Console, say: Callable[[str], None]
+    asked: Asked,
+    choose: Choose,
+    *,
+    device: str,
+    save_every: float,
+    console: Console,
+    say: Callable[[str], None],
+    trackers: Sequence[Wanted] = (),
 ) -> None:
     """Train and measure the next seed of both recipes, look, and go on until a look decides or the limit is reached.
 
@@ -136,7 +144,7 @@ def train_until_decided(
     for seeds in range(1, asked.most + 1):
         jobs = [replace(job, seed=seeds - 1) for job in asked.jobs]
         for job in jobs:  # one by one: a run that another process trains cannot be passed over
-            _train(job, choose, loaded, save_every=save_every, console=console)
+            _train(job, choose, loaded, save_every=save_every, console=console, trackers=trackers)
         names = [f"{job.recipe.name}/seed-{job.seed}" for job in jobs]
         evaluate_runs(names, protocol, every=False, dataset=None, say=say)
         found = state(asked.pair, seeds)
@@ -147,10 +155,20 @@ def train_until_decided(
             return
 
 
-def _train(job: Job, choose: Choose, loaded: dict[str, ImageDataset], *, save_every: float, console: Console) -> None:
+def _train(
+    job: Job,
+    choose: Choose,
+    loaded: dict[str, ImageDataset],
+    *,
+    save_every: float,
+    console: Console,
+    trackers: Sequence[Wanted],
+) -> None:
     """Train one seed, or go on with it."""
     begun = job.folder.record_file.exists() and job.folder.read_record().status == "training"
     try:
-        train_jobs([job], choose, resume=begun, console=console, save_every=save_every, loaded=loaded)
+        train_jobs(
+            [job], choose, resume=begun, console=console, save_every=save_every, trackers=trackers, loaded=loaded
+        )
     except Interrupted as error:
         raise Interrupted(str(error), goes_on=GOES_ON) from error

@@ -1,6 +1,6 @@
 """Train one run in its folder: claims the folder, resumes an unfinished run, leaves a finished one unchanged."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -23,9 +23,12 @@ from vaebench.runs.recipe_files import is_file_reference, trust
 from vaebench.runs.recipes import build_model
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.runs.weights import finish
+from vaebench.trackers import Wanted
+from vaebench.trackers.tracking import Tracking
 from vaebench.training.compute import Compute, describe
 from vaebench.training.loop import Plan, check_optimisers, train
 from vaebench.training.operations import training_flops
+from vaebench.training.tracked import numbers_of, show_samples, tracked_run
 
 # of a run that goes on, the settings that decide the last bits are those that it was begun with
 DECISIVE = ("precision", "channels_last", "compile", "threads", "fused", "sync_batch_norm")
@@ -74,6 +77,7 @@ def train_run(
     resume: bool,
     save_every: float,
     on_progress: Callable[[Progress], None],
+    trackers: Sequence[Wanted] = (),
     group: Group = ALONE,
 ) -> Outcome:
     """Train one run in its folder, all processes of ``group`` together. Nothing that exists is lost.
@@ -85,6 +89,7 @@ def train_run(
         resume: continue an unfinished run.
         save_every: seconds between checkpoints.
         on_progress: called with rows of the history, and with live progress between them.
+        trackers: what rank 0 passes the history's rows, samples and the final facts to, beside ``history.csv``.
         group: processes that share the training.
 
     Returns:
@@ -115,7 +120,8 @@ def train_run(
             snapshots=tuple(snapshot_steps(job.snapshots, record.steps)),
         )
         flops = training_flops(job.recipe, data) if job.snapshots and group.leads else 0.0
-        with noted() as should_stop:
+        tracking = Tracking(tracked_run(job.folder, record), trackers if group.leads else ())
+        with noted() as should_stop, tracking:
             facts = train(
                 model,
                 data,
@@ -124,11 +130,17 @@ def train_run(
                 on_progress=on_progress,
                 should_stop=should_stop,
                 on_resumed=partial(job.folder.write_record, record) if group.leads else lambda: None,
-                keep=partial(_keep, job.folder, record, flops),
+                keep=partial(
+                    _keep, job.folder, record, flops, lambda step: show_samples(tracking, step, model, job.seed)
+                ),
+                tracking=tracking,
                 group=group,
             )
             if group.leads:
-                finish(job.folder, record, trained_modules(model, model.phases()), _counted(facts, flops))
+                facts = _counted(facts, flops)
+                finish(job.folder, record, trained_modules(model, model.phases()), facts)
+                show_samples(tracking, facts.steps, model, job.seed)
+                tracking.final(facts.steps, numbers_of(facts))
             (stop,) = group.any(should_stop())
             if stop:
                 said = f"{job.folder.path} is finished, what comes after it is not begun"
@@ -150,12 +162,18 @@ def lacking_snapshots(job: Job) -> list[int]:
 
 
 def _keep(
-    folder: RunFolder, record: RunRecord, flops: float, modules: Mapping[str, nn.Module], facts: TrainingFacts
+    folder: RunFolder,
+    record: RunRecord,
+    flops: float,
+    show: Callable[[int], None],
+    modules: Mapping[str, nn.Module],
+    facts: TrainingFacts,
 ) -> None:
-    """Write the model as it is now into a folder of its own, as a finished run of so many steps."""
+    """Write the model as it is now into a folder of its own, as a finished run of so many steps, and show it."""
     kept = folder.snapshot(facts.steps)
     make_dir(kept.path)
     finish(kept, replace(record, steps=facts.steps), modules, _counted(facts, flops))
+    show(facts.steps)
 
 
 def _counted(facts: TrainingFacts, flops: float) -> TrainingFacts:

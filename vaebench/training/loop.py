@@ -29,6 +29,7 @@ from vaebench.runs import history
 from vaebench.runs.history import Progress
 from vaebench.runs.record import RunFolder
 from vaebench.runs.weights import count_parameters
+from vaebench.trackers.tracking import Tracking
 from vaebench.training import gan_diagnostics
 from vaebench.training.acceleration import compile_modules
 from vaebench.training.batches import TrainingBatches
@@ -75,15 +76,16 @@ def train(
     should_stop: Callable[[], bool],
     on_resumed: Callable[[], object] = lambda: None,
     keep: Callable[[Mapping[str, nn.Module], TrainingFacts], None] = lambda modules, facts: None,
+    tracking: Tracking | None = None,
     group: Group = ALONE,
 ) -> TrainingFacts:
     """Train ``model`` in place to ``plan.steps``, from the checkpoint in ``folder`` if there is one.
 
     Every process of ``group`` calls it alike; the first one writes. ``on_resumed`` is called once a state has been read
     and fits: until then nothing in the folder has changed. ``keep`` takes the modules after each step of
-    ``plan.snapshots``, with the facts of the training so far. Raises :class:`UserError` where a loss is not
-    finite or the data hold less than a batch, and :class:`Interrupted` once ``should_stop`` of any says so, after
-    saving.
+    ``plan.snapshots``, with the facts of the training so far. ``tracking`` gets the history's rows, those from before a
+    resume too. Raises :class:`UserError` where a loss is not finite or the data hold less than a batch, and
+    :class:`Interrupted` once ``should_stop`` of any says so, after saving.
     """
     torch.set_num_threads(plan.compute.threads)
     keep_freed_memory()
@@ -98,6 +100,8 @@ def train(
     observe = _Observer(model, batches) if adversaries else None
     found, row, rows = _restore(folder, modules, runners, plan, on_resumed)
     past = _History(rows, adversaries)
+    tracking = tracking or Tracking()
+    tracking.begin(rows)
     if together:
         synchronise_batch_norm(model, group)
     if plan.compute.compile:
@@ -122,6 +126,7 @@ def train(
                 if done % plan.log_every == 0:  # a last row that is shorter is continued if the training is extended
                     loss_log.begin(done)
                 on_progress(newest)
+                tracking.row(newest)
             elif show:
                 on_progress(loss_log.read(done))
             if done in plan.snapshots:  # before a checkpoint: what is resumed after it would not come by here again
