@@ -186,11 +186,24 @@ def report(
     plain: Plain = False,
     as_csv: Csv = False,
     as_json: Json = False,
+    emit: Annotated[
+        str, typer.Option(metavar="FORMAT[,FORMAT]", help="for others' tables: model-index, every-eval-ever")
+    ] = "",
+    site: Annotated[bool, typer.Option("--site", help="only index.html of the reports that lie in --out")] = False,
 ) -> None:
     """Write tables, page and figures of what was measured. Says so at once where nothing is new."""
     from vaebench.report import freshness
+    from vaebench.report.emission import read_formats
 
     wanted: dict[str, Any] = {"published": published, "latex": latex, "evidence": evidence, "strata": strata}
+    wanted["emit"] = read_formats(emit)
+    if site:
+        from vaebench.report.site import write_site
+
+        if given := [name for name, value in {"dataset": dataset, **wanted}.items() if value]:
+            raise UserError(f"--site lists the reports that are there: leave --{given[0]} away, or report first")
+        say(str(write_site(out_dir, say)))
+        return
     if same := freshness.datasets_unchanged({"dataset": dataset, **wanted}, out_dir):
         for name in same:
             say_unchanged(name, out_dir, full=full)

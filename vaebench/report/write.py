@@ -29,6 +29,7 @@ from vaebench.report.analysis.shown_strata import many_strata, without, without_
 from vaebench.report.analysis.sweeps import sweeps
 from vaebench.report.answering import answer
 from vaebench.report.claim_wording import verdict_lines
+from vaebench.report.emission import emitted
 from vaebench.report.evidence import FOLDER, write_evidence
 from vaebench.report.figures import equal_compute as compute_figure
 from vaebench.report.figures import shift
@@ -55,7 +56,8 @@ class Report:
     ``suite`` says whose report it is, instead of that of all that was measured on the dataset. The report opens with
     claims: those of the suite that is run (``claims``), measured or not, then those of other ``sources`` and of the
     ``published`` folder that somebody has measured. ``extra`` are measured folders outside ``VAEBENCH_RUNS``.
-    Many strata of a metric are left out unless they are asked for (``strata``), or a claim names them.
+    Many strata of a metric are left out unless they are asked for (``strata``), or a claim names them. ``emit`` names
+    formats of :mod:`vaebench.report.emission`, in which the leaderboard is written as well.
     """
 
     published: Path | None = None
@@ -63,6 +65,7 @@ class Report:
     latex: bool = False
     evidence: bool = False
     strata: bool = False
+    emit: Sequence[str] = ()
     claims: Sequence[Claim] = ()
     suite: SuiteReport | None = None
     sources: Sequence[Claim] = ()
@@ -107,7 +110,10 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     probed = [row for part in parts for row in part.probed]
     ranked = [row for part in parts for row in part.ranked]
     tested = [row for part in parts for row in part.tested]
-    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, without(ranked, left_out)))
+    board = without(ranked, left_out)
+    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, board))
+    for path, content in emitted(wanted.emit, folder.name, board, measured.last_measured()).items():
+        write_text(inside(folder, path), content)
     write_text(folder / "comparisons.csv", to_csv(comparisons.Row, without(tested, left_out)))
     write_text(folder / "variance.csv", to_csv(variance.Row, [row for part in parts for row in part.spread]))
     held = [row for part in parts for row in claim_rows.rows(part.held, part.measured)]

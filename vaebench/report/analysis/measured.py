@@ -145,6 +145,13 @@ class Measured:
         """How each metric is shown, by metric and protocol."""
         return {(line.metric, line.protocol): facts_of(line) for line in self.results}
 
+    def last_measured(self) -> dict[str, str]:
+        """When each recipe was measured last, ISO 8601, UTC."""
+        times: dict[str, str] = {}
+        for line in self.results:
+            times[line.recipe] = max(times.get(line.recipe, ""), line.provenance.created)
+        return times
+
     def models(self) -> list[str]:
         """List :meth:`recipes` without the baselines, which are no models of images."""
         return [name for name in self.recipes() if not is_baseline(name)]

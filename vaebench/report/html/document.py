@@ -28,24 +28,25 @@ from vaebench.report.section import Section, mixed_seeds, training_warnings
 
 def html_report(parts: Sequence[Section]) -> str:
     """Return ``index.html`` of one dataset: a single file that asks no network, the same for the same results."""
-    style, script = _template("style.css"), _template("script.js")
+    style, script = template("style.css"), template("script.js")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = _breakable
     shown = Shown()
     sections = [_section(part, f"p{position}", shown) for position, part in enumerate(parts)]
     environment.globals.update(title=_title, is_model=is_model)
-    return environment.from_string(_template("index.html.j2")).render(
+    return environment.from_string(template("index.html.j2")).render(
         heading=parts[0].heading,
         sections=sections,
         style=Markup(style),  # vaebench's own files
         script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=hash_of(style),
+        script_hash=hash_of(script),
         data=Markup(shown.to_json()),  # <, > and & are written as \u003c and so on
     )
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """Read one of the package's templates."""
     return (resources.files("vaebench.report") / "templates" / name).read_text(encoding="utf-8")
 
 
@@ -61,7 +62,8 @@ def _title(name: str) -> Markup:
     return Markup("{}<wbr>{}").format(own, settings) if settings else Markup("{}").format(own)
 
 
-def _hash(content: str) -> str:
+def hash_of(content: str) -> str:
+    """Return what a page's security policy calls a style or script that it allows."""
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode("ascii")
 
 
