@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from vaebench.cli.sample_strip import show_samples
 from vaebench.cli.terminal_images import encoded, protocol_of, show_picture
+from vaebench.core.paths import runs_dir
+from vaebench.runs.record import RunFolder
 
 
 @pytest.fixture
@@ -103,3 +106,22 @@ def test_a_terminal_that_can_gets_it(picture, monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True)
     show_picture(picture, console)
     assert console.file.getvalue() == encoded(picture, "kitty") + "\n"
+
+
+@pytest.mark.parametrize("recipe", ["vae-digits", "dcgan-digits", "vae-toyfaces"])
+def test_a_training_ends_with_a_strip_of_its_samples(cli, monkeypatch, recipe):
+    assert cli(["train", recipe, "--steps", "1"]).code == 0
+    folder = RunFolder(runs_dir() / recipe / "seed-0")
+    console = Console(file=io.StringIO(), force_terminal=True)
+    for name in ("KITTY_WINDOW_ID", "TERM_PROGRAM", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    show_samples(folder, console)
+    assert console.file.getvalue() == ""
+    monkeypatch.setenv("TERM", "xterm-kitty")
+    show_samples(folder, console)
+    parts = re.findall("\x1b_G[^;]*;([^\x1b]*)\x1b", console.file.getvalue())
+    shown = Image.open(io.BytesIO(base64.b64decode("".join(parts))))
+    assert shown.height >= 48 and shown.width > 10 * shown.height
+    assert shown.mode == ("RGB" if "toyfaces" in recipe else "L")
+    assert len(np.unique(np.asarray(shown))) > 2

@@ -10,6 +10,7 @@ from functools import partial
 from rich.console import Console
 
 from vaebench.cli.progress import shown
+from vaebench.cli.sample_strip import show_samples
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
@@ -86,6 +87,8 @@ def train_jobs(
             steps = ", ".join(f"{step:,}" for step in lacking)
             said += f"; without snapshots after {steps} steps, which it had passed: move it away to train it with them"
         console.print(said, highlight=False, markup=False, soft_wrap=True)
+        if outcome == "trained" and group.leads:
+            show_samples(job.folder, console)
 
 
 def _images_of(job: Job) -> str:

@@ -96,9 +96,14 @@ def _runs(bits: list[int]) -> str:
     return "".join(written)
 
 
+def protocol_on(console: Console) -> Protocol:
+    """Tell how a console shows pictures; empty where it is no terminal, or none that can."""
+    return protocol_of(os.environ) if console.is_terminal and not console.no_color else ""
+
+
 def show_picture(picture: "Image", console: Console) -> None:
     """Show a picture on a console that is a terminal which can; do nothing elsewhere."""
-    protocol = protocol_of(os.environ) if console.is_terminal and not console.no_color else ""
+    protocol = protocol_on(console)
     if protocol:
         console.file.write(encoded(picture, protocol) + "\n")
         console.file.flush()
