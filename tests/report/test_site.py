@@ -69,6 +69,7 @@ def test_the_index_says_what_each_report_found_and_leads_there(cli, reports):
     for said in (">toy</a>", "2026-01-02", "vae-toy, wide-toy", "vaebench 0.0", "3 claims: 2 hold, 1 does not hold."):
         assert said in page
     assert "First alone, of 2 ranked measurements: wide-toy in 1." in page
+    assert "<li>wide-toy leads by mse (recon): " in page  # as the report's own page opens
     verdicts = re.findall(r"<li><strong>([^<]*):</strong> ([^\n]*)</li>", page)
     assert verdicts == [
         ("holds", "the &lt;b&gt;wide&lt;/b&gt; one&#39;s error is lower &amp; more"),

@@ -21,6 +21,9 @@ from vaebench.core.subjects import is_model
 from vaebench.core.validation import plain_line
 from vaebench.report.analysis.claims import VERDICTS
 from vaebench.report.analysis.formatting import plain_cell
+from vaebench.report.answer import FILE as ANSWER
+from vaebench.report.answer import read_answers
+from vaebench.report.answer_wording import sentence
 from vaebench.report.html.site import GENERATOR, site_page
 from vaebench.report.verdict_counts import counted
 
@@ -51,6 +54,7 @@ class Listed:
     measured: str
     versions: str
     models: Sequence[str]
+    answers: Sequence[str]
     standing: str
     verdicts: str
     claims: Sequence[Claim]
@@ -114,12 +118,21 @@ def _listed(folder: Path) -> Listed:
         measured=measured[1] if measured else "",
         versions=", ".join(sorted({row.get("vaebench_version", "") for row in rows} - {""})),
         models=sorted({row["recipe"] for row in rows if is_model(row["recipe"])}, key=order_of),
+        answers=_answers(folder),
         standing=_standing(rows),
         verdicts=f"{counted([claim.verdict for claim in claims])}." if claims else "",
         claims=_of_each_verdict(claims)[:SHOWN],
         picture=quote(f"{folder.name}/figures/{picture}") if picture else "",
         picture_of=Path(picture).stem,
     )
+
+
+def _answers(folder: Path) -> list[str]:
+    """Say what a report found, a sentence a question; nothing of reports by versions that wrote no answer."""
+    if not (folder / ANSWER).is_file():
+        return []
+    found = read_answers(folder)
+    return [plain_line(sentence(each)) for answer in found[:1] for each in answer.findings]
 
 
 def _standing(rows: Sequence[Cells]) -> str:
