@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from vaebench.core.paths import cache_dir, data_dir, runs_dir, weights_dir
 from vaebench.core.processes import cores
 from vaebench.runs.recipes import find_recipe
 from vaebench.testing import random_images
+from vaebench.trackers import TRACKERS
 from vaebench.training import autotune
 from vaebench.training.autotune import Trial
 from vaebench.training.compute import Compute, choose
@@ -94,6 +96,7 @@ def _trainings() -> Iterator[Finding]:
     yield Finding(topic="training", what=_described(picked))
     for flag, why in FLAGS.items():
         yield Finding(topic="training", what=f"{flag}: {why}")
+    yield Finding(topic="training", what=_trackers())
     for trained, rates in _trials(picked.device).items():
         shown = ", ".join(f"{way} {rate:.0f}" for way, rate in rates.items())
         plain = rates.get(str(Trial("fp32", cores(), channels_last=False)))
@@ -102,6 +105,14 @@ def _trainings() -> Iterator[Finding]:
             topic="training",
             what=f"images/s in trials of {trained}: {shown}{gain} (kept in {_probe_file()}; delete it to measure anew)",
         )
+
+
+def _trackers() -> str:
+    """Say which trackers a training's rows can be passed to."""
+    ready = [name for name, kind in TRACKERS.items() if find_spec(kind.package)]
+    missing = [kind.package for kind in TRACKERS.values() if not find_spec(kind.package)]
+    said = f"--log {'|'.join(ready)}: passes the history's rows to a tracker" if ready else "--log: no tracker is there"
+    return f"{said}; pip install {', '.join(missing)} brings more" if missing else said
 
 
 def _trials(device: str) -> dict[str, dict[str, float]]:
