@@ -67,8 +67,9 @@ ONE_SCREEN = {"vaebench", "report", "check-red", "check-green", "plan"}
 
 def plain(text, home):
     """Without styles, and without what depends on the machine."""
+    text = re.sub(r"[^\n]*\n(\x1b\[\?25h)?\r?\x1b\[1A\x1b\[2K", "", text)  # what was shown for a while, and erased
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace(str(home) or "\0", "HOME")
-    return "\n".join(line.rstrip() for line in text.split("\n"))
+    return "\n".join(line.rpartition("\r")[2].rstrip() for line in text.split("\n"))  # what is written last stays
 
 
 @pytest.fixture(scope="module")

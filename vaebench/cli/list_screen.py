@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from vaebench.cli.console import form, out
 from vaebench.cli.listing import Line
-from vaebench.cli.prose import emphasised, labelled
+from vaebench.cli.prose import emphasised, labelled, working
 from vaebench.cli.tables import FAINT, GOOD, WARNING, Cell, Column, Row, Table, show
 from vaebench.core import questions
 from vaebench.datasets import DATASETS
@@ -97,7 +97,8 @@ def _metrics(lines: Sequence[Line]) -> Table:
     """Lay out metrics by question, with what is better and what they must be fed; imports them."""
     from vaebench.cli.metric_facts import facts_of
 
-    known = {line.name: facts_of(line.name) for line in lines}
+    with working("asking each metric"):
+        known = {line.name: facts_of(line.name) for line in lines}
     ordered = sorted(lines, key=lambda line: (questions.place(known[line.name].question), line.name))
     asked = [known[line.name].question for line in ordered]
     columns = [

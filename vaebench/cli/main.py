@@ -32,6 +32,7 @@ from vaebench.cli.evaluate import evaluate
 from vaebench.cli.exit_codes import outcome
 from vaebench.cli.help import FIRST, Sectioned
 from vaebench.cli.progress import show_messages
+from vaebench.cli.prose import working
 from vaebench.cli.reports import say_unchanged, write_reports
 from vaebench.cli.studies import studies
 from vaebench.cli.suite import suites
@@ -234,7 +235,9 @@ def compare(
     from vaebench.report.compare import compared
 
     wanted = [name.strip() for name in metrics.split(",") if name.strip()]
-    show_compared(compared(a, b), wanted, strata=strata, tests=tests)
+    with working(f"testing {a} against {b}"):
+        found = compared(a, b)
+    show_compared(found, wanted, strata=strata, tests=tests)
 
 
 @app.command(epilog="Example: vaebench plan dfcvae-mnist vae-mnist --metric blur --margin 5%")
@@ -255,7 +258,8 @@ def plan(
     from vaebench.report.plan import HEADER
     from vaebench.report.plan import plan as planned
 
-    found = planned(a, b, metric, margin=margin, power=power)
+    with working("counting seeds"):
+        found = planned(a, b, metric, margin=margin, power=power)
     shrinks: dict[str, Literal["middle", "end"]] = {"protocol": "middle", HEADER[-1]: "end"}
     columns = [Column(name=name, shrinks=shrinks.get(name, "")) for name in HEADER]
     show(Table(columns=columns, rows=found.rows))

@@ -1,15 +1,22 @@
 """Print prose on a terminal: a line whose beginning stands out, and texts under a label, broken to its width."""
 
 import textwrap
+from contextlib import AbstractContextManager, nullcontext
 
 from rich.text import Text
 
-from vaebench.cli.console import form, out
+from vaebench.cli.console import for_machines, form, out
 from vaebench.core.validation import plain_line
 
 WIDEST = 100  # characters of a line, however wide the terminal is
 LABEL = 14  # characters of a label before a sentence
 FAINT = "dim"
+
+
+def working(what: str) -> AbstractContextManager[object]:
+    """Return a context manager that shows what is being done on a terminal, and nothing elsewhere."""
+    shown = out.is_terminal and not for_machines()
+    return out.status(f"{plain_line(what)} ...", spinner="dots") if shown else nullcontext()
 
 
 def emphasised(head: str, rest: str, style: str = "bold") -> None:

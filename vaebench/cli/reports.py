@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaebench.cli.console import say
+from vaebench.cli.prose import working
 
 if TYPE_CHECKING:
     from vaebench.runs.record import RunFolder
@@ -58,7 +59,8 @@ def write_reports(
         from vaebench.suites.claims import built_in_claims
 
         sources = [] if wanted.get("published") else built_in_claims(dataset)
-        folder, _ = write_report(dataset, out_dir, Report(extra=folders, sources=sources, **wanted))
+        with working(f"testing and drawing what was measured on {dataset}"):
+            folder, _ = write_report(dataset, out_dir, Report(extra=folders, sources=sources, **wanted))
         freshness.remember(request, out_dir, [dataset], made_from)
         if answer:
             show_answers(folder, full=full)

@@ -67,6 +67,7 @@ def status(
     given: Given, device: Device = "auto", plain: Plain = False, as_csv: Csv = False, as_json: Json = False
 ) -> None:
     """What of a suite is done, and what is left. And how long that takes on this machine."""
+    from vaebench.cli.prose import working
     from vaebench.cli.tables import Column, Table, show
     from vaebench.suites.running import refuse_problems
     from vaebench.suites.status import states
@@ -75,7 +76,8 @@ def status(
     located = opened(given)
     refuse_problems(located)
     chosen = _chosen(located, device)
-    found = list(states(jobs_of(located, chosen), chosen))
+    with working("looking at what is done, and trying how fast the rest goes"):
+        found = list(states(jobs_of(located, chosen), chosen))
     rows = [
         [each.run, f"{each.done:,} of {each.steps:,}", "yes" if each.measured else "no", _time(each.seconds)]
         for each in found
@@ -182,6 +184,7 @@ def _images(located: "Located") -> str:
 def _conclude(located: "Located", out_dir: Path, *, evidence: bool, full: bool) -> None:
     """Write the report and show its answer."""
     from vaebench.cli.answer_screen import show_answers
+    from vaebench.cli.prose import working
     from vaebench.report.section import SuiteReport
     from vaebench.report.write import Report, write_report
     from vaebench.suites.claims import built_in_claims, claims_of
@@ -197,7 +200,8 @@ def _conclude(located: "Located", out_dir: Path, *, evidence: bool, full: bool) 
     )
     sources = built_in_claims(suite.dataset.name)
     wanted = Report(claims=claims_of(located), sources=sources, suite=own, evidence=evidence)
-    folder, _ = write_report(suite.dataset.name, out_dir, wanted)
+    with working(f"testing and drawing what was measured of {located.name}"):
+        folder, _ = write_report(suite.dataset.name, out_dir, wanted)
     show_answers(folder, [*suite.next, *_more_seeds(located)], full=full, claims=6)
 
 
