@@ -134,7 +134,7 @@ def _standing(best: Row, other: Row, tests: Tests) -> Literal["worse", "equal", 
     test = tests.get((best.metric, best.protocol, frozenset((best.recipe, other.recipe))))
     if test is None:
         exact = best.std_error == 0 and other.std_error == 0
-        return ("equal" if best.value == other.value else "worse") if exact else "open"
+        return "equal" if best.value == other.value else "worse" if exact else "open"
     if test.verdict in ("equivalent", "floor"):
         return "equal"
     winner = {"a": test.a, "b": test.b}.get(test.verdict)
