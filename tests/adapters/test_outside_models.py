@@ -215,14 +215,15 @@ ENDS = {
         ("a decoder", {"mse": "needs reconstructions"}),
         ("an encoder", {"mse": "needs reconstructions", "diversity": "needs samples"}),
         ("an ImageModel", {"diversity": "needs samples", "kl": "needs a posterior with a variance"}),
+        ("an encoder", {"mse": "needs reconstructions", "posterior_mismatch": "needs a posterior with a variance"}),
     ],
 )
 def test_what_a_model_cannot_do_reads_na_with_the_reason(what, lacking, evaluate, tmp_path):
     written(tmp_path, ENDS[what])
-    answer = evaluate("./mine.py:draw", metrics="mse,kl,diversity,svm_accuracy")
+    answer = evaluate("./mine.py:draw", metrics="mse,kl,diversity,svm_accuracy,posterior_mismatch")
     assert answer.code == 0, answer.err
     found = {line.metric: line for line in lines_of("external/mine").values() if line.stratum == "all"}
-    for metric in ("mse", "kl", "diversity", "svm_accuracy"):
+    for metric in ("mse", "kl", "diversity", "svm_accuracy", "posterior_mismatch"):
         if metric in lacking:
             assert (found[metric].value, found[metric].note) == (None, lacking[metric])
     assert any(line.value is not None for line in found.values())

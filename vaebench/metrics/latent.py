@@ -211,7 +211,7 @@ class PosteriorMismatch(Metric):
 
     spec = MetricSpec(
         name="posterior_mismatch",
-        needs=Need.LATENT,
+        needs=Need.VARIANCE,
         unit="squared MMD",
         direction="lower",
         protocol="mmd/gaussian/1-draw",
