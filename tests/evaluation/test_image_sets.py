@@ -138,6 +138,7 @@ def test_files_that_are_nothing_are_refused_in_one_line(evaluate, tmp_path, plac
 
 
 SIZES = {f"{number}.png": picture(number, 20 + number % 3) for number in range(9)}
+GREY = {name: pixels[:, :, 0] for name, pixels in SIZES.items()}
 
 
 def test_sizes_that_differ_are_refused_with_what_mends_it(evaluate, tmp_path, places):
@@ -149,8 +150,29 @@ def test_sizes_that_differ_are_refused_with_what_mends_it(evaluate, tmp_path, pl
     assert evaluate(mixed, mixed, *BLUR, "--size", "20").code == 0
 
 
+def test_sizes_that_differ_are_scaled_to_the_datasets_own_by_the_advice(evaluate, tmp_path, places):
+    mixed = save(tmp_path / "mixed", GREY)
+    answer = evaluate(mixed, "digits", *BLUR)
+    assert (answer.code, answer.err.rstrip().endswith("and 21 x 21: add --size 28")) == (2, True), answer.err
+    assert evaluate(mixed, "digits", *BLUR, "--size", "28").code == 0
+
+
+def test_a_misspelt_reference_is_said_before_images_are_read(evaluate, tmp_path, places):
+    mixed = save(tmp_path / "mixed", GREY)
+    answer = evaluate(mixed, "digist", *BLUR)
+    assert (answer.code, "did you mean 'digits'?" in answer.err) == (2, True), answer.err
+
+
+def test_scaled_images_are_held_against_the_originals(evaluate, tmp_path, places):
+    """What counts by nearness to the real images can be ranked, though its protocol names the scaling."""
+    answer = evaluate(save(tmp_path / "mixed", GREY), "digits", *BLUR, "--size", "28")
+    assert answer.code == 0, answer.err
+    assert "the originals were not measured" not in answer.out
+    assert "the only model measured; originals 0.03948" in " ".join(answer.out.split())
+
+
 def test_how_images_were_scaled_is_part_of_the_protocol(evaluate, tmp_path, places):
-    mixed, alike = save(tmp_path / "mixed", SIZES), save(tmp_path / "real", {"a.png": picture(1), "b.png": picture(2)})
+    mixed, alike = save(tmp_path / "mixed", GREY), save(tmp_path / "real", {"a.png": picture(1), "b.png": picture(2)})
     for name, options in {
         "cut": ["--size", "16"],
         "whole": ["--size", "16", "--crop", "none", "--filter", "lanczos"],

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vaebench.core import input_files
-from vaebench.core.dataset import ImageDataset
+from vaebench.core.dataset import DatasetSource, ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.paths import runs_dir
@@ -20,7 +20,7 @@ from vaebench.core.registry import did_you_mean
 from vaebench.core.validation import LONGEST, is_name, plain_name
 from vaebench.datasets import DATASETS
 from vaebench.datasets.images.arrays import image_array
-from vaebench.datasets.images.loading import ACCEPTED, Images, load_images
+from vaebench.datasets.images.loading import ACCEPTED, DifferentSizes, Images, load_images
 from vaebench.datasets.images.preparation import AS_THEY_ARE, LARGEST, SMALLEST, Preparation
 from vaebench.evaluation import sources
 from vaebench.evaluation.evaluate import GALLERY_SAMPLES, measure_into, measure_real, unmeasured
@@ -67,14 +67,20 @@ def check_name(name: str) -> None:
         UserError: it is too long, or has other characters than a folder's name may have.
     """
     if not is_name(name) or len(name) > LONGEST - 20:
-        rule = f"give letters, digits, '.', '_' or '-', {LONGEST - 20} at most"
-        raise UserError(f"--name {name[:40]!r} names no run: {rule}")
+        rule = f"letters, digits, '.', '_' or '-', {LONGEST - 20} at most"
+        raise UserError(f"--name {name[:40]!r} names no run: {'give' if name else 'add --name NAME,'} {rule}")
 
 
 def evaluate_external(path: Path, given: External, protocol: Protocol, say: Say) -> dict[str, list[RunFolder]]:
     """Check and evaluate the images at ``path`` and the real images of their reference; return the dataset."""
     kind = _checked_kind(given)
-    images = load_images(path, given.preparation)
+    try:
+        images = load_images(path, given.preparation)
+    except DifferentSizes as error:
+        if (opened := _of_dataset(given)) is None:
+            raise
+        split = SplitContext.of_split(*opened, protocol.networks())
+        raise UserError(f"{error.found}: {_scaling(split.data)}") from error
     for remark in images.remarks:
         say(remark)
     return _evaluate(images, str(path), kind, given, protocol, say)
@@ -111,6 +117,7 @@ def _checked_kind(given: External) -> str:
         raise UserError(f"--paired '{given.paired}' is unknown: {did_you_mean(given.paired, PAIRINGS)}")
     if not given.reference:
         raise UserError("--images needs --reference: a DATASET[:SPLIT], or a folder or file of images")
+    _of_dataset(given)  # a misspelt name is said before images are decoded
     return kind
 
 
@@ -125,10 +132,12 @@ def _evaluate(
     data, count = split.data, len(images.images)
     fresh = measure_external(images, given, split, protocol, reconstructions=kind == "reconstructions", where=where)
     if not isinstance(split, StatedContext):
-        # real images of a dataset are its own, whatever is done to others; training images stand beside as many samples
-        own = _names_a_dataset(given.reference)
-        real = replace(protocol, prepared="" if own else protocol.prepared)
-        measure_real(split, real if kind == "reconstructions" else replace(real, samples=count))
+        # a dataset's images are as they are, but what was scaled stands in rows of its own, which need originals, too;
+        # training images stand beside as many samples
+        real = protocol if kind == "reconstructions" else replace(protocol, samples=count)
+        own = ("",) if _names_a_dataset(given.reference) else ()
+        for prepared in dict.fromkeys((*own, protocol.prepared)):
+            measure_real(split, replace(real, prepared=prepared))
     done = f"{count:,} images measured" if fresh else f"nothing new to measure of {count:,} images"
     say(f"external/{given.name}: {done} against {data.name}:{data.split}")
     return {data.name: []}
@@ -153,6 +162,24 @@ def _names_a_dataset(text: str) -> bool:
     return text.partition(":")[0] in DATASETS.names() or is_file_reference(text)
 
 
+def _of_dataset(given: External) -> tuple[DatasetSource, str] | None:
+    """Open the dataset that is a reference, and name its split; None where the reference is a path of images.
+
+    Raises:
+        UserError: it is neither, or an option is unknown.
+    """
+    path = Path(given.reference).expanduser()
+    if not _names_a_dataset(given.reference):
+        if input_files.is_there(path):
+            return None
+        if path.suffix or len(path.parts) > 1:
+            raise UserError(f"--reference {path} does not exist: give {ACCEPTED}, or a DATASET[:SPLIT]")
+    name, split = named_split("--reference", given.reference)
+    dataset = named_dataset(name)
+    pairs = dict(option.split("=", 1) for option in given.options)
+    return dataset(**parse_options(f"dataset {name}", pairs, dataset)), split
+
+
 def reference(given: External, images: Images, networks: Networks) -> tuple[SplitContext, list[str]]:
     """Open what images are measured against: ``DATASET[:SPLIT]``, a path of images, or a npz of their moments.
 
@@ -164,15 +191,10 @@ def reference(given: External, images: Images, networks: Networks) -> tuple[Spli
     Returns:
         The split, and what was chosen in decoding its images.
     """
+    opened = _of_dataset(given)
+    if opened is not None:
+        return SplitContext.of_split(*opened, networks), []
     path = Path(given.reference).expanduser()
-    if _names_a_dataset(given.reference) or not input_files.is_there(path):
-        name, split = named_split("--reference", given.reference)
-        if not _names_a_dataset(given.reference) and (path.suffix or len(path.parts) > 1):
-            raise UserError(f"--reference {path} does not exist: give {ACCEPTED}, or a DATASET[:SPLIT]")
-        dataset = named_dataset(name)
-        pairs = dict(option.split("=", 1) for option in given.options)
-        options = parse_options(f"dataset {name}", pairs, dataset)
-        return SplitContext.of_split(dataset(**options), split, networks), []
     if given.options:
         raise UserError(f"--set dataset.{given.options[0]} sets nothing of {path}: it is measured as it is")
     folder = input_files.is_folder(path)

@@ -33,6 +33,17 @@ REPAIR = "repair it or take it out"
 COLLECTIONS = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".npz", ".npy", ".parquet"}  # suffixes of files of images
 
 
+class DifferentSizes(UserError):
+    """Images differ in size; what they are measured against may know better than they which one to scale them to."""
+
+    def __init__(self, found: str, side: int) -> None:
+        super().__init__(found, side)
+        self.found, self.side = found, side
+
+    def __str__(self) -> str:
+        return f"{self.found}: add --size {self.side} to scale them"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
     """Images of one size, in memory or mapped from a file.
@@ -189,7 +200,7 @@ def _of_one_size(
     if fitted.size != size:
         sizes = f"{size[0]} x {size[1]} ({files.names[0]}) and {fitted.width} x {fitted.height}"
         side = min(max(min(size), SMALLEST), LARGEST)
-        raise UserError(f"{files.path} holds images of several sizes, {sizes}: add --size {side} to scale them")
+        raise DifferentSizes(f"{files.path} holds images of several sizes, {sizes}", side)
     return fitted
 
 
