@@ -219,7 +219,18 @@ def test_two_sets_are_compared_with_each_other(evaluate, tmp_path, cli, given):
     assert [board[f"external/{name}"]["rank_low"] for name in ("good", "worse")] == ["1", "2"]
     answer = cli(["compare", "external/worse", "external/good"])
     assert answer.code == 0
-    assert all(line.endswith("external/good") for line in answer.out.splitlines()[2:])
+    tests = [line.split() for line in answer.out.splitlines() if line.startswith(("mse", "psnr"))]
+    assert [line[-1] for line in tests] == ["good", "good"], answer.out
+
+
+def test_no_seeds_are_planned_for_what_has_none(evaluate, cli, given):
+    """The command that compare ends with works, and images made elsewhere have no training to repeat."""
+    for name, images in (("one", given[:12]), ("two", given[-12:])):
+        assert evaluate(images, "--reference", "digits", "--kind", "samples", "--metrics", "blur", name=name).code == 0
+    compared = cli(["compare", "external/one", "external/two"])
+    assert (compared.code, " open" in compared.out, "vaebench plan" in compared.out) == (0, True, False)
+    planned = cli(["plan", "external/one", "external/two", "--metric", "blur"])
+    assert (planned.code, "have no seeds to plan: measure more images" in planned.err) == (2, True), planned.err
 
 
 def test_runs_and_images_made_elsewhere_share_the_tables(evaluate, tmp_path, cli, given):

@@ -33,7 +33,7 @@ class Compared:
         deciding: of these the deciding test of each metric over all images; by question, decided ones first.
         facts: how each metric is shown.
         values: each side's row over all images, by metric and protocol.
-        plannable: whether ``vaebench plan`` knows both.
+        plannable: whether ``vaebench plan`` knows both, and one has training seeds.
     """
 
     dataset: str
@@ -86,7 +86,8 @@ def compared(a: str, b: str) -> list[Compared]:
     for dataset in shared:
         whole = collect(dataset, all_folders())
         known = {a, b} <= set(whole.recipes())
-        found.append(_compared(whole if known else _only(dataset, sides), a, b, plannable=known))
+        seeded = any(line.recipe in (a, b) and line.seed is not None for line in whole.results)
+        found.append(_compared(whole if known else _only(dataset, sides), a, b, plannable=known and seeded))
     return found
 
 

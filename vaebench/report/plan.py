@@ -20,6 +20,10 @@ from vaebench.runs.recipe_files import is_file_reference
 
 TOO_FEW = "both have one training seed, which says nothing of how much seeds differ: train a second seed of one of them"
 
+NO_SEEDS = (
+    "were not trained here and have no seeds to plan: measure more images, or give seeds as --name NAME@0, NAME@1"
+)
+
 HEADER = ("dataset", "protocol", "verdict", "difference to show", "power now", "seeds each for it")
 
 
@@ -44,7 +48,8 @@ def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -
         A row a protocol, and the commands to type.
 
     Raises:
-        UserError: the recipes or the metric were not measured, or a number is out of its range.
+        UserError: the recipes or the metric were not measured, neither has a training seed, or a number is out of its
+            range.
     """
     if not 0 < power < 1:
         raise UserError(f"--power {power:g} is no probability: give a number between 0 and 1, such as 0.8")
@@ -61,6 +66,8 @@ def plan(a: str, b: str, metric: str, *, margin: str = "", power: float = 0.8) -
         for row in decisive(rows):
             if row.metric == metric and row.stratum == "all" and {row.a, row.b} == {a, b}:
                 pair = sorted(pair_of(measured, row), key=lambda sample: sample.name != a)
+                if all(sample.fixed for sample in pair):
+                    raise UserError(f"{a} and {b} {NO_SEEDS}")
                 size = wanted.of(_middle(pair)) if wanted else abs(row.mean_difference)
                 alpha = ALPHA / family_size(row, rows)
                 body.append([dataset, row.protocol, *_planned(pair, row, size, power, alpha)])
