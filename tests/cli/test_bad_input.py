@@ -139,7 +139,7 @@ COMMAND_LINES = [
     (["train", "vae-mnist", "--steps", "2", "--precision", "fp32", "--threads", "1"], "run 'vaebench fetch mnist'"),
     (["evaluate"], "nothing to measure: name a RUN, or --all"),
     (["evaluate", "--all"], "nothing to measure"),
-    (["evaluate", "vae-digits"], "no run 'vae-digits' in"),
+    (["evaluate", "vae-digits"], "run 'vaebench train vae-digits' first"),
     (["evaluate", "--all", "--samples", "1"], "--samples 1 is too few"),
     (["evaluate", "--all", "--metrics", "blurr"], "no metrics entry is named 'blurr': did you mean 'blur'?"),
     (["evaluate", "--all", "--set", "blur"], "--set 'blur' sets no metric's option"),

@@ -9,6 +9,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.paths import runs_dir
 from vaebench.core.registry import did_you_mean
 from vaebench.core.validation import plain_line
+from vaebench.models import RECIPES
 from vaebench.runs.record import RunFolder, RunRecord
 
 
@@ -22,7 +23,8 @@ def find_runs(names: Sequence[str]) -> list[RunFolder]:
         candidates = [runs_dir() / name, Path(name)]
         folder = next((path for path in candidates if path.is_dir()), None)
         if folder is None:
-            raise UserError(f"no run '{name}' in {runs_dir()}: {did_you_mean(name, run_names())}")
+            mend = f"run 'vaebench train {name}' first" if name in RECIPES.names() else did_you_mean(name, run_names())
+            raise UserError(f"no run '{name}' in {runs_dir()}: {mend}")
         seeds = sorted(folder.glob("seed-*"), key=lambda path: (len(path.name), path.name))
         inner = seeds or ([folder] if list(folder.glob("*.json*")) else sorted(folder.glob("*/")))  # e.g. real/*
         found.extend(RunFolder(path) for path in inner)
