@@ -194,6 +194,20 @@ def test_doctor_says_what_training_would_use(plugins, doctor):
     assert line_with(lines, "training", "fp32/1 100, bf16/1 50")
 
 
+def test_doctor_on_a_busy_machine_measures_once_and_shows_no_rates_as_kept(plugins, cli, places, monkeypatch):
+    (places / "cache" / "compute.json").unlink()
+    tried = []
+
+    def busy(device):
+        tried.append(device)
+        return trials.Measured({"fp32/1": 100.0}, disturbed="somebody else computes")
+
+    monkeypatch.setattr(autotune, "measure", busy)
+    lines = cli(["doctor"]).out.splitlines()
+    assert len(tried) == 2  # once, and once more since it was disturbed
+    assert not [line for line in lines if "kept in" in line]
+
+
 def test_doctor_on_a_gpu_names_the_way_and_what_it_gains(plugins, cli, monkeypatch):
     """Of a stand-in for the card: rates as an H200 had them, images/s."""
     way = Compute(

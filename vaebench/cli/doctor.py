@@ -116,9 +116,12 @@ def _trackers() -> str:
 
 
 def _trials(device: str) -> dict[str, dict[str, float]]:
-    """Return the rates that decide how trainings run: by what was tried, then by way."""
+    """Return the kept rates that decide how trainings run: by what was tried, then by way.
+
+    Those that a busy machine gave are not kept: to measure them again here would show others than were chosen by.
+    """
     if device == "cpu":
-        return {"a small network": autotune.measured(device)}
+        return {"a small network": autotune.measured(device)} if machine(device) in trials.known_rates() else {}
     name = f"{machine(device)}, "
     kept = {key.removeprefix(name): rates for key, rates in trials.known_rates().items() if key.startswith(name)}
     return {trained: rates for trained, rates in kept.items() if not trained.endswith(TRAINED)}
