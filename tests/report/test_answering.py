@@ -9,7 +9,7 @@ from handmade import drawn, measured, write_real, write_run
 
 from vaebench.core.errors import UserError
 from vaebench.report.answer import FILE, read_answers, to_json
-from vaebench.report.answer_wording import missing, sentence, short_names, what
+from vaebench.report.answer_wording import metrics_apart, missing, sentence, short_names, what
 
 N = 60
 
@@ -163,3 +163,19 @@ def test_measurements_in_memory_have_facts():
     """The handmade measurements carry what the answers read: a headline's question and place."""
     facts = measured({("one", 0): np.ones(3)}).facts()
     assert facts["mse", "recon"].headline
+
+
+def test_metrics_that_would_read_alike_are_told_apart():
+    pairwise, vendi = "pairwise/mnist_cnn-dense/samples", "vendi/mnist_cnn-dense/samples"
+    assert metrics_apart([("diversity", pairwise), ("diversity", vendi), ("mse", "recon")]) == [
+        "diversity (samples, pairwise)",
+        "diversity (samples, vendi)",
+        "mse (recon)",
+    ]
+    scaled = [("blur", "samples"), ("blur", "samples/size=28,crop=centre,filter=bicubic"), ("blur", "recon")]
+    assert metrics_apart(scaled) == ["blur (samples)", "blur (samples, size=28)", "blur (recon)"]
+    assert metrics_apart([("mse", "recon"), ("mse", "recon")]) == ["mse (recon)", "mse (recon)"]  # two strata
+    assert metrics_apart([("svm_accuracy", "official"), ("svm_accuracy", "pca")]) == [
+        "svm_accuracy (official)",
+        "svm_accuracy (pca)",
+    ]

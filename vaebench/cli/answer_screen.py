@@ -10,7 +10,7 @@ from vaebench.cli.tables import FAINT, WINNER, Cell, Column, Row, Table, show
 from vaebench.core import questions
 from vaebench.core.subjects import REAL, title_of
 from vaebench.report.answer import Answer, Finding, Line, read_answers
-from vaebench.report.answer_wording import Name, metric, missing, sentence, short_names, shown, verdicts, what
+from vaebench.report.answer_wording import Name, metrics_apart, missing, sentence, short_names, shown, verdicts, what
 
 FIRST = "*"
 ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
@@ -93,14 +93,18 @@ def headlines(answer: Answer, name: Name = str) -> Table:
     ]
     beside = [REAL] if any(REAL in line.values for line in lines) else []
     columns += [Column(name=each, heading=title_of(each), right=True, leaves=len(order) + 1) for each in beside]
-    rows: list[Row] = [[_metric(line), *(_cell(line, each) for each in [*answer.models, *beside])] for line in lines]
+    names = metrics_apart([(line.metric, line.protocol) for line in lines])
+    rows: list[Row] = [
+        [_metric(line, said), *(_cell(line, each) for each in [*answer.models, *beside])]
+        for line, said in zip(lines, names, strict=True)
+    ]
     return Table(columns=columns, rows=rows)
 
 
-def _metric(line: Line) -> str:
+def _metric(line: Line, said: str) -> str:
     costs = line.question == questions.COST
     unit = f", {line.unit}" if costs and line.unit != line.metric else ""
-    return f"{metric(line.metric, line.protocol)}{unit}{'' if costs else ' ' + ARROWS[line.direction]}"
+    return f"{said}{unit}{'' if costs else ' ' + ARROWS[line.direction]}"
 
 
 def _cell(line: Line, model: str) -> Cell:

@@ -15,7 +15,7 @@ from vaebench.core.registry import did_you_mean
 from vaebench.core.results import PARTS
 from vaebench.report.analysis.comparisons import Row, decisive
 from vaebench.report.analysis.formatting import interval_text, p_text, short, with_error
-from vaebench.report.answer_wording import Name, metric, short_names
+from vaebench.report.answer_wording import Name, metric, metrics_apart, short_names
 from vaebench.report.compare import ORDER, Compared, Standing
 
 STYLES = {"better": "green", "worse": "red", "equal": "", "open": "yellow"}
@@ -96,10 +96,11 @@ def table(found: Compared, rows: Sequence[Row], *, strata: bool = False, tests: 
         Column(name="could show", right=True, leaves=4),
     ]
     body: list[Line] = []
-    for row in rows:
+    # several tests or strata of one metric and protocol are alike, and stay so
+    for row, said in zip(rows, metrics_apart([(row.metric, row.protocol) for row in rows]), strict=True):
         sides = [_value(found, row, side) for side in (found.a, found.b)]
         body.append([
-            metric(row.metric, row.protocol),
+            said,
             row.protocol,
             *([row.stratum] if strata else []),
             *([row.test] if tests else []),

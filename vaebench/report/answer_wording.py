@@ -63,6 +63,23 @@ def metric(name: str, protocol: str) -> str:
     return f"{name} ({kind})" if kind else name
 
 
+def metrics_apart(cells: Sequence[tuple[str, str]]) -> list[str]:
+    """Name metrics as :func:`metric` does; where two would read alike, with what their protocols have of their own."""
+    names = [metric(*cell) for cell in cells]
+    return [
+        _apart(name, cell, [cells[i] for i, each in enumerate(names) if each == name])
+        for name, cell in zip(names, cells, strict=True)
+    ]
+
+
+def _apart(name: str, cell: tuple[str, str], alike: Sequence[tuple[str, str]]) -> str:
+    parts = [protocol.split("/") for _, protocol in dict.fromkeys(alike)]
+    shared = set(parts[0]).intersection(*parts)
+    own = next((part for part in cell[1].split("/") if part not in shared), "")
+    said = own.partition(",")[0]  # of size=28,crop=centre,filter=bicubic the size is enough
+    return f"{name.removesuffix(')')}, {said})" if said and name.endswith(")") else f"{name} ({said})" if said else name
+
+
 def sentence(found: Finding, name: Name = str) -> str:
     """Say who leads, by how much, and whether that is decided."""
     by = f"by {metric(found.metric, found.protocol)}"
