@@ -112,8 +112,8 @@ def interrupted(spoil):
 
 
 COMMAND_LINES = [
-    (["train", "vae-digit"], "no recipes entry is named 'vae-digit': did you mean 'vae-digits'?"),
-    (["train", "zzz"], "no recipes entry is named 'zzz': choose from"),
+    (["train", "vae-digit"], "no recipe is named 'vae-digit': did you mean 'vae-digits'?"),
+    (["train", "zzz"], "no recipe is named 'zzz': choose from"),
     (["train", "vae-digits", "dfcvae-digist"], "did you mean 'dfcvae-digits'?"),
     (["train"], "nothing to train: name a recipe, or --all"),
     (["train", "vae-digits", "--dataset", "mnist"], "nothing to train"),
@@ -141,7 +141,7 @@ COMMAND_LINES = [
     (["evaluate", "--all"], "nothing to measure"),
     (["evaluate", "vae-digits"], "run 'vaebench train vae-digits' first"),
     (["evaluate", "--all", "--samples", "1"], "--samples 1 is too few"),
-    (["evaluate", "--all", "--metrics", "blurr"], "no metrics entry is named 'blurr': did you mean 'blur'?"),
+    (["evaluate", "--all", "--metrics", "blurr"], "no metric is named 'blurr': did you mean 'blur'?"),
     (["evaluate", "--all", "--set", "blur"], "--set 'blur' sets no metric's option"),
     (["evaluate", "--all", "--set", "blur=1"], "--set 'blur=1' sets no metric's option"),
     (["evaluate", "--all", "--set", "blur.size=1"], "blur has no option 'size'"),
@@ -225,8 +225,8 @@ SPOILED_RUNS = [
     (changed(hyperparameters={"latent_dims": 5}), "latent_dims"),
     (changed(facts={"parameters": 1, "x\x1b": 1}), r"facts cannot be read (unknown field x\x1b)"),
     (changed(compute={"device": "cpu", "x": 1}), "compute cannot be read (unknown field x)"),
-    (changed(reference="vae-gone"), "no recipes entry is named 'vae-gone'"),
-    (changed(dataset="gone"), "no datasets entry is named 'gone'"),
+    (changed(reference="vae-gone"), "no recipe is named 'vae-gone'"),
+    (changed(dataset="gone"), "no dataset is named 'gone'"),
 ]
 
 

@@ -90,7 +90,7 @@ def test_a_package_without_a_summary_is_listed_all_the_same(plugins, summary):
 
 
 def test_misspelt_name_gets_the_nearest(plugins):
-    with pytest.raises(UserError, match=r"no things entry is named 'won': did you mean 'one'\?"):
+    with pytest.raises(UserError, match=r"no thing is named 'won': did you mean 'one'\?"):
         things(one="string:digits", three="string:digits").get("won")
 
 

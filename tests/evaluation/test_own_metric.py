@@ -51,7 +51,7 @@ def test_a_metric_of_ones_own_file_joins_the_table(evaluate, tmp_path):
     [
         ("./mine.py:brightnes", "did you mean 'brightness'?"),
         ("./none.py:brightness", "does not exist"),
-        ("brightness", "no metrics entry is named 'brightness'"),
+        ("brightness", "no metric is named 'brightness'"),
     ],
 )
 def test_a_metric_that_is_not_there_is_refused(metric, said, evaluate):

@@ -20,19 +20,19 @@ def show_gate(gate: Gate) -> None:
         columns = [
             Column(name="recipe", shrinks="middle"),
             Column(name="metric", shrinks="middle"),
-            Column(name="baseline", right=True, leaves=2),
-            Column(name="candidate", right=True, leaves=2),
-            Column(name="degradation [95 % interval]", heading="degradation", right=True),
-            Column(name="margin", right=True, leaves=1),
+            Column(name="baseline", right=True, leaves=1),
+            Column(name="candidate", right=True, leaves=1),
+            Column(name="degradation", right=True),
+            Column(name="95 %", right=True, leaves=2),
+            Column(name="margin", right=True),
             Column(name="verdict", shrinks="end"),
         ]
         body: list[Row] = [[*row[:-1], Cell(row[-1], OF_A_VERDICT.get(row[-1].partition(":")[0], ""))] for row in shown]
         show(Table(columns=columns, rows=body))
         out.print()
     if fine:
-        out.print(
-            f"{fine} {'row is' if fine == 1 else 'rows are'} fine (| cat shows them)", style=FAINT, highlight=False
-        )
+        rows = "row is" if fine == 1 else "rows are"
+        out.print(f"{fine} {rows} fine; in a pipe every row is shown", style=FAINT, highlight=False)
     for remark in rendering.remarks(gate):
         say_faintly(remark)
     emphasised(rendering.summary(gate), "", STYLES[gate.exit_code])

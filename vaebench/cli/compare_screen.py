@@ -5,19 +5,25 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from itertools import groupby
 
+from vaebench.cli.answer_screen import ARROWS
 from vaebench.cli.console import for_machines, out
-from vaebench.cli.prose import emphasised, labelled
+from vaebench.cli.prose import emphasised, labelled, say_faintly
 from vaebench.cli.tables import FAINT, Cell, Column, Table, show
 from vaebench.cli.tables import Row as Line
 from vaebench.core import questions
 from vaebench.core.errors import UserError
 from vaebench.core.registry import did_you_mean
 from vaebench.core.results import PARTS
+from vaebench.core.subjects import REAL
 from vaebench.report.analysis.comparisons import Row, decisive
 from vaebench.report.analysis.formatting import interval_text, p_text, short, with_error
 from vaebench.report.answer_wording import Name, metric, metrics_apart, short_names
 from vaebench.report.compare import ORDER, Compared, Standing
 
+NEARNESS = (
+    "→: nearness to the originals counts; where that is open though the interval is without 0, the two differ, and "
+    "which one is nearer is not shown"
+)
 STYLES = {"better": "green", "worse": "red", "equal": "", "open": "yellow"}
 SAID = {"better": "better by", "worse": "worse by", "equal": "equal by", "open": "open by"}
 
@@ -49,7 +55,7 @@ def show_compared(found: Sequence[Compared], metrics: Collection[str], *, strata
 
 
 def _show(found: Compared, metrics: Collection[str], *, strata: bool, tests: bool) -> None:
-    counts = ", ".join(f"{count} {standing}" for standing, count in found.counts().items())
+    counts = ", ".join(f"{count} {standing}" for standing, count in found.counts(metrics).items())
     emphasised(f"{found.dataset}: {found.a} against {found.b}: ", counts)
     if found.checkpoints:
         labelled("note", "one training seed: verdicts are about these checkpoints, not about recipes")
@@ -65,7 +71,15 @@ def _show(found: Compared, metrics: Collection[str], *, strata: bool, tests: boo
         chosen = [row for row in every if strata or row.stratum == "all"]
     out.print()
     show(table(found, chosen, strata=strata, tests=tests))
+    if any(_is_real_and_open(found, row) for row in chosen):
+        say_faintly(NEARNESS)
     _plan(found, chosen)
+
+
+def _is_real_and_open(found: Compared, row: Row) -> bool:
+    """Tell whether a difference is shown, but not which side is nearer to the originals."""
+    apart = row.ci_low > 0 or row.ci_high < 0
+    return found.standing(row) == "open" and apart and found.direction(row) == "target"
 
 
 def _sentence(found: Compared, rows: Sequence[Row]) -> str:
@@ -80,6 +94,7 @@ def _sentence(found: Compared, rows: Sequence[Row]) -> str:
 def table(found: Compared, rows: Sequence[Row], *, strata: bool = False, tests: bool = False) -> Table:
     """Lay out tests, a row each; headings are the questions where one test a metric is shown."""
     name = short_names([found.a, found.b], found.dataset)
+    aims = any(found.direction(row) == "target" and _value(found, row, REAL) for row in rows)
     columns = [
         Column(name="metric"),
         Column(name="protocol", leaves=6, shrinks="middle"),
@@ -87,6 +102,7 @@ def table(found: Compared, rows: Sequence[Row], *, strata: bool = False, tests: 
         *([Column(name="test", leaves=1)] if tests else []),
         Column(name="a", heading=name(found.a), right=True, leaves=3, shrinks="middle"),
         Column(name="b", heading=name(found.b), right=True, leaves=3, shrinks="middle"),
+        *([Column(name="originals", right=True, leaves=4)] if aims else []),
         Column(name="difference", right=True),
         Column(name="95 %", right=True, leaves=1),
         *([Column(name="effect", right=True, leaves=4)] if tests else []),
@@ -100,11 +116,12 @@ def table(found: Compared, rows: Sequence[Row], *, strata: bool = False, tests: 
     for row, said in zip(rows, metrics_apart([(row.metric, row.protocol) for row in rows]), strict=True):
         sides = [_value(found, row, side) for side in (found.a, found.b)]
         body.append([
-            said,
+            f"{said} {ARROWS.get(found.direction(row), '')}".rstrip(),
             row.protocol,
             *([row.stratum] if strata else []),
             *([row.test] if tests else []),
             *sides,
+            *([_value(found, row, REAL) if found.direction(row) == "target" else ""] if aims else []),
             _difference(row),
             interval_text(row.ci_low, row.ci_high),
             *([short(row.effect_size)] if tests else []),

@@ -80,6 +80,11 @@ class Registry(Generic[T]):
         self.group = f"vaebench.{kind}"
         self._builtins = dict(builtins)
 
+    @property
+    def singular(self) -> str:
+        """One entry's kind in messages."""
+        return {"perceptual": "perceptual network"}.get(self.kind, self.kind.removesuffix("s"))
+
     def entries(self) -> dict[str, list[Entry]]:
         """Every name with who claims it; more than one claim is a clash, refused when the name is asked for."""
         found = {name: [entry] for name, entry in self._builtins.items()}
@@ -97,7 +102,7 @@ class Registry(Generic[T]):
         if name not in entries and name.endswith(".py"):
             raise UserError(without_attribute(name))
         if name not in entries:
-            raise UserError(f"no {self.kind} entry is named '{name}': {did_you_mean(name, entries)}")
+            raise UserError(f"no {self.singular} is named '{name}': {did_you_mean(name, entries)}")
         if len(entries[name]) > 1:
             claims = ", ".join(entry.origin for entry in entries[name])
             raise UserError(f"{self.kind} name '{name}' is claimed twice ({claims}): uninstall or rename one")

@@ -59,7 +59,10 @@ def _found(
         say(f"{folder.path}: not finished, passed over")
         work.remove((folder, record))
     if not work:
-        raise UserError("nothing to measure: name a RUN, or --all once something is trained ('vaebench train')")
+        raise UserError(
+            "nothing to measure: name a RUN, or --all once something is trained ('vaebench train'); --images measures "
+            "images, --model a model from elsewhere"
+        )
     chosen = [folder for folder, _ in work]
     return [each for folder in chosen for each in (*(_readable(folder) if snapshots else ()), folder)]
 

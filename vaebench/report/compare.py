@@ -1,6 +1,6 @@
 """Compare two runs or recipes: every test between them, with their values, and the verdicts counted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -54,9 +54,15 @@ class Compared:
         """Tell whether a better value of this metric makes a better model."""
         return self.facts[row.metric, row.protocol].ranked
 
-    def counts(self) -> dict[Standing, int]:
-        """Count how ``a`` stands to ``b`` over the metrics by which models are ranked."""
-        found = [self.standing(row) for row in self.deciding if self.is_ranked(row)]
+    def direction(self, row: Row) -> str:
+        """Return which values are better by this metric: ``higher``, ``lower`` or ``target``; empty where unknown."""
+        sides = (self.values.get((row.metric, row.protocol, name)) for name in (self.a, self.b))
+        return next((side.direction for side in sides if side is not None), "")
+
+    def counts(self, metrics: Collection[str] = ()) -> dict[Standing, int]:
+        """Count how ``a`` stands to ``b`` over the metrics by which models are ranked, or over those of them named."""
+        asked = [row for row in self.deciding if not metrics or row.metric in metrics]
+        found = [self.standing(row) for row in asked if self.is_ranked(row)]
         return {standing: found.count(standing) for standing in ORDER}
 
     def standing(self, row: Row) -> Standing:

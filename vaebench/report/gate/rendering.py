@@ -66,8 +66,16 @@ def to_lines(gate: Gate) -> list[str]:
 
 
 def rows(gate: Gate) -> tuple[list[list[str]], int]:
-    """Return the cells of the rows that need a look, worst first, as :func:`to_lines` has them, and how many do not."""
-    shown = [_cells(row) for row in gate.rows if row.verdict not in _FINE]
+    """Return the cells of the rows that need a look, worst first, and how many rows do not.
+
+    As :func:`to_lines` has them, with the interval in a cell of its own behind the degradation.
+    """
+    shown = []
+    for row in gate.rows:
+        if row.verdict not in _FINE:
+            *before, _, margin, verdict = _cells(row)
+            interval = "" if row.ci_low is None else f"{_signed(row.ci_low)} to {_signed(row.ci_high)}"
+            shown.append([*before, _signed(row.degradation), interval, margin, verdict])
     return shown, len(gate.rows) - len(shown)
 
 
