@@ -33,6 +33,15 @@ def test_no_line_is_wider_than_the_terminal(width):
     assert all(cell_len(line) <= width for line in texts(width))
 
 
+@pytest.mark.parametrize("width", range(24, 60))
+def test_what_does_not_shrink_is_cut_before_a_line_wraps(width):
+    columns = [Column(name="metric"), Column(name="value", right=True), Column(name="gone", leaves=1)]
+    table = Table(columns=columns, rows=[["interpolation_smoothness (samples)", "0.00123", "x" * 30]])
+    lines = [line.plain for line in laid_out(table, width)]
+    assert all(cell_len(line) <= width for line in lines)
+    assert "0.00123" in lines[1]
+
+
 def test_without_a_width_everything_is_there():
     lines = texts(None)
     for row in TABLE.rows:

@@ -31,7 +31,7 @@ def show_answers(folder: Path, following: Sequence[str] = (), *, full: bool = Fa
     """
     answers = read_answers(folder)
     if for_machines():
-        show(Table(columns=[], rows=[], records=_records(answers)))
+        show_records([folder])
         return
     for each in answers if full else answers[:1]:
         _show(each, full=full, claims=claims)
@@ -42,6 +42,16 @@ def show_answers(folder: Path, following: Sequence[str] = (), *, full: bool = Fa
     commands = list(following) or answers[0].next
     for command in commands if full else commands[:1]:
         labelled("next", command)
+
+
+def show_records(folders: Sequence[Path]) -> None:
+    """Show the answers of several reports as one table for machines.
+
+    Raises:
+        UserError: a folder holds no answer, or a damaged one.
+    """
+    answers = [each for folder in folders for each in read_answers(folder)]
+    show(Table(columns=[], rows=[], records=_records(answers)))
 
 
 def _records(answers: Sequence[Answer]) -> list[dict[str, object]]:

@@ -15,6 +15,7 @@ from vaebench.runs.recipe_files import allow
 
 out = Console(emoji=False, quiet=not leads())  # digits:train: is no train
 err = Console(stderr=True, emoji=False)
+_aside = Console(stderr=True, emoji=False, quiet=not leads())
 
 Form = Literal["fitted", "plain", "csv", "json"]
 _form: ContextVar[Form] = ContextVar("form in which the command shows its tables", default="fitted")
@@ -76,13 +77,20 @@ def for_machines() -> bool:
     return form() in ("csv", "json")
 
 
+def talk() -> Console:
+    """Return the console of what is said and shown beside results: standard error where standard output holds data for
+    machines.
+    """
+    return _aside if for_machines() else out
+
+
 def say(text: str) -> None:
     """Print lines to standard output, control characters escaped: texts may come from others' files.
 
     Where standard output holds data for machines, they go to standard error.
     """
     shown = "\n".join(map(plain_line, text.split("\n")))
-    (err if for_machines() else out).print(shown, highlight=False, markup=False, soft_wrap=True)
+    talk().print(shown, highlight=False, markup=False, soft_wrap=True)
 
 
 def data(text: str) -> None:

@@ -21,8 +21,8 @@ from vaebench.cli.console import (
     Plain,
     RecipeFile,
     Threads,
-    out,
     say,
+    talk,
 )
 from vaebench.cli.progress import stages_shown
 from vaebench.cli.reports import write_reports
@@ -150,7 +150,7 @@ def evaluate(
     else:
         with joined(device) as group:
             measure = partial(evaluate_runs, every=every, dataset=dataset, snapshots=snapshots, say=say, group=group)
-            with stages_shown(out):
+            with stages_shown(talk()):
                 measured = measure(names or [], protocol, options=dict(setting.split("=", 1) for setting in of_data))
             if group.leads:
                 write_reports(measured, out_dir, full=full)
@@ -164,7 +164,7 @@ def _of_model(outside: "OutsideModel", protocol: "Protocol", note: str) -> "Meas
     from vaebench.evaluation.origin_notes import note_origin
     from vaebench.evaluation.outside_models import evaluate_model
 
-    with stages_shown(out):
+    with stages_shown(talk()):
         measured = evaluate_model(outside, protocol, say)
     note_origin(outside.name, note)
     return measured
@@ -177,7 +177,7 @@ def _of_images(sets: Mapping[str, Path], given: "External", protocol: "Protocol"
 
     measured: Measured = {}
     for own, path in sets.items():
-        with stages_shown(out):
+        with stages_shown(talk()):
             measured |= evaluate_external(path, replace(given, name=own), protocol, say)
         note_origin(own, note)
     return measured

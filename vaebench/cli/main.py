@@ -206,8 +206,7 @@ def report(
         say(str(write_site(out_dir, say)))
         return
     if same := freshness.datasets_unchanged({"dataset": dataset, **wanted}, out_dir):
-        for name in same:
-            say_unchanged(name, out_dir, full=full)
+        say_unchanged(same, out_dir, full=full)
         return
     made_from = freshness.sources({"dataset": dataset, **wanted})
     from vaebench.report.analysis.measured import all_folders, datasets_measured

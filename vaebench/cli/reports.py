@@ -6,12 +6,13 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaebench.cli.console import say
+from vaebench.cli.console import for_machines, say
 from vaebench.cli.prose import working
 
 if TYPE_CHECKING:
     from vaebench.runs.record import RunFolder
 
+UNCHANGED = "nothing new since the report was written"
 _REPORTS = ContextVar("whether commands write reports", default=True)
 
 
@@ -40,15 +41,17 @@ def write_reports(
     """
     if not _REPORTS.get():
         return False
-    from vaebench.cli.answer_screen import show_answers
     from vaebench.report import freshness
 
+    written: list[Path] = []
     for dataset, given in datasets.items():
         folders = [each for each in given if not each.is_snapshot]
         request = {"dataset": dataset, "extra": [str(each.path) for each in folders], **wanted}
         if freshness.datasets_unchanged(request, out_dir):
+            written.append(out_dir / dataset)
             if answer:
-                say_unchanged(dataset, out_dir, full=full)
+                say(f"{dataset}: {UNCHANGED}")
+                _show(written[-1], full=full)
             continue
         if others := freshness.written_from(dataset, out_dir):
             said = f"{out_dir / dataset} held the report of the runs in {others}"
@@ -62,16 +65,34 @@ def write_reports(
         with working(f"testing and drawing what was measured on {dataset}"):
             folder, _ = write_report(dataset, out_dir, Report(extra=folders, sources=sources, **wanted))
         freshness.remember(request, out_dir, [dataset], made_from)
+        written.append(folder)
         if answer:
-            show_answers(folder, full=full)
+            _show(folder, full=full)
         else:
             say(f"{dataset}: {folder / 'index.html'}")
+    if answer:
+        _show_for_machines(written)
     return True
 
 
-def say_unchanged(dataset: str, out_dir: Path, *, full: bool) -> None:
-    """Say that a report would come out as it lies there, and show its answer."""
+def say_unchanged(datasets: Sequence[str], out_dir: Path, *, full: bool) -> None:
+    """Say that reports would come out as they lie there, and show their answers."""
+    for dataset in datasets:
+        say(f"{dataset}: {UNCHANGED}")
+        _show(out_dir / dataset, full=full)
+    _show_for_machines([out_dir / dataset for dataset in datasets])
+
+
+def _show(folder: Path, *, full: bool) -> None:
+    """Show a report's answer as soon as it is there; for machines all answers are one table, when all are there."""
     from vaebench.cli.answer_screen import show_answers
 
-    say(f"{dataset}: nothing new since the report was written")
-    show_answers(out_dir / dataset, full=full)
+    if not for_machines():
+        show_answers(folder, full=full)
+
+
+def _show_for_machines(folders: Sequence[Path]) -> None:
+    from vaebench.cli.answer_screen import show_records
+
+    if for_machines():
+        show_records(folders)

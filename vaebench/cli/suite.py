@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vaebench.cli import completion
-from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, out, say
+from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, say, talk
 from vaebench.cli.reports import without_reports
 from vaebench.core.errors import UserError
 
@@ -156,10 +156,10 @@ def run_suite(
     if only in (None, "train"):
         if names := list(dict.fromkeys(job.recipe.name for job in jobs)):
             say(f"Training {' and '.join(filter(None, [', '.join(names[:-1]), names[-1]]))} on {_images(located)}.")
-        train_jobs(share(jobs, shard), chosen, resume=True, console=out)
+        train_jobs(share(jobs, shard), chosen, resume=True, console=talk())
     if only in (None, "evaluate"):
         say(f"Measuring them on the test images of {located.suite.dataset.name}.")
-        with stages_shown(out):
+        with stages_shown(talk()):
             measure(located, jobs, device, say)
         with without_reports():
             look(located, lambda arguments: app(arguments, standalone_mode=False))

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -101,11 +102,13 @@ def _csv(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _json_value(name: str, value: Any) -> Any:
-    """Return a number as it is, but what JSON has no number for: NaN is null, and a p-value is never 0."""
+    """Return a number as it is, but what JSON has no number for: NaN is null, an infinity a text, as CSV has it, and a
+    p-value is never 0.
+    """
     if not isinstance(value, float):
         return value
     written = cell(name, value)
-    return None if not written else written if written.startswith("<") else value
+    return None if not written else written if written.startswith("<") or math.isinf(value) else value
 
 
 def laid_out(table: Table, width: int | None) -> list[Text]:
@@ -149,9 +152,9 @@ def _fitted(table: Table, widths: Sequence[int], width: int) -> tuple[list[int],
     def over() -> int:
         return sum(fitted[place] for place in columns) + GAP * (len(columns) - 1) - width
 
-    def shrink(least: int) -> None:
+    def shrink(least: int, *, every: bool = False) -> None:
         for place in sorted(columns, key=lambda place: -fitted[place]):
-            if table.columns[place].shrinks and over() > 0:
+            if (every or table.columns[place].shrinks) and over() > 0:
                 fitted[place] = max(min(fitted[place], least), fitted[place] - over())
 
     shrink(2 * LEAST)
@@ -161,6 +164,7 @@ def _fitted(table: Table, widths: Sequence[int], width: int) -> tuple[list[int],
         columns = [place for place in columns if table.columns[place].leaves != least]
         shrink(2 * LEAST)
     shrink(LEAST)
+    shrink(LEAST, every=True)  # a line that wraps would be worse still
     return columns, fitted
 
 
