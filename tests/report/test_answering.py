@@ -5,11 +5,14 @@ import json
 
 import numpy as np
 import pytest
-from handmade import drawn, measured, write_real, write_run
+from handmade import drawn, measured, result, write_real, write_run
 
+from vaebench.core import results
 from vaebench.core.errors import UserError
+from vaebench.core.paths import runs_dir
 from vaebench.report.answer import FILE, read_answers, to_json
 from vaebench.report.answer_wording import metrics_apart, missing, sentence, short_names, what
+from vaebench.runs.record import RunFolder
 
 N = 60
 
@@ -93,6 +96,32 @@ def test_one_seed_each_is_said_to_be_of_checkpoints(answers):
     assert what(answer).endswith("1 training seed each: checkpoints, not recipes")
     assert finding(answer, "mse").seeds_needed is None
     assert answer.next == ["vaebench compare one other"]
+
+
+def test_what_is_from_elsewhere_is_not_told_to_train_or_plan_seeds(answers, cli, tmp_path):
+    for place, name in enumerate(("external/a", "external/b")):
+        write_run(name, None, {"mse": drawn(place, N, 1.0, 1.0)})
+    found = finding(answers(), "mse")
+    assert (found.verdict, found.untested) == ("undecided", [])
+    page = (tmp_path / "reports" / "toy" / "index.html").read_text(encoding="utf-8")
+    assert "Why is this undecided?" in page and "training seed nobody" not in page and "vaebench plan" not in page
+    assert "vaebench plan" not in cli(["compare", "external/a", "external/b"]).out
+    answer = cli(["plan", "external/a", "external/b", "--metric", "mse"])
+    assert answer.code == 2 and "are from elsewhere" in answer.err
+    write_run("one", 0, {"mse": drawn(7, N, 1.0, 1.0)})
+    assert what(answers()).endswith("images, 2 from elsewhere, 1 training seed: checkpoints, not recipes")
+
+
+def test_what_no_test_could_be_made_of_is_said_and_not_planned(answers, cli, tmp_path):
+    for name, value in (("one", 10.0), ("two", 500.0)):
+        results.append(RunFolder(runs_dir() / name / "seed-0").results, [result(name, 0, "fid", value, n=100)])
+    answer = answers()
+    found = finding(answer, "fid")
+    assert (found.verdict, found.untested) == ("undecided", ["two"])
+    assert sentence(found).endswith("; no test could be made")
+    assert answer.next == []
+    page = (tmp_path / "reports" / "toy" / "index.html").read_text(encoding="utf-8")
+    assert "No test could be made between these models" in page and "vaebench plan" not in page
 
 
 def test_a_model_by_itself_has_nobody_to_lead(answers):

@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +53,7 @@ class Finding:
         first: the best value's model, then those that are not shown to be worse.
         behind: the others, the better ones first.
         open: those of ``first`` for which neither a difference nor equality is shown.
+        untested: those of ``open`` that no test could hold against the first: values of other images, or one a run.
         values: each model's value; ``originals`` is that of the real images, where nearness to them counts.
         seeds_needed: training seeds a side that would tell the first two apart 4 times in 5, where that is open and
             the scatter of seeds is known.
@@ -70,6 +71,7 @@ class Finding:
     originals: Value | None
     seeds_needed: int | None = None
     more_needed: bool = False
+    untested: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

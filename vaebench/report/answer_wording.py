@@ -8,6 +8,7 @@ from vaebench.report.analysis.formatting import with_error
 from vaebench.report.answer import Answer, Finding, Missing, Value
 
 COMMAND = "vaebench "  # a reason that names one can be mended
+NOT_TESTED = "; no test could be made"
 LISTED = 3  # models that a sentence names with their values
 
 Name = Callable[[str], str]
@@ -42,14 +43,15 @@ def what(answer: Answer) -> str:
 
 def seeds(answer: Answer) -> list[str]:
     """Say how many training seeds stand behind the models, and what that means for the verdicts."""
-    counts = sorted({count for count in answer.seeds.values() if count})
-    if not counts:
+    trained = [count for count in answer.seeds.values() if count]
+    few, many = min(trained, default=0), max(trained, default=0)
+    if not trained:
         return []
-    if counts == [1]:
-        return ["1 training seed each: checkpoints, not recipes" if len(answer.models) > 1 else "1 training seed"]
-    if len(counts) == 1:
-        return [f"{counts[0]} training seeds each"]
-    return [f"{counts[0]} to {counts[-1]} training seeds"]
+    each = f"{few} training seed{'' if few == 1 else 's'}" if few == many else f"{few} to {many} training seeds"
+    each += " each" if few == many and (many > 1 or len(trained) > 1) else ""
+    elsewhere = len(answer.seeds) - len(trained)
+    beside = [f"{elsewhere} from elsewhere"] if elsewhere else []
+    return [*beside, f"{each}: checkpoints, not recipes" if many == 1 and len(answer.models) > 1 else each]
 
 
 def images_of(protocol: str) -> str:
@@ -95,7 +97,12 @@ def sentence(found: Finding, name: Name = str) -> str:
     near = _listed([values[each] for each in found.first])
     if found.verdict == "tied":
         return f"equal within the margin {by}: {near}{originals}"
-    return f"undecided {by}: {near}{originals}{needed(found)}"
+    return f"undecided {by}: {near}{originals}{NOT_TESTED if untested(found) else needed(found)}"
+
+
+def untested(found: Finding) -> bool:
+    """Tell whether a question is open since no test could be made at all."""
+    return bool(found.open) and found.open == found.untested
 
 
 def needed(found: Finding) -> str:

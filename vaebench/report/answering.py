@@ -54,7 +54,7 @@ def answer(part: Section, asked: Collection[Claim] = ()) -> Answer:
             Claimed(verdict=judged.verdict, says=judged.claim.says, own=judged.claim in asked) for judged in part.held
         ],
         missing=_missing(part.ranked, cells, models),
-        next=_next(findings),
+        next=_next(findings, tests),
     )
 
 
@@ -131,7 +131,7 @@ def _ordered(row_of: Mapping[str, Row]) -> list[Row]:
 
 def _standing(best: Row, other: Row, tests: Tests) -> Literal["worse", "equal", "open"]:
     """Say how a model stands to the one of the best value."""
-    test = tests.get((best.metric, best.protocol, frozenset((best.recipe, other.recipe))))
+    test = tests.get(_pair(best.recipe, other.recipe, best))
     if test is None:
         exact = best.std_error == 0 and other.std_error == 0
         return "equal" if best.value == other.value else "worse" if exact else "open"
@@ -184,7 +184,13 @@ def _finding(row_of: Mapping[str, Row], tests: Tests, part: Section) -> Finding:
         originals=_value(real) if real else None,
         seeds_needed=None if needed is None else min(needed, MOST),
         more_needed=needed is not None and needed > MOST,
+        untested=[name for name in still_open if _pair(best.recipe, name, sample) not in tests],
     )
+
+
+def _pair(a: str, b: str, row: Row) -> tuple[str, str, frozenset[str]]:
+    """Return the key of two recipes' test by a row's metric."""
+    return row.metric, row.protocol, frozenset((a, b))
 
 
 def _value(row: Row, *, first: bool = False) -> Value:
@@ -195,7 +201,7 @@ def _value(row: Row, *, first: bool = False) -> Value:
 def _seeds_needed(best: Row, still_open: Sequence[str], tests: Tests, part: Section) -> int | None:
     """Return how many seeds would tell the best from the first that is open; None where that cannot be known."""
     for name in still_open[:1]:
-        test = tests.get((best.metric, best.protocol, frozenset((best.recipe, name))))
+        test = tests.get(_pair(best.recipe, name, best))
         if test is not None and test.note not in CHECKPOINTS:
             return seeds_for_pair(part.measured, test, part.tested, nearer=True)
     return None
@@ -216,13 +222,14 @@ def _missing(ranked: Iterable[Row], cells: Cells, models: Sequence[str]) -> list
     return list(found.values())
 
 
-def _next(findings: Sequence[Finding]) -> list[str]:
-    """Suggest a plan for the first question whose number of seeds is known, or else the tests of the first two."""
+def _next(findings: Sequence[Finding], tests: Tests) -> list[str]:
+    """Suggest a plan for the first question whose number of seeds is known, or else the first tests of two models."""
+    tested = {pair for _, _, pair in tests}
     for found in findings:
         if found.seeds_needed is not None:
             return [shlex.join(["vaebench", "plan", found.first[0], found.open[0], "--metric", found.metric])]
     for found in findings:
         pair = [*found.first, *found.behind][:2]
-        if len(pair) == 2:
+        if len(pair) == 2 and frozenset(pair) in tested:
             return [shlex.join(["vaebench", "compare", *pair])]
     return []

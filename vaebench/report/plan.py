@@ -18,7 +18,7 @@ from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.analysis.samples import Sample
 from vaebench.runs.recipe_files import is_file_reference
 
-TOO_FEW = "both have one training seed, which says nothing of how much seeds differ: train a second seed of one of them"
+TOO_FEW = "neither has two training seeds, which would say how much seeds differ: train a second seed of one of them"
 
 NO_SEEDS = (
     "were not trained here and have no seeds to plan: measure more images, or give seeds as --name NAME@0, NAME@1"

@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vaebench.report.answer import Answer, Finding
-from vaebench.report.answer_wording import sentence
+from vaebench.report.answer_wording import sentence, untested
 
 _MARKS = {"leads": "\N{CHECK MARK}", "tied": "=", "undecided": "?", "alone": "\N{EN DASH}", "no target": "\N{EN DASH}"}
 _KINDS = {"leads": "holds", "tied": "holds", "undecided": "undecided"}
+UNTESTED = (
+    "No test could be made between these models: that takes values of the same images, image by image, or several "
+    "training seeds."
+)
 _SAID = {"leads": "decided", "tied": "equal", "undecided": "undecided", "alone": "alone", "no target": "not ranked"}
 
 
@@ -46,21 +50,31 @@ def _line(found: Finding, answer: Answer) -> AnswerLine:
         verdict=_SAID[found.verdict],
         kind=_KINDS.get(found.verdict, ""),
         why=_why(found, answer) if undecided else "",
-        plan=shlex.join(["vaebench", "plan", found.first[0], found.open[0], "--metric", found.metric])
-        if undecided
-        else "",
+        plan=_plan(found, answer) if undecided else "",
     )
+
+
+def _plan(found: Finding, answer: Answer) -> str:
+    """Return the command that plans what would decide; empty where none can, as without a test or training seeds."""
+    for other in found.open:
+        seeds = [answer.seeds.get(name, 0) for name in (found.first[0], other)]
+        if other not in found.untested and any(seeds):
+            return shlex.join(["vaebench", "plan", found.first[0], other, "--metric", found.metric])
+    return ""
 
 
 def _why(found: Finding, answer: Answer) -> str:
     """Say why a question is open: what scatters more than the models differ, and what would decide."""
-    several = min((answer.seeds.get(name, 0) for name in found.first), default=0) > 1
+    if untested(found):
+        return UNTESTED
+    trained = [seeds for name in found.first if (seeds := answer.seeds.get(name, 0))]
+    several = min(trained, default=0) > 1
     scatter = "training seeds and images scatter" if several else "images scatter"
     reason = f"The {scatter} more than these models differ: no test, after its correction, tells them apart."
     if found.more_needed:
         return f"{reason} More than {found.seeds_needed} training seeds each would be needed to show this difference."
     if found.seeds_needed is not None:
         return f"{reason} {found.seeds_needed} training seeds each would show this difference 4 times in 5."
-    if not several:
+    if trained and not several:
         return f"{reason} With one training seed nobody knows how much seeds scatter: train more of them."
     return reason
