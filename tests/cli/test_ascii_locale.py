@@ -1,5 +1,6 @@
 """A terminal that knows ASCII alone: every command ends well, letters that it cannot show are replaced."""
 
+import json
 import os
 import subprocess
 import sys
@@ -45,6 +46,11 @@ def test_commands_end_well_and_notes_keep_their_letters(call, tmp_path):
     assert (tmp_path / "berichte-ü" / "digits" / "index.html").is_file()
     lines = results.read(tmp_path / "runs" / "external" / "ext" / "results.jsonl")
     assert {line.provenance.made_by for line in lines} == {"für alle — von Hand"}
+
+
+def test_json_is_json_all_the_same(call):
+    records = json.loads(call("list", "--json").stdout)
+    assert any(not each["summary"].isascii() for each in records)
 
 
 @pytest.mark.parametrize("arguments", [["train", "vae-dïgits"], ["evaluate", "rün"], ["fetch", "mnist", "--from", "ü"]])

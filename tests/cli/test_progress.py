@@ -1,11 +1,13 @@
 """The live display, as a terminal sees it, and the plain lines elsewhere."""
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from vaebench.cli.progress import shown
+from vaebench.cli.progress import shown, stages_shown
+from vaebench.core import stages
 from vaebench.runs.history import Progress
 
 
@@ -29,3 +31,15 @@ def test_settings_in_a_name_are_shown_and_are_no_markup(terminal):
         row = Progress(step=1, steps=1, epoch=1.0, seconds=1.0, images_per_second=1.0, terms={"vae/kl": 1.0})
         update(row)
     assert "vae-digits[bold]/seed-0" in text.getvalue()
+
+
+@pytest.mark.parametrize("part", ["./mine.py:sharp[/]", "sharp[bold]"])
+def test_what_is_measured_is_no_markup(part):
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=120, color_system=None)
+    with stages_shown(console):
+        stages.tell(f"vae-digits/seed-0: {part}", 1, 4)
+        until = time.monotonic() + 20
+        while "1/4" not in text.getvalue() and time.monotonic() < until:  # it is drawn some times a second
+            time.sleep(0.05)
+    assert f"{part} 1/4" in text.getvalue()

@@ -158,3 +158,19 @@ def test_training_in_progress(width):
         shots.append(last.rstrip())
     held("train", width, "\n".join(shots) + "\n")
     assert all(cell_len(line) <= width for line in shots)
+
+
+@pytest.mark.parametrize("columns", [1, 10, 14, 40])
+def test_no_terminal_is_too_narrow(columns, tmp_path):
+    """What was measured is said, however few columns the terminal has."""
+    from vaebench.cli import doctor_screen, prose  # they are told of the width
+
+    narrow = Console(file=io.StringIO(), force_terminal=True, width=columns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prose, "out", narrow)
+        patch.setattr(doctor_screen, "out", narrow)
+        prose.labelled("likeness", "undecided by mse: one 1.0, two 1.1")
+        prose.labelled("a label of a plugin's own", "undecided")
+        doctor_screen.show_findings([doctor_screen.Finding(topic="python", what="3.11 on Linux", mend="get one")])
+    said = plain(narrow.file.getvalue(), tmp_path)
+    assert "undecided by mse:" in said and "own undecided" in said and "3.11 on Linux" in said

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from vaebench.core.paths import runs_dir
-from vaebench.core.subjects import BASELINE, REAL
+from vaebench.core.subjects import EXTERNAL
+from vaebench.core.validation import RESERVED
 from vaebench.datasets import DATASETS
 from vaebench.metrics import METRICS
 from vaebench.models import RECIPES
 from vaebench.perceptual import PERCEPTUAL
+
+NO_RUNS = set(RESERVED) - {EXTERNAL.rstrip("/")}  # folders of real images, baselines and studies
 
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
@@ -19,7 +22,7 @@ def runs(incomplete: str) -> list[str]:
     found: list[str] = []
     for folder in runs_dir().glob("*/*"):
         recipe = folder.parent.name
-        if folder.is_dir() and not recipe.startswith((".", REAL, BASELINE.rstrip("/"))):
+        if folder.is_dir() and not recipe.startswith(".") and recipe not in NO_RUNS:
             found += [f"{recipe}/{folder.name}", *([recipe] if folder.name.startswith("seed-") else [])]
     return _beginning(found, incomplete)
 

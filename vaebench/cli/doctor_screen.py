@@ -9,7 +9,7 @@ from rich.text import Text
 
 from vaebench.cli.console import for_machines, out, say
 from vaebench.cli.doctor import Finding
-from vaebench.cli.prose import WIDEST
+from vaebench.cli.prose import LEAST, WIDEST
 from vaebench.cli.tables import FAINT, GOOD, WARNING, Table, show
 from vaebench.core.validation import plain_line
 
@@ -42,5 +42,5 @@ def show_findings(findings: Iterable[Finding]) -> None:
 
 def _lines(text: str) -> list[str]:
     """Break a text into lines of the terminal."""
-    room = min(out.width, WIDEST) - 4
+    room = max(min(out.width, WIDEST) - 4, LEAST)
     return textwrap.wrap(plain_line(text), room, break_long_words=False, break_on_hyphens=False) or [""]

@@ -60,7 +60,7 @@ def _live(console: Console, *, rest: bool) -> Progress:
     """Make a live line: what is narrow and needed first, then what fills the rest of the terminal."""
     columns = [
         TextColumn("{task.fields[name]}", style="bold", markup=False, table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[count]}", table_column=Column(no_wrap=True, justify="right")),
+        TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True, justify="right")),
         BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6, max_width=20)),
         _Left(table_column=Column(no_wrap=True, min_width=9)),
     ]

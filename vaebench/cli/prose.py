@@ -10,6 +10,7 @@ from vaebench.core.validation import plain_line
 
 WIDEST = 100  # characters of a line, however wide the terminal is
 LABEL = 14  # characters of a label before a sentence
+LEAST = 20  # of a line of it, however narrow the terminal is
 FAINT = "dim"
 
 
@@ -33,11 +34,11 @@ def say_faintly(text: str) -> None:
 
 def labelled(label: str, text: str, style: str = "") -> None:
     """Print a label and a text beside it, its further lines indented; commands and paths are not broken."""
-    room = min(width(), WIDEST) - LABEL
+    room = max(min(width(), WIDEST) - LABEL, LEAST)
     unbroken = label in ("next", "page") or form() == "plain" or not out.is_terminal
     lines = [text] if unbroken else textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
     for place, line in enumerate(lines):
-        head = f"{label:<{LABEL}}" if not place else " " * LABEL
+        head = f"{label:<{LABEL - 1}} " if not place else " " * LABEL
         emphasised(head, line, style or "bold")
 
 

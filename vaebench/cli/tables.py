@@ -75,7 +75,8 @@ def show(table: Table) -> None:
     asked = form()
     if asked == "json":
         records = [{name: _json_value(name, value) for name, value in each.items()} for each in _records(table)]
-        data(json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False, default=str))
+        narrow = not out.encoding.startswith("utf")  # its escapes of what it cannot show are none of JSON's
+        data(json.dumps(records, indent=1, ensure_ascii=narrow, allow_nan=False, default=str))
     elif asked == "csv":
         data(_csv(_records(table)).rstrip("\n"))
     else:
