@@ -1,6 +1,6 @@
 """Show the gate's findings on a terminal: the rows that need a look, then the summary."""
 
-from vaebench.cli.console import out, say
+from vaebench.cli.console import form, out, say
 from vaebench.cli.prose import FAINT, emphasised, say_faintly
 from vaebench.cli.tables import Cell, Column, Row, Table, show
 from vaebench.report.gate import rendering
@@ -12,7 +12,7 @@ OF_A_VERDICT = {"regression": "red", "missing": "red", "undecided": "yellow", "i
 
 def show_gate(gate: Gate) -> None:
     """Show a gate's rows that are not fine, worst first, and how many are; all of them where the output is piped."""
-    if not out.is_terminal:
+    if not out.is_terminal or form() == "plain":
         say("\n".join(rendering.to_lines(gate)))
         return
     shown, fine = rendering.rows(gate)
@@ -32,7 +32,7 @@ def show_gate(gate: Gate) -> None:
         out.print()
     if fine:
         rows = "row is" if fine == 1 else "rows are"
-        out.print(f"{fine} {rows} fine; in a pipe every row is shown", style=FAINT, highlight=False)
+        out.print(f"{fine} {rows} fine: --plain shows every row", style=FAINT, highlight=False)
     for remark in rendering.remarks(gate):
         say_faintly(remark)
     emphasised(rendering.summary(gate), "", STYLES[gate.exit_code])

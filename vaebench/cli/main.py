@@ -285,6 +285,7 @@ def check(
     exact: Annotated[
         bool, typer.Option("--exact", help="of stored checkpoints: every accepted value must come out to 1e-6")
     ] = False,
+    plain: Plain = False,
 ) -> None:
     """Tell whether a table is worse than an accepted one. Exit code 1: by more than a margin; 3: undecided."""
     if exact:

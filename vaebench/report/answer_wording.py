@@ -96,7 +96,8 @@ def sentence(found: Finding, name: Name = str) -> str:
         return f"{name(best)} leads {by}: {shown(found.values[best])} against {values[found.behind[0]]}{originals}"
     near = _listed([values[each] for each in found.first])
     if found.verdict == "tied":
-        return f"equal within the margin {by}: {near}{originals}"
+        same = len({found.values[each].value for each in found.first}) == 1
+        return f"{'the same' if same else 'equal within the margin'} {by}: {near}{originals}"
     return f"undecided {by}: {near}{originals}{NOT_TESTED if untested(found) else needed(found)}"
 
 
