@@ -52,7 +52,7 @@ from vaebench.report.gate.table import Line, Table, allowed_names, is_allowed, u
 VERDICTS: tuple[Verdict, ...] = (  # worst first
     *("regression", "missing", "undecided", "ok", "improved", "identical", "allowed"),
 )
-PASS, FAIL, CANNOT_DECIDE = 0, 1, 3  # exit codes: CONTRIBUTING.md, "Contracts"
+PASS, FAIL, CANNOT_DECIDE = 0, 1, 3  # docs/files.md has all exit codes
 
 NEITHER = "no interval: neither side has a standard error with degrees of freedom; measure more seeds"
 _REALITY = 1e-4  # of a real row's value: what another machine's arithmetic may differ by

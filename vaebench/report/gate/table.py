@@ -148,7 +148,9 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Yield line numbers and cells of all lines that are not blank."""
     remedy = "give a leaderboard.csv of 'vaebench report'"
     if path.is_dir():
-        raise UserError(f"{path} is a folder: {remedy}, such as {path / 'leaderboard.csv'}")
+        tables = sorted([*path.glob("leaderboard.csv"), *path.glob("*/leaderboard.csv")])
+        such = f", such as {tables[0]}" if tables else "; there is none in it"
+        raise UserError(f"{path} is a folder: {remedy}{such}")
     try:
         text = input_files.read_bytes(path, most=input_files.SMALL, remedy=remedy).decode("utf-8-sig")
     except FileNotFoundError as error:
