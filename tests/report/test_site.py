@@ -164,3 +164,10 @@ def test_the_index_in_a_browser(cli, reports, tmp_path):
             assert page.evaluate(above) == (width == 390)
         assert page.of("Log.entryAdded") == []
     assert len(set(grounds)) == 2
+
+
+def test_the_index_of_this_repository_s_reports_is_of_these_reports(cli, tmp_path):
+    here = Path(__file__).parents[2] / "reports"
+    shutil.copytree(here, tmp_path / "reports", ignore=shutil.ignore_patterns("evidence"))
+    assert site(cli, tmp_path / "reports").code == 0
+    assert text_of(tmp_path / "reports") == text_of(here), "make it anew: vaebench report --site"
