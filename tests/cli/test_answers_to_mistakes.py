@@ -76,6 +76,21 @@ def test_a_report_of_other_runs_is_not_replaced_in_silence(cli, places, monkeypa
     assert "held the report" not in cli([*measure, "--again"]).out  # it is these runs' own by now
 
 
+def test_a_suite_does_not_replace_others_report_in_silence_either(cli, monkeypatch, tmp_path):
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        'title = "Mine"\nsource = "me"\nseeds = [0]\n[dataset]\nname = "digits"\n[[models]]\nrecipe = "vae-digits"\n'
+        '[budget]\nsteps = 1\nsnapshots = []\n[evaluation]\nmetrics = ["mse"]\n'
+    )
+    for place in ("one", "two"):
+        monkeypatch.setenv("VAEBENCH_RUNS", str(tmp_path / place))
+        said = cli(["suite", "run", suite, "--out", tmp_path / "reports"])
+        assert said.code == 0, said.err
+        assert ("held the report of the runs in" in said.out) == (place == "two")
+    again = cli(["suite", "run", suite, "--only", "report", "--out", tmp_path / "reports"])
+    assert "held the report" not in again.out
+
+
 def test_a_study_says_every_file_that_it_drew(cli, tmp_path):
     cli(["train", "vae-digits", "--steps", "1"])
     answer = cli(["interpolate", "vae-digits", "--pairs", "1", "--frames", "3", "--gif", "--out", tmp_path / "reports"])

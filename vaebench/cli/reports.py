@@ -53,9 +53,7 @@ def write_reports(
                 say(f"{dataset}: {UNCHANGED}")
                 _show(written[-1], full=full)
             continue
-        if others := freshness.written_from(dataset, out_dir):
-            said = f"{out_dir / dataset} held the report of the runs in {others}"
-            say(f"{said}: this one replaces it; --out with another folder keeps both")
+        say_if_replaced(dataset, out_dir)
         made_from = freshness.sources(request)
         # imported here: --help must not load torch
         from vaebench.report.write import Report, write_report
@@ -73,6 +71,15 @@ def write_reports(
     if answer:
         _show_for_machines(written)
     return True
+
+
+def say_if_replaced(name: str, out_dir: Path) -> None:
+    """Say where the report that is about to be written replaces one of another runs folder."""
+    from vaebench.report.freshness import written_from
+
+    if others := written_from(name, out_dir):
+        said = f"{out_dir / name} held the report of the runs in {others}"
+        say(f"{said}: this one replaces it; --out with another folder keeps both")
 
 
 def say_unchanged(datasets: Sequence[str], out_dir: Path, *, full: bool) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from vaebench.cli import completion
 from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, say, talk
-from vaebench.cli.reports import without_reports
+from vaebench.cli.reports import say_if_replaced, without_reports
 from vaebench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -185,6 +185,7 @@ def _conclude(located: "Located", out_dir: Path, *, evidence: bool, full: bool) 
     """Write the report and show its answer."""
     from vaebench.cli.answer_screen import show_answers
     from vaebench.cli.prose import working
+    from vaebench.report import freshness
     from vaebench.report.section import SuiteReport
     from vaebench.report.write import Report, write_report
     from vaebench.suites.claims import built_in_claims, claims_of
@@ -200,8 +201,12 @@ def _conclude(located: "Located", out_dir: Path, *, evidence: bool, full: bool) 
     )
     sources = built_in_claims(suite.dataset.name)
     wanted = Report(claims=claims_of(located), sources=sources, suite=own, evidence=evidence)
+    say_if_replaced(located.name, out_dir)
+    request = {"suite": located.name}
+    made_from = freshness.sources(request)
     with working(f"testing and drawing what was measured of {located.name}"):
         folder, _ = write_report(suite.dataset.name, out_dir, wanted)
+    freshness.remember(request, out_dir, [located.name], made_from)
     show_answers(folder, [*suite.next, *_more_seeds(located)], full=full, claims=6)
 
 
