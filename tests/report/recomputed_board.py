@@ -6,7 +6,7 @@ from collections.abc import Container
 import numpy as np
 import pandas as pd
 from recomputed_cells import CELL, Published, agrees, complain, number
-from recomputed_evidence import BASELINE, REAL, Sample, Section
+from recomputed_evidence import BASELINE, REALS, Sample, Section
 from recomputed_tests import DECISIVE, error_of_mean, half_width, variance
 
 COSTS = ("parameters", "training_", "throughput", "peak_memory")
@@ -106,7 +106,7 @@ def check_ranks(board: pd.DataFrame, tested: list[dict]) -> list[str]:
 
 
 def _is_model(name):
-    return name != REAL and not name.startswith(BASELINE)
+    return name not in REALS and not name.startswith(BASELINE)
 
 
 def _decides(tests):

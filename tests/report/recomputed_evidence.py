@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 REAL = "real"
+REALS = (REAL, "real/train")  # and training images in place of samples
 BASELINE = "baseline/"
 
 

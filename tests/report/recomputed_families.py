@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from recomputed_evidence import REAL, Sample, Section
+from recomputed_evidence import REAL, REALS, Sample, Section
 from recomputed_tests import DECISIVE, Outcome, std_error, tests_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -61,7 +61,7 @@ def _one_a_run(part, kept) -> dict[tuple[str, str], list[Sample]]:
 def _family(part, metric, protocol, stratum, samples, *, corrected=True) -> list[Outcome]:
     """All pairs of one stratum; uncorrected, they are one part's, whose margins are absolute."""
     direction, margin = (part.declared(metric, protocol, what) for what in ("direction", "margin"))
-    samples = sorted((x for x in samples if x.values.size), key=lambda x: (x.name != REAL, x.name))
+    samples = sorted((x for x in samples if x.values.size), key=lambda x: (x.name not in REALS, x.name))
     real = next((x for x in samples if x.name == REAL and direction == "target"), None)
     found = []
     for a, b in itertools.combinations(samples, 2):

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 
 CELL = re.compile(r"(?P<value>\S+)(?: ± (?P<half>\S+))?(?: \((?P<low>\d+)(?: to (?P<high>\d+))?\))?")
-TITLES = {"originals": "real"}
+TITLES = {"originals": "real", "training images": "real/train"}
 
 
 def check_page(text: str, pages: list[pd.DataFrame]) -> list[str]:
