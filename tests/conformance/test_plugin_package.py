@@ -89,7 +89,7 @@ def test_train_evaluate_and_read_the_leaderboard(vaebench):
     assert record["dataset_options"] == {"per_period": 15}
 
     measuring = ["--metrics", "mse,contrast,brightness", "--set", "contrast.scale=2", "--samples", "20"]
-    assert "stripes/index.html; tables beside it" in command("evaluate", name, *measuring)
+    assert "page          reports/stripes/index.html\n" in command("evaluate", name, *measuring)
     with (home / "reports" / "stripes" / "leaderboard.csv").open(newline="") as file:
         rows = {(row["recipe"], row["metric"], row["stratum"]): row for row in csv.DictReader(file)}
 
