@@ -319,7 +319,8 @@ def test_dropout_and_batch_norm_are_put_into_evaluation_mode(evaluate, tmp_path)
 
 
 REFUSED = {
-    "no colon": ("mine.py", "names no model"),
+    "no colon": ("mine", "names no model"),
+    "a file alone": ("mine.py", "write mine.py:NAME, where NAME is one of"),
     "no file": ("./nowhere.py:model", "does not exist"),
     "no function": ("./mine.py:modle", "did you mean 'model'?"),
     "no model": ("./mine.py:torch", "name a function that returns the model"),

@@ -107,7 +107,7 @@ def test_what_is_from_elsewhere_is_not_told_to_train_or_plan_seeds(answers, cli,
     assert "Why is this undecided?" in page and "training seed nobody" not in page and "vaebench plan" not in page
     assert "vaebench plan" not in cli(["compare", "external/a", "external/b"]).out
     answer = cli(["plan", "external/a", "external/b", "--metric", "mse"])
-    assert answer.code == 2 and "are from elsewhere" in answer.err
+    assert answer.code == 2 and "were not trained here" in answer.err
     write_run("one", 0, {"mse": drawn(7, N, 1.0, 1.0)})
     assert what(answers()).endswith("images, 2 from elsewhere, 1 training seed: checkpoints, not recipes")
 

@@ -132,4 +132,4 @@ def test_claims_come_by_dataset():
     mnist, celeba = built_in_claims("mnist"), built_in_claims("celeba")
     assert len(mnist) == 6 and len(celeba) >= 10 and len(known) == len(mnist) + len(celeba)
     assert {claim.source for claim in mnist} == {"MNIST article, Deep feature consistent variational auto-encoder"}
-    assert len({claim.source for claim in celeba}) == 4 and built_in_claims("nowhere") == []
+    assert len({claim.source for claim in celeba}) == 5 and built_in_claims("nowhere") == []

@@ -74,7 +74,7 @@ def test_a_budget_lays_quality_against_compute(cli, suite, tmp_path):
             row, [one for one in table if one["metric"] + one["protocol"] == row["metric"] + row["protocol"]], board
         )
     page = (report / "leaderboard.md").read_text(encoding="utf-8")
-    assert page.startswith("# Two widths at equal images: test\n") and "After Nobody: a paper" in page
+    assert page.startswith("# Two widths at equal images: test, 28 x 28 pixels\n") and "After Nobody: a paper" in page
     assert "figures/compute.svg" in page and "| model | steps | images seen | operations |" in page
     assert "narrow" in (report / "index.html").read_text(encoding="utf-8").split("Quality against compute")[2]
     again = cli(["suite", "run", suite, "--out", tmp_path / "reports"])

@@ -71,7 +71,7 @@ class Table:
 
 
 def show(table: Table) -> None:
-    """Print a table in the form that was asked for, on standard output."""
+    """Print a table in the form that was asked for, on standard output; for people, nothing where it has no rows."""
     asked = form()
     if asked == "json":
         records = [{name: _json_value(name, value) for name, value in each.items()} for each in _records(table)]
@@ -79,7 +79,7 @@ def show(table: Table) -> None:
         data(json.dumps(records, indent=1, ensure_ascii=narrow, allow_nan=False, default=str))
     elif asked == "csv":
         data(_csv(_records(table)).rstrip("\n"))
-    else:
+    elif table.rows:
         width = out.width if asked == "fitted" and out.is_terminal else None
         for line in laid_out(table, width):
             out.print(line, no_wrap=True, overflow="ignore", crop=False, highlight=False)
