@@ -182,7 +182,7 @@ def test_what_a_command_gets_is_said_and_what_nobody_has_is_not(answers):
         ],
     )
     assert missing(known) == [
-        "fid of one, two: no weights: run 'vaebench fetch inception'",
+        "fid: vaebench fetch inception",
         "2 metrics of two: needs an encoder",
     ]
     assert len(missing(known, full=True)) == 3

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vaebench.cli.console import for_machines, out
-from vaebench.cli.prose import emphasised, labelled, say_faintly
+from vaebench.cli.prose import emphasised, labelled, say_faintly, width
 from vaebench.cli.tables import FAINT, WINNER, Cell, Column, Row, Table, show
 from vaebench.core import questions
 from vaebench.core.subjects import REAL, title_of
@@ -73,16 +73,20 @@ def _records(answers: Sequence[Answer]) -> list[dict[str, object]]:
 def _show(answer: Answer, *, full: bool, claims: int) -> None:
     name = short_names(answer.models, answer.dataset)
     out.print()
-    emphasised(answer.title, f": {what(answer)}")
+    if len(answer.title) + len(what(answer)) + 2 > width():
+        emphasised(answer.title, "")
+        say_faintly(what(answer))
+    else:
+        emphasised(answer.title, f": {what(answer)}")
     for place, line in enumerate(verdicts(answer, listed=len(answer.claims) if full else claims)):
         labelled("" if place else "claims", line)
-    out.print()
     if answer.lines or answer.costs:
         show(headlines(answer, name))
         say_faintly(LEGEND)
-        out.print()
     for found in answer.findings:
-        labelled(questions.label(found.question), sentence(found, name), _style(found))
+        labelled(
+            questions.label(found.question), sentence(found, name, aim=False), _style(found)
+        )  # the table has the originals
     for line in missing(answer, name, full=full):
         labelled("n/a", line)
 

@@ -1,5 +1,6 @@
 """Say an answer in words, the same for the terminal and the page; names as the reader sees them."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from vaebench.core.subjects import EXTERNAL
@@ -7,6 +8,7 @@ from vaebench.report import verdict_counts
 from vaebench.report.analysis.formatting import with_error
 from vaebench.report.answer import Answer, Finding, Missing, Value
 
+_COMMAND = re.compile(r"'(vaebench [^']+)'")
 COMMAND = "vaebench "  # a reason that names one can be mended
 NOT_TESTED = "; no test could be made"
 LISTED = 3  # models that a sentence names with their values
@@ -82,14 +84,14 @@ def _apart(name: str, cell: tuple[str, str], alike: Sequence[tuple[str, str]]) -
     return f"{name.removesuffix(')')}, {said})" if said and name.endswith(")") else f"{name} ({said})" if said else name
 
 
-def sentence(found: Finding, name: Name = str) -> str:
-    """Say who leads, by how much, and whether that is decided."""
+def sentence(found: Finding, name: Name = str, *, aim: bool = True) -> str:
+    """Say who leads, by how much, and whether that is decided; ``aim``: with the originals' value where that counts."""
     by = f"by {metric(found.metric, found.protocol)}"
     if found.verdict == "no target":
         return f"nobody can be ranked {by}: the originals were not measured"
     best = found.first[0]
     values = {each: f"{name(each)} {shown(value)}" for each, value in found.values.items()}
-    originals = f"; originals {shown(found.originals)}" if found.originals else ""
+    originals = f"; originals {shown(found.originals)}" if found.originals and aim else ""
     if found.verdict == "alone":
         return f"{values[best]} {by}, the only model measured{originals}"
     if found.verdict == "leads":
@@ -131,7 +133,7 @@ def missing(answer: Answer, name: Name = str, *, full: bool = False) -> list[str
     gets = [each for each in answer.missing if COMMAND in each.reason]
     nobody = _of_nobody(answer)
     rest = [each for each in answer.missing if each not in gets and set(each.metrics) - nobody]
-    lines = [_missing(each, name) for each in gets[:LISTED]]
+    lines = [_gotten(each) for each in gets[:LISTED]]
     if rest:
         metrics = {metric for each in rest for metric in each.metrics} - nobody
         models = list(dict.fromkeys(model for each in rest for model in each.models))
@@ -150,6 +152,12 @@ def _of_nobody(answer: Answer) -> set[str]:
         for metric_name in each.metrics:
             lacking.setdefault(metric_name, set()).update(each.models)
     return {metric_name for metric_name, models in lacking.items() if models >= set(answer.models)}
+
+
+def _gotten(each: Missing) -> str:
+    """Name metrics and the command that gets them, out of the reason that names it."""
+    found = _COMMAND.search(each.reason)
+    return f"{_listed(each.metrics)}: {found[1] if found else each.reason}"
 
 
 def _missing(each: Missing, name: Name) -> str:
