@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vaebench.cli.console import for_machines, out
-from vaebench.cli.prose import emphasised, labelled, say_faintly, width
-from vaebench.cli.tables import FAINT, WINNER, Cell, Column, Row, Table, show
+from vaebench.cli.prose import FAINT, emphasised, labelled, say_faintly, width
+from vaebench.cli.tables import WINNER, Cell, Column, Row, Table, show
 from vaebench.core import questions
 from vaebench.core.subjects import REAL, title_of
 from vaebench.report.answer import Answer, Finding, Line, read_answers
@@ -84,9 +84,8 @@ def _show(answer: Answer, *, full: bool, claims: int) -> None:
         show(headlines(answer, name))
         say_faintly(LEGEND)
     for found in answer.findings:
-        labelled(
-            questions.label(found.question), sentence(found, name, aim=False), _style(found)
-        )  # the table has the originals
+        said = sentence(found, name, aim=False)  # the table has the originals
+        labelled(questions.label(found.question), said, _style(found))
     for line in missing(answer, name, full=full):
         labelled("n/a", line)
 

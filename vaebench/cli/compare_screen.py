@@ -7,8 +7,8 @@ from itertools import groupby
 
 from vaebench.cli.answer_screen import ARROWS
 from vaebench.cli.console import for_machines, out
-from vaebench.cli.prose import emphasised, labelled, say_faintly
-from vaebench.cli.tables import FAINT, Cell, Column, Table, show
+from vaebench.cli.prose import FAINT, emphasised, labelled, say_faintly
+from vaebench.cli.tables import Cell, Column, Table, show
 from vaebench.cli.tables import Row as Line
 from vaebench.core import questions
 from vaebench.core.errors import UserError
@@ -16,7 +16,7 @@ from vaebench.core.registry import did_you_mean
 from vaebench.core.results import PARTS
 from vaebench.core.subjects import REAL
 from vaebench.report.analysis.comparisons import Row, decisive
-from vaebench.report.analysis.formatting import interval_text, p_text, short, with_error
+from vaebench.report.analysis.formatting import half_width, interval_text, p_text, short, with_error
 from vaebench.report.answer_wording import Name, metric, metrics_apart, short_names
 from vaebench.report.compare import ORDER, Compared, Standing
 
@@ -142,8 +142,7 @@ def _value(found: Compared, row: Row, name: str) -> str:
     known = found.values.get((row.metric, row.protocol, name)) if row.stratum == "all" else None
     if known is None or known.value is None:
         return ""
-    half = known.ci_high - known.value if known.std_error and known.ci_high is not None else 0.0
-    return with_error(known.value, half)[0]
+    return with_error(known.value, half_width(known.value, known.ci_high, known.std_error))[0]
 
 
 def _difference(row: Row) -> str:

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from vaebench.cli.console import for_machines, out, say
 from vaebench.cli.doctor import Finding
-from vaebench.cli.prose import LEAST, WIDEST
-from vaebench.cli.tables import FAINT, GOOD, WARNING, Table, show
+from vaebench.cli.prose import FAINT, LEAST, WIDEST
+from vaebench.cli.tables import GOOD, WARNING, Table, show
 from vaebench.core.validation import plain_line
 
 GOES = "\N{RIGHTWARDS ARROW}"

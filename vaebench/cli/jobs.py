@@ -62,7 +62,8 @@ def train_jobs(
         picked = choose(workload=workload(job.recipe, loaded[key]))
         pace = Pace(job.recipe.name, picked)
         place = f"{number}/{len(jobs)}" if len(jobs) > 1 else ""
-        with shown(console, title, place, partial(_seconds_behind, jobs[number - 1 :], picked, loaded)) as on_progress:
+        behind = [other for other in jobs[number:] if not other.is_finished()]  # read once, not with each row
+        with shown(console, title, place, partial(_seconds_behind, job, behind, picked, loaded)) as on_progress:
 
             def note(row: Progress, pace: Pace = pace, size: int = job.recipe.batch_size) -> None:
                 slow = pace.note(row, size)
@@ -97,12 +98,13 @@ def _images_of(job: Job) -> str:
 
 
 def _seconds_behind(
-    jobs: Sequence[Job], compute: Compute, loaded: Mapping[str, ImageDataset], rate: float
+    first: Job, others: Sequence[Job], compute: Compute, loaded: Mapping[str, ImageDataset], rate: float
 ) -> float | None:
     """Estimate the seconds that the jobs behind the first one will take, by the rates of their recipes here.
 
     Args:
-        jobs: those left, the first of which trains at ``rate`` images per second.
+        first: trains at ``rate`` images per second.
+        others: those behind it, unfinished.
         compute: its settings.
         loaded: images by :func:`_images_of`.
         rate: as above.
@@ -110,9 +112,8 @@ def _seconds_behind(
     Returns:
         Seconds, or None where there is no other job, or a recipe's rate or images are not known.
     """
-    first, *others = jobs
     seconds = 0.0
-    for job in [job for job in others if not job.is_finished()]:
+    for job in others:
         known = rate if job.recipe.name == first.recipe.name else kept_rate(job.recipe.name, compute)
         images = loaded.get(_images_of(job))
         if not known or images is None:

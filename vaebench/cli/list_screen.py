@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 from vaebench.cli.console import form, out
 from vaebench.cli.listing import Line
-from vaebench.cli.prose import emphasised, labelled, working
-from vaebench.cli.tables import FAINT, GOOD, WARNING, Cell, Column, Row, Table, show
+from vaebench.cli.prose import FAINT, emphasised, labelled, working
+from vaebench.cli.tables import GOOD, WARNING, Cell, Column, Row, Table, show
 from vaebench.core import questions
 from vaebench.datasets import DATASETS
 

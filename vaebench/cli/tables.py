@@ -12,12 +12,13 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from vaebench.cli.console import data, form, out
+from vaebench.cli.prose import FAINT
 from vaebench.core.validation import plain_line
 from vaebench.report.analysis.formatting import cell
 
 GAP = 2
 LEAST = 10  # characters that are left of a shortened cell
-WINNER, FAINT, WARNING, GOOD = "bold green", "dim", "yellow", "green"
+WINNER, WARNING, GOOD = "bold green", "yellow", "green"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from vaebench.core.subjects import REAL, is_model
 from vaebench.report.analysis.claims import Claim
 from vaebench.report.analysis.comparisons import Row as Tested
 from vaebench.report.analysis.comparisons import decisive
+from vaebench.report.analysis.formatting import half_width
 from vaebench.report.analysis.leaderboard import Row, protocol_ends
 from vaebench.report.analysis.needed_seeds import MOST, seeds_for_pair
 from vaebench.report.analysis.pair_tests import CHECKPOINTS
@@ -194,8 +195,7 @@ def _pair(a: str, b: str, row: Row) -> tuple[str, str, frozenset[str]]:
 
 
 def _value(row: Row, *, first: bool = False) -> Value:
-    half = row.ci_high - row.value if row.std_error and row.ci_high is not None and row.value is not None else 0.0
-    return Value(value=row.value, half=half, first=first)
+    return Value(value=row.value, half=half_width(row.value, row.ci_high, row.std_error), first=first)
 
 
 def _seeds_needed(best: Row, still_open: Sequence[str], tests: Tests, part: Section) -> int | None:

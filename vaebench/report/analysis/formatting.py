@@ -118,6 +118,11 @@ def with_error(value: float, half: float) -> tuple[str, str]:
     return f"{value:,.{decimals}f}", f"{half:,.{decimals}f}"
 
 
+def half_width(value: float | None, high: float | None, std_error: float | None) -> float:
+    """Return half of an interval's width from its upper end; 0 where a value is exact or has no interval."""
+    return high - value if std_error and high is not None and value is not None else 0.0
+
+
 def interval_text(low: float, high: float) -> str:
     """Format an interval with two digits of its half-width, such as ``0.0258 to 0.0306``; empty for NaN."""
     half = (high - low) / 2

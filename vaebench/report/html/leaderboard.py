@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vaebench.core.results import Result
 from vaebench.core.subjects import TRAINING_IMAGES, is_model, is_real, title_of
-from vaebench.report.analysis.formatting import DIRECTIONS, short, with_error
+from vaebench.report.analysis.formatting import DIRECTIONS, half_width, short, with_error
 from vaebench.report.analysis.leaderboard import Row, protocol_ends
 from vaebench.report.analysis.measured import Measured, provenance_lines
 from vaebench.report.figures.forest import place_of
@@ -155,8 +155,7 @@ def cell_of(
     key = shown.add(f"{row.metric} ({row.protocol}) of {title_of(row.recipe)}", _blocks(row, results, measured))
     if row.value is None:
         return Cell(text="n/a", key=key, title=row.note)
-    half = row.ci_high - row.value if row.std_error and row.ci_high is not None else 0.0
-    value, error = with_error(row.value, half)
+    value, error = with_error(row.value, half_width(row.value, row.ci_high, row.std_error))
     return Cell(
         text=value,
         error=error,
