@@ -168,7 +168,8 @@ def test_scaled_images_are_held_against_the_originals(evaluate, tmp_path, places
     answer = evaluate(save(tmp_path / "mixed", GREY), "digits", *BLUR, "--size", "28")
     assert answer.code == 0, answer.err
     assert "the originals were not measured" not in answer.out
-    assert "the only model measured; originals 0.03948" in " ".join(answer.out.split())
+    said = " ".join(answer.out.split())
+    assert "blur (samples) → 0.466 0.03948 " in said and "the only model measured" in said, answer.out
 
 
 def test_how_images_were_scaled_is_part_of_the_protocol(evaluate, tmp_path, places):
