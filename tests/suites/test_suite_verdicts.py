@@ -1,5 +1,9 @@
 """Verdicts of several reports as one table, through the command line: every claim once, and nothing of it is markup."""
 
+import csv
+import io
+import json
+
 import pytest
 
 from vaebench import suites
@@ -68,6 +72,18 @@ def test_without_a_report_nothing_was_measured(cli):
         ["Vae errs more", "table 3: twice as much", "not measured here", "", ""],
         ["Vae beats nobody", "", "not measured here", "", ""],
     ]
+
+
+def test_machines_get_the_same_claims_as_records(cli, report):
+    report("toy", {"difference": 0.5, "ci_low": 0.25, "ci_high": 0.75, "where": "table 3"})
+    read = json.loads(cli(["suite", "verdicts", "--json"]).out)
+    assert [(each["says"], each["verdict"], each["difference"], each["report"]) for each in read] == [
+        ("Vae errs more", "holds", 0.5, "reports/toy/leaderboard.md"),
+        ("Vae beats nobody", "not measured", None, ""),
+    ]
+    rows = list(csv.DictReader(io.StringIO(cli(["suite", "verdicts", "--csv"]).out)))
+    assert [row["claim"] for row in rows] == [each["claim"] for each in read] == ["mse: vae > gan", "mse: vae > nobody"]
+    assert (rows[0]["seeds"], rows[1]["seeds"]) == ("3", "")
 
 
 @pytest.mark.parametrize(

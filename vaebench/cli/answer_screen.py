@@ -1,7 +1,7 @@
 """Show a report's answer on one screen: headline metrics, a sentence a question, costs, where the page lies."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from vaebench.cli.console import for_machines, out
@@ -17,14 +17,22 @@ ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
 LEGEND = f"{FIRST} first, or not told apart from it; ↑ higher, ↓ lower, → nearer to the originals is better"
 
 
-def show_answers(folder: Path, following: Sequence[str] = (), *, full: bool = False, claims: int = 0) -> None:
+def show_answers(
+    folder: Path,
+    following: Sequence[str] = (),
+    *,
+    full: bool = False,
+    claims: int = 0,
+    metrics: Collection[str] = (),
+) -> None:
     """End a command with the answers of the report in ``folder``.
 
     Args:
         folder: a report's, with ``answer.json``.
         following: commands that go on from here, in place of the answer's own.
+        full: all metrics, claims, reasons and commands, as long as that may be.
         claims: up to how many claims are said one by one.
-        full: all claims, costs, reasons and commands, as long as that may be.
+        metrics: names of metrics that are shown beside the headlines: those that were asked for.
 
     Raises:
         UserError: the folder holds no answer, or a damaged one.
@@ -34,7 +42,8 @@ def show_answers(folder: Path, following: Sequence[str] = (), *, full: bool = Fa
         show_records([folder])
         return
     for each in answers if full else answers[:1]:
-        _show(each, full=full, claims=claims)
+        asked = [line for line in each.others if full or line.metric in metrics]
+        _show(replace(each, lines=[*each.lines, *asked]), full=full, claims=claims)
     if len(answers) > 1 and not full:
         others = ", ".join(f"{each.split} ({each.images:,} images)" for each in answers[1:])
         labelled("also measured", f"{others}: --full shows them, the page has them")
@@ -55,7 +64,7 @@ def show_records(folders: Sequence[Path]) -> None:
 
 
 def _records(answers: Sequence[Answer]) -> list[dict[str, object]]:
-    """Flatten answers for machines: a record a model and headline metric, or cost."""
+    """Flatten answers for machines: a record a model and metric, the headlines first."""
     return [
         {
             "dataset": each.dataset,
@@ -65,7 +74,7 @@ def _records(answers: Sequence[Answer]) -> list[dict[str, object]]:
             **asdict(value),
         }
         for each in answers
-        for line in (*each.lines, *each.costs)
+        for line in (*each.lines, *each.costs, *each.others)
         for name, value in line.values.items()
     ]
 

@@ -59,7 +59,7 @@ Plain = Annotated[
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="the table as CSV", callback=_chosen("csv"))]
 Json = Annotated[bool, typer.Option("--json", help="the table as JSON", callback=_chosen("json"))]
-Full = Annotated[bool, typer.Option("--full", help="more than a screen: all claims, reasons, splits and commands")]
+Full = Annotated[bool, typer.Option("--full", help="more than a screen: all metrics, claims, reasons, commands")]
 
 
 def form() -> Form:

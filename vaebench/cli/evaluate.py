@@ -132,7 +132,8 @@ def evaluate(
     if len(images or []) < 2:
         name = name[-1:]  # of one thing that is measured the last name counts, as of other options
     _check_images(images or [], name, {**of_images, "--filter": filter_})
-    protocol.build()  # a misspelt metric or option is said before anything is measured
+    built = protocol.build()  # a misspelt metric or option is said before anything is measured
+    asked = {metric.spec.name for metric in built} if protocol.metrics else set()
     if model:
         _check_alone("--model measures one model", "--model is measured", runs=bool(images or names or every))
         (own,) = name
@@ -153,10 +154,10 @@ def evaluate(
             with stages_shown(talk()):
                 measured = measure(names or [], protocol, options=dict(setting.split("=", 1) for setting in of_data))
             if group.leads:
-                write_reports(measured, out_dir, full=full)
+                write_reports(measured, out_dir, full=full, metrics=asked)
             group.wait()
         return
-    write_reports(measured, out_dir, full=full)
+    write_reports(measured, out_dir, full=full, metrics=asked)
 
 
 def _of_model(outside: "OutsideModel", protocol: "Protocol", note: str) -> "Measured":

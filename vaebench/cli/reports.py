@@ -1,6 +1,6 @@
 """Write reports after a command, and end it with their answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -32,12 +32,14 @@ def write_reports(
     *,
     full: bool = False,
     answer: bool = True,
+    metrics: Collection[str] = (),
     **wanted: Any,
 ) -> bool:
     """Write each dataset's report unless it would come out as it lies there, and show its answer, or with ``answer``
     False where the page lies; return whether reports are written at all.
 
-    They show the claims of vaebench's suites, or of the ``published`` folder that stands in their place.
+    The answer has ``metrics``, by name, beside the headlines. Reports show the claims of vaebench's suites, or of the
+    ``published`` folder that stands in their place.
     """
     if not _REPORTS.get():
         return False
@@ -51,7 +53,7 @@ def write_reports(
             written.append(out_dir / dataset)
             if answer:
                 say(f"{dataset}: {UNCHANGED}")
-                _show(written[-1], full=full)
+                _show(written[-1], full=full, metrics=metrics)
             continue
         say_if_replaced(dataset, out_dir)
         made_from = freshness.sources(request)
@@ -65,7 +67,7 @@ def write_reports(
         freshness.remember(request, out_dir, [dataset], made_from)
         written.append(folder)
         if answer:
-            _show(folder, full=full)
+            _show(folder, full=full, metrics=metrics)
         else:
             say(f"{dataset}: {folder / 'index.html'}")
     if answer:
@@ -90,12 +92,12 @@ def say_unchanged(datasets: Sequence[str], out_dir: Path, *, full: bool) -> None
     _show_for_machines([out_dir / dataset for dataset in datasets])
 
 
-def _show(folder: Path, *, full: bool) -> None:
+def _show(folder: Path, *, full: bool, metrics: Collection[str] = ()) -> None:
     """Show a report's answer as soon as it is there; for machines all answers are one table, when all are there."""
     from vaebench.cli.answer_screen import show_answers
 
     if not for_machines():
-        show_answers(folder, full=full)
+        show_answers(folder, full=full, metrics=metrics)
 
 
 def _show_for_machines(folders: Sequence[Path]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vaebench.cli import completion
-from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, say, talk
+from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, for_machines, say, talk
 from vaebench.cli.reports import say_if_replaced, without_reports
 from vaebench.core.errors import UserError
 
@@ -99,14 +99,20 @@ def verdicts(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="FOLDER", help="a dataset's report; default: all under reports/")
     ] = None,
+    as_csv: Csv = False,
+    as_json: Json = False,
 ) -> None:
     """What reports found of claims. A Markdown table; with them what vaebench's suites claim and no report measured."""
+    from vaebench.cli.tables import Table, show
     from vaebench.suites.claims import built_in_claims
-    from vaebench.suites.verdicts import read_judgements, report_folders
+    from vaebench.suites.verdicts import read_judgements, records, report_folders
     from vaebench.suites.verdicts import verdicts as laid_out
 
     judged = [each for folder in folders or report_folders(REPORTS) for each in read_judgements(folder)]
-    say(laid_out(built_in_claims(), judged).rstrip("\n"))
+    if for_machines():
+        show(Table(columns=[], rows=[], records=records(built_in_claims(), judged)))
+    else:
+        say(laid_out(built_in_claims(), judged).rstrip("\n"))
 
 
 @suites.command(epilog="Example: vaebench suite run digits")

@@ -102,7 +102,7 @@ class Answer:
         models: names in the tables, in their order.
         seeds: how many training seeds each has, 0 of models and images from elsewhere.
         checkpoints: whether no verdict is about recipes, since no model has several seeds.
-        lines: the headline metrics; costs: what trainings cost.
+        lines: the headline metrics; costs: what trainings cost; others: all other metrics, in reading order.
         findings: one a question.
         claims: verdicts on claims.
         missing: what is n/a.
@@ -122,6 +122,7 @@ class Answer:
     claims: list[Claimed]
     missing: list[Missing]
     next: list[str]
+    others: list[Line] = field(default_factory=list)
 
 
 def to_json(answers: Sequence[Answer]) -> str:

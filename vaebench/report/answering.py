@@ -20,6 +20,7 @@ from vaebench.report.section import Section
 
 COSTS = 2  # rows of costs that an answer shows
 Cells = Mapping[tuple[str, str], Mapping[str, Row]]  # metric and protocol -> recipe -> its row over all images
+Tests = Mapping[tuple[str, str, frozenset[str]], Tested]  # metric, protocol and pair -> its deciding test
 
 
 def answer(part: Section, asked: Collection[Claim] = ()) -> Answer:
@@ -39,6 +40,8 @@ def answer(part: Section, asked: Collection[Claim] = ()) -> Answer:
     seeds = {name: max((row.seeds for row in part.ranked if row.recipe == name), default=0) for name in models}
     trained = [count for count in seeds.values() if count]
     findings = [_finding(row_of, tests, part) for row_of in _one_a_question(cells)]
+    lines = [_line(row_of, tests) for row_of in _headlines(cells)]
+    costs = [_line(row_of, tests) for row_of in _costs(cells)]
     newest = part.measured.results[0]
     return Answer(
         title=part.heading,
@@ -48,8 +51,9 @@ def answer(part: Section, asked: Collection[Claim] = ()) -> Answer:
         models=models,
         seeds=seeds,
         checkpoints=bool(trained) and max(trained) == 1,
-        lines=[_line(row_of, tests) for row_of in _headlines(cells)],
-        costs=[_line(row_of, tests) for row_of in _costs(cells)],
+        lines=lines,
+        costs=costs,
+        others=_others(cells, [*lines, *costs], tests),
         findings=findings,
         claims=[
             Claimed(verdict=judged.verdict, says=judged.claim.says, own=judged.claim in asked) for judged in part.held
@@ -93,6 +97,13 @@ def _costs(cells: Cells) -> list[Mapping[str, Row]]:
     return sorted(costs, key=lambda row_of: _place(_any(row_of)))[:COSTS]
 
 
+def _others(cells: Cells, shown: Sequence[Line], tests: Tests) -> list[Line]:
+    """List the metrics that are not shown yet, in reading order."""
+    known = {(line.metric, line.protocol) for line in shown}
+    rest = [row_of for key, row_of in cells.items() if key not in known]
+    return [_line(row_of, tests) for row_of in sorted(rest, key=lambda row_of: _place(_any(row_of)))]
+
+
 def _one_a_question(cells: Cells) -> list[Mapping[str, Row]]:
     """Choose the metric that answers each question: the first headline, or else the first in reading order."""
     chosen: dict[str, Mapping[str, Row]] = {}
@@ -101,9 +112,6 @@ def _one_a_question(cells: Cells) -> list[Mapping[str, Row]]:
         if row.facts.ranked and row.facts.averaged:
             chosen.setdefault(row.facts.question, row_of)
     return [chosen[question] for question in sorted(chosen, key=questions.place)]
-
-
-Tests = Mapping[tuple[str, str, frozenset[str]], Tested]
 
 
 def _tests(tested: Iterable[Tested]) -> Tests:

@@ -1,4 +1,4 @@
-"""Lay out what reports found of claims as a Markdown table, source by source; loads no engine."""
+"""Lay out what reports found of claims as a Markdown table or as records, source by source; loads no engine."""
 
 import csv
 import io
@@ -96,14 +96,41 @@ def verdicts(claims: Iterable[Claim], judged: Iterable[Judgement]) -> str:
         claims: listed whether somebody has measured them or not, first and in this order.
         judged: what reports found, of these claims and of others.
     """
+    lines: list[Sequence[str]] = []
+    for source, own in _by_source(claims, judged).items():
+        lines += [_heading(source), *map(_cells, own)]
+    return without_markup(to_markdown(HEADER, lines, rest="---"))
+
+
+def records(claims: Iterable[Claim], judged: Iterable[Judgement]) -> list[dict[str, object]]:
+    """List every claim with its verdicts for machines, in the order of :func:`verdicts`, with its arguments."""
+    every = [each for own in _by_source(claims, judged).values() for each in own]
+    unknown = dict.fromkeys(Found.__struct_fields__)
+    return [
+        {
+            **(unknown if each.found is None else msgspec.structs.asdict(each.found)),
+            "source": each.claim.source,
+            "where": each.claim.where,
+            "published": each.claim.published,
+            "says": each.claim.says,
+            "claim": each.claim.expression,
+            "verdict": NOT_MEASURED if each.found is None else each.found.verdict,
+            "report": "" if each.found is None else (each.folder / PAGE).as_posix(),
+        }
+        for each in every
+    ]
+
+
+def _by_source(claims: Iterable[Claim], judged: Iterable[Judgement]) -> dict[str, list[Judgement]]:
+    """Group verdicts by source; a claim that nobody measured has one of them."""
     known: dict[tuple[str, Comparison], list[Judgement]] = {}
     for each in (*map(Judgement, claims), *judged):
         known.setdefault((each.claim.source, parse(each.claim.expression)), []).append(each)
-    lines: dict[str, list[Sequence[str]]] = {}
+    found: dict[str, list[Judgement]] = {}
     for (source, _), several in known.items():
         measured = [each for each in several if each.found]
-        lines.setdefault(source, [_heading(source)]).extend(map(_cells, measured or several[:1]))
-    return without_markup(to_markdown(HEADER, [line for own in lines.values() for line in own], rest="---"))
+        found.setdefault(source, []).extend(measured or several[:1])
+    return found
 
 
 def _heading(source: str) -> Sequence[str]:
