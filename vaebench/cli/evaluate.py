@@ -1,6 +1,6 @@
 """The command that measures: trained runs, a model from elsewhere, or images from elsewhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -102,9 +102,7 @@ def evaluate(
 
     Under torchrun, processes share the images that models and networks work on.
     """
-    from vaebench.core.distributed import joined
     from vaebench.datasets.images.preparation import Preparation
-    from vaebench.evaluation.evaluate import evaluate_runs
     from vaebench.evaluation.external import External
     from vaebench.evaluation.outside_models import OutsideModel
     from vaebench.evaluation.protocol import Protocol
@@ -134,30 +132,47 @@ def evaluate(
     _check_images(images or [], name, {**of_images, "--filter": filter_})
     built = protocol.build()  # a misspelt metric or option is said before anything is measured
     asked = {metric.spec.name for metric in built} if protocol.metrics else set()
+    write = partial(write_reports, out_dir=out_dir, full=full, metrics=asked)
     if model:
         _check_alone("--model measures one model", "--model is measured", runs=bool(images or names or every))
         (own,) = name
         outside = OutsideModel(
             spec=model, name=own, dataset=dataset or "", options=tuple(of_data), precision=precision, range=range_
         )
-        measured = _of_model(outside, protocol, command)
+        write(_of_model(outside, protocol, command))
     elif images:
         _check_alone("--images measures images made elsewhere", "--images are measured", runs=bool(names or every))
         preparation = Preparation(size=size, crop=crop, filter=filter_)
         given = External(
             name="", reference=reference, paired=paired, kind=kind, preparation=preparation, options=tuple(of_data)
         )
-        measured = _of_images(dict(zip(name, images, strict=True)), given, protocol, command)
+        write(_of_images(dict(zip(name, images, strict=True)), given, protocol, command))
     else:
-        with joined(device) as group:
-            measure = partial(evaluate_runs, every=every, dataset=dataset, snapshots=snapshots, say=say, group=group)
-            with stages_shown(talk()):
-                measured = measure(names or [], protocol, options=dict(setting.split("=", 1) for setting in of_data))
-            if group.leads:
-                write_reports(measured, out_dir, full=full, metrics=asked)
-            group.wait()
-        return
-    write_reports(measured, out_dir, full=full, metrics=asked)
+        options = dict(setting.split("=", 1) for setting in of_data)
+        _of_runs(names or [], protocol, write, every=every, dataset=dataset, snapshots=snapshots, options=options)
+
+
+def _of_runs(
+    names: Sequence[str],
+    protocol: "Protocol",
+    write: "Callable[[Measured], object]",
+    *,
+    every: bool,
+    dataset: str | None,
+    snapshots: bool,
+    options: Mapping[str, str],
+) -> None:
+    """Measure runs, together with torchrun's other processes; the one that leads writes the report."""
+    from vaebench.core.distributed import joined
+    from vaebench.evaluation.evaluate import evaluate_runs
+
+    with joined(protocol.device) as group:
+        measure = partial(evaluate_runs, every=every, dataset=dataset, snapshots=snapshots, say=say, group=group)
+        with stages_shown(talk()):
+            measured = measure(names, protocol, options=options)
+        if group.leads:
+            write(measured)
+        group.wait()
 
 
 def _of_model(outside: "OutsideModel", protocol: "Protocol", note: str) -> "Measured":

@@ -1,7 +1,7 @@
 """Write one dataset's report: tables, page, figures; the same results give the same bytes."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from vaebench.report.analysis.mean_ranks import mean_ranks
 from vaebench.report.analysis.measured import Measured, all_folders, collect
 from vaebench.report.analysis.published import published_claims
 from vaebench.report.analysis.published_attributes import BUNDLED
-from vaebench.report.analysis.shown_strata import many_strata, without, without_subsets
+from vaebench.report.analysis.shown_strata import Cell, many_strata, without, without_subsets
 from vaebench.report.analysis.sweeps import sweeps
 from vaebench.report.answering import answer
 from vaebench.report.claim_wording import verdict_lines
@@ -84,48 +84,16 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     measured, folder = collect(dataset, known.values()), inside(out, suite.name if suite else dataset)
     if suite:
         measured = measured.only(suite.models, suite.seeds)
-    otherwise = declared_otherwise(measured)
-    if otherwise:
-        log.warning(
-            "%s: an earlier version measured %s, with another margin or direction than this one declares: tables show "
-            "them as they were measured; 'vaebench evaluate --again' measures them anew",
-            dataset,
-            ", ".join(otherwise),
-        )
-    remarks = read_remarks(folder)
-    printed = wanted.published or bundled(BUNDLED)
-    own = published_claims(wanted.published, dataset) if wanted.published else []
-    claims = _claims(wanted.claims, [*wanted.sources, *own])
+    _warn_of_other_versions(measured)
+    claims = _claims(wanted, dataset)
     named = {parse(claim.expression).stratum for claim in claims}
     left_out = set() if wanted.strata else many_strata(measured.results, named)
     measured = without_subsets(measured, left_out)
-    parts = [
-        _part(part, folder, remarks, printed, claims, suite, first=not place)
-        for place, part in enumerate(measured.parts())
-    ]
-    parts = [replace(part, answer=answer(part, wanted.claims)) for part in _held_once(parts, wanted.claims)]
-    shown = {name for part in parts for name in part.captions}
-    for name in sorted(remarks.figures.keys() - shown):
-        log.warning("%s: the report has no figure '%s' for its remark", folder / "remarks.toml", name)
-    probed = [row for part in parts for row in part.probed]
-    ranked = [row for part in parts for row in part.ranked]
-    tested = [row for part in parts for row in part.tested]
-    board = without(ranked, left_out)
-    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, board))
+    parts = _parts(measured, folder, claims, wanted)
+    _write_tables(parts, folder, left_out)
+    board = without([row for part in parts for row in part.ranked], left_out)
     for path, content in emitted(wanted.emit, folder.name, board, measured.last_measured()).items():
         write_text(inside(folder, path), content)
-    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, without(tested, left_out)))
-    write_text(folder / "variance.csv", to_csv(variance.Row, [row for part in parts for row in part.spread]))
-    held = [row for part in parts for row in claim_rows.rows(part.held, part.measured)]
-    write_text(folder / claim_rows.FILE, to_csv(claim_rows.Row, held))
-    if any(row.attribute != attributes.MEAN for row in probed):
-        write_text(folder / "attributes.csv", to_csv(attributes.Row, probed))
-    studied = [row for part in parts for row in part.studied]
-    if studied:
-        write_text(folder / "latent_space.csv", to_csv(latent_space.Row, studied))
-    computed = [row for part in parts for row in part.computed]
-    if computed:
-        write_text(folder / "compute.csv", to_csv(equal_compute.Row, computed))
     write_text(folder / "leaderboard.md", without_markup("\n".join(page(part) for part in parts)))
     write_text(folder / "index.html", html_report(parts))
     write_text(folder / answers.FILE, answers.to_json([part.answer for part in parts if part.answer]))
@@ -138,10 +106,57 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     return folder, [*verdict_lines(asked), *to_text(*tables[0])]
 
 
-def _claims(asked: Sequence[Claim], others: Sequence[Claim]) -> list[Claim]:
+def _warn_of_other_versions(measured: Measured) -> None:
+    """Warn where an earlier version measured with another margin or direction than this one declares."""
+    otherwise = declared_otherwise(measured)
+    if otherwise:
+        log.warning(
+            "%s: an earlier version measured %s, with another margin or direction than this one declares: tables show "
+            "them as they were measured; 'vaebench evaluate --again' measures them anew",
+            measured.dataset,
+            ", ".join(otherwise),
+        )
+
+
+def _parts(measured: Measured, folder: Path, claims: Sequence[Claim], wanted: Report) -> list[Section]:
+    """Compute every split and fingerprint, and answer what each was measured for."""
+    remarks = read_remarks(folder)
+    printed = wanted.published or bundled(BUNDLED)
+    parts = [
+        _part(part, folder, remarks, printed, claims, wanted.suite, first=not place)
+        for place, part in enumerate(measured.parts())
+    ]
+    shown = {name for part in parts for name in part.captions}
+    for name in sorted(remarks.figures.keys() - shown):
+        log.warning("%s: the report has no figure '%s' for its remark", folder / "remarks.toml", name)
+    return [replace(part, answer=answer(part, wanted.claims)) for part in _held_once(parts, wanted.claims)]
+
+
+def _write_tables(parts: Sequence[Section], folder: Path, left_out: Collection[Cell]) -> None:
+    """Write the tables of all parts as CSV, without the strata that are left out; the last three if they have rows."""
+    board = without([row for part in parts for row in part.ranked], left_out)
+    write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, board))
+    tested = without([row for part in parts for row in part.tested], left_out)
+    write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tested))
+    write_text(folder / "variance.csv", to_csv(variance.Row, [row for part in parts for row in part.spread]))
+    held = [row for part in parts for row in claim_rows.rows(part.held, part.measured)]
+    write_text(folder / claim_rows.FILE, to_csv(claim_rows.Row, held))
+    probed = [row for part in parts for row in part.probed]
+    if any(row.attribute != attributes.MEAN for row in probed):
+        write_text(folder / "attributes.csv", to_csv(attributes.Row, probed))
+    studied = [row for part in parts for row in part.studied]
+    if studied:
+        write_text(folder / "latent_space.csv", to_csv(latent_space.Row, studied))
+    computed = [row for part in parts for row in part.computed]
+    if computed:
+        write_text(folder / "compute.csv", to_csv(equal_compute.Row, computed))
+
+
+def _claims(wanted: Report, dataset: str) -> list[Claim]:
     """List a suite's claims, then those of others that it does not make itself."""
-    known = {parse(claim.expression) for claim in asked}
-    return [*asked, *(claim for claim in others if parse(claim.expression) not in known)]
+    known = {parse(claim.expression) for claim in wanted.claims}
+    others = [*wanted.sources, *(published_claims(wanted.published, dataset) if wanted.published else [])]
+    return [*wanted.claims, *(claim for claim in others if parse(claim.expression) not in known)]
 
 
 def _held_once(parts: Sequence[Section], asked: Sequence[Claim]) -> list[Section]:
