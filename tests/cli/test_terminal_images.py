@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from vaebench.cli.sample_strip import show_samples
+from vaebench.cli import jobs, sample_strip
+from vaebench.cli.sample_strip import show_samples, strips
 from vaebench.cli.terminal_images import encoded, protocol_of, show_picture
 from vaebench.core.paths import runs_dir
 from vaebench.runs.record import RunFolder
@@ -125,3 +126,37 @@ def test_a_training_ends_with_a_strip_of_its_samples(cli, monkeypatch, recipe):
     assert shown.height >= 48 and shown.width > 10 * shown.height
     assert shown.mode == ("RGB" if "toyfaces" in recipe else "L")
     assert len(np.unique(np.asarray(shown))) > 2
+
+
+@pytest.fixture
+def kitty(monkeypatch):
+    """A console that is a terminal which shows pictures."""
+    for name in ("KITTY_WINDOW_ID", "TERM_PROGRAM", "TMUX", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-kitty")
+    return Console(file=io.StringIO(), force_terminal=True, width=80)
+
+
+@pytest.mark.parametrize(("every", "count"), [(0.0, 7), (3600.0, 0)])
+def test_a_training_shows_its_samples_in_its_course(cli, monkeypatch, kitty, every, count):
+    """A strip after each eighth above the live line, but not more often than is pleasant; then the finished run's."""
+    monkeypatch.setattr(sample_strip, "EVERY", every)
+    train_jobs = jobs.train_jobs
+    monkeypatch.setattr(jobs, "train_jobs", lambda *args, **options: train_jobs(*args, **{**options, "console": kitty}))
+    answer = cli(["train", "dcgan-digits", "--steps", "16"])
+    assert answer.code == 0, answer.err
+    written = kitty.file.getvalue()
+    assert written.count("\r\x1b[2K\x1b_Ga=T,f=100,") == count
+    commands = written.split("\x1b_Ga=T,f=100,")[1:]
+    pictures = ["".join(re.findall(";([^\x1b]*)\x1b", command)) for command in commands]
+    assert len(pictures) == count + 1 and len(set(pictures)) == len(pictures)  # it learns
+
+
+def test_samples_that_cannot_be_drawn_are_said_and_nothing_else(monkeypatch, kitty, caplog):
+    monkeypatch.setattr(sample_strip, "EVERY", 0.0)
+    strips(kitty)(lambda: 1 / 0)
+    assert kitty.file.getvalue() == "" and "samples cannot be shown (ZeroDivisionError" in caplog.text
+
+
+def test_no_terminal_asks_for_no_samples():
+    assert strips(Console(file=io.StringIO())) is None

@@ -83,14 +83,16 @@ def test_a_tracker_gets_settings_rows_samples_and_facts(cli, kept):
     assert answer.code == 0 and f"{name}: tracked by memory: nothing" in answer.err
     kinds = [(kind, *rest[:1]) for kind, *rest in kept]
     assert kinds[1:] == [
-        *[("row", 10), ("picture", 11), ("row", 20), ("row", 22)],
+        *[("picture", 3), ("picture", 6), ("picture", 8), ("row", 10)],
+        *[("picture", 11)],  # an eighth and a snapshot
+        *[("picture", 14), ("picture", 16), ("picture", 19), ("row", 20), ("row", 22)],
         *[("picture", 22), ("final", 22), ("close", "finished")],
     ]
     (_, run, after), *_ = kept
     assert (run.name, after) == (name, None)
     assert run.settings.items() >= {"latent_dim": 3, "seed": 0, "steps": 22, "dataset": "digits"}.items()
     assert {step: values for _, step, values in (each for each in kept if each[0] == "row")} == rows(name)
-    (first, last) = (pixels for kind, _, pixels in (each for each in kept if len(each) == 3) if kind == "picture")
+    first, *_, last = (pixels for kind, _, pixels in (each for each in kept if len(each) == 3) if kind == "picture")
     assert first.shape == last.shape and first.dtype == "uint8" and (first != last).any()
     facts = run_folder(name).read_record().facts
     assert kept[-2][2] == {key: value for key, value in facts.items() if key != "setting"}
@@ -109,7 +111,7 @@ def test_a_tracked_training_is_the_same_to_the_last_bit(cli, places, monkeypatch
             weights.append([load_file(each.weights) for each in (run, run.snapshot(6))])
         for plain, tracked in zip(*weights, strict=True):
             assert plain.keys() == tracked.keys() and all(plain[key].equal(tracked[key]) for key in plain)
-    assert [each[0] for each in kept].count("picture") == 4
+    assert [each[1] for each in kept if each[0] == "picture"] == 2 * [2, 3, 4, 6, 8, 9, 10, 12]
 
 
 def stop_at(monkeypatch, step, *, saved):
@@ -134,8 +136,12 @@ def test_a_training_that_was_killed_goes_on_in_the_tracker_without_doubled_steps
         assert cli([*TRAIN, "--steps", "35", "--log", "memory"]).code == 70
     assert [row.step for row in history.read(run_folder().history)] == [10]  # of the checkpoint
     assert [step for step, _ in told_rows(kept)] == [10, 20] and kept[-1] == ("close", "failed")
+    pictures = [4, 9, 13, 18, 22, 26]
+    assert [each[1] for each in kept if each[0] == "picture"] == pictures
     assert cli([*TRAIN, "--resume", "--log", "memory"]).code == 0
     assert [step for step, _ in told_rows(kept)] == [10, 20, 30, 35]
+    after = [22, 26, 31, 35]  # none from before the last row that the tracker has
+    assert [each[1] for each in kept if each[0] == "picture"] == pictures + after
     opened = [(run.identity, after) for kind, run, *rest in kept if kind == "open" for after in rest]
     assert opened == [(opened[0][0], None), (opened[0][0], 10)]
 
@@ -200,7 +206,7 @@ def test_a_tracker_that_fails_is_said_once_and_the_training_goes_on(fails, cli, 
 def test_a_model_that_cannot_draw_samples_is_trained_and_tracked(cli, kept, monkeypatch):
     from vaebench.training import tracked
 
-    monkeypatch.setattr(tracked, "grid", lambda *args: 1 / 0)
+    monkeypatch.setattr(tracked, "to_pixels", lambda *args: 1 / 0)
     answer = cli([*TRAIN, "--steps", "2", "--log", "memory"])
     assert answer.code == 0 and "no picture of samples (ZeroDivisionError" in answer.err
     assert [each[0] for each in kept] == ["open", "row", "final", "close"]
@@ -296,7 +302,8 @@ def test_event_files_hold_the_history_after_kills_and_extensions(cli, monkeypatc
     found = scalars_by_step(read)
     assert sorted(found) == [10, 20, 30, 40, 43]
     assert_history(found)
-    assert [image.step for image in read.Images("samples")] == [43]
+    # the picture after 12 steps went with what was killed: it came after the last row that stands, and before step 15
+    assert [image.step for image in read.Images("samples")] == [4, 8, 16, 21, 25, 29, 38, 43]
     assert read.Images("samples")[0].encoded_image_string.startswith(b"\x89PNG")
     (settings,) = read.Tensors("settings/text_summary")
     assert b"| latent\\_dim | 5 |" in settings.tensor_proto.string_val[0]
@@ -382,7 +389,7 @@ def test_mlflow_in_a_file_beside_the_runs(places):
     facts = run_folder().read_record().facts
     assert ("final/parameters", 220, facts["parameters"]) in told
     pictures = sorted(Path(artifacts.removeprefix("file://")).glob("samples/*.png"))
-    assert [path.name for path in pictures] == ["120.png", "220.png"]
+    assert [path.stem for path in pictures] == sorted(map(str, [*range(15, 121, 15), 138, 165, 192, 220]))
 
 
 def test_mlflow_follows_the_user_s_tracking_uri(places):

@@ -10,7 +10,7 @@ from functools import partial
 from rich.console import Console
 
 from vaebench.cli.progress import shown
-from vaebench.cli.sample_strip import show_samples
+from vaebench.cli.sample_strip import show_samples, strips
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import UserError
@@ -77,6 +77,7 @@ def train_jobs(
                 save_every=save_every,
                 on_progress=note,
                 trackers=trackers,
+                on_samples=strips(console),
                 group=group,
             )
         if group.leads:

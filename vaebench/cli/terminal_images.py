@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Protocol = Literal["kitty", "iterm", "sixel", ""]
 CHUNK = 4096  # characters of base64 in one of kitty's commands
 COLOURS = 64  # of a sixel picture's palette
+ERASED_LINE = "\r\x1b[2K"
 BAND = 6  # rows of pixels in one row of sixels
 KITTY, ITERM, SIXEL = (
     ("kitty", "ghostty"),
@@ -101,9 +102,12 @@ def protocol_on(console: Console) -> Protocol:
     return protocol_of(os.environ) if console.is_terminal and not console.no_color else ""
 
 
-def show_picture(picture: "Image", console: Console) -> None:
-    """Show a picture on a console that is a terminal which can; do nothing elsewhere."""
+def show_picture(picture: "Image", console: Console, *, in_place_of_line: bool = False) -> None:
+    """Show a picture on a console that is a terminal which can; do nothing elsewhere.
+
+    With ``in_place_of_line`` it stands where the terminal's last line was, which a live display then draws below it.
+    """
     protocol = protocol_on(console)
     if protocol:
-        console.file.write(encoded(picture, protocol) + "\n")
+        console.file.write((ERASED_LINE if in_place_of_line else "") + encoded(picture, protocol) + "\n")
         console.file.flush()

@@ -95,15 +95,18 @@ class Tracking:
         return any(each.last == row.step for each in self._open)
 
     def picture(self, step: int, draw: Callable[[], NDArray[np.uint8]]) -> None:
-        """Pass a picture of samples; one that cannot be drawn is left out, and said."""
-        if not self._open:
+        """Pass a picture of samples to the trackers that have no later row; one that cannot be drawn is left out, and
+        said.
+        """
+        if all(step < each.last for each in self._open):
             return
         try:
             pixels = draw()
         except Exception as error:  # of a user's model, or no memory is left: the training goes on
             log.warning("trackers get no picture of samples (%s: %s)", type(error).__name__, first_line(error)[:200])
             return
-        self._each(lambda tracker: tracker.picture(step, pixels))
+        for each in [each for each in self._open if each.last <= step]:
+            self._try(each.wanted, partial(each.tracker.picture, step, pixels))
 
     def final(self, step: int, facts: Mapping[str, float]) -> None:
         """Pass the facts of the whole training, which is finished by that."""

@@ -13,10 +13,11 @@ from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import Busy, Interrupted, UserError
 from vaebench.core.files import exclusive, make_dir, remove_leftovers
 from vaebench.core.interrupts import noted
-from vaebench.core.model import trained_modules
+from vaebench.core.model import GenerativeModel, trained_modules
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import Recipe
 from vaebench.core.training_facts import TrainingFacts
+from vaebench.runs.galleries import Pixels, grid
 from vaebench.runs.history import Progress
 from vaebench.runs.provenance import command_line, now, package_versions
 from vaebench.runs.recipe_files import is_file_reference, trust
@@ -28,7 +29,7 @@ from vaebench.trackers.tracking import Tracking
 from vaebench.training.compute import Compute, describe
 from vaebench.training.loop import Plan, check_optimisers, train
 from vaebench.training.operations import training_flops
-from vaebench.training.tracked import numbers_of, show_samples, tracked_run
+from vaebench.training.tracked import COLUMNS, draw_samples, numbers_of, tracked_run
 
 # of a run that goes on, the settings that decide the last bits are those that it was begun with
 DECISIVE = ("precision", "channels_last", "compile", "threads", "fused", "sync_batch_norm")
@@ -38,6 +39,7 @@ PLACE_OF_TRAINING = (
     "processes",
 )  # what may change from one sitting to the next, and changes the rate
 
+EIGHTHS = tuple(part / 8 for part in range(1, 8))  # of a training, after which its samples are shown
 Outcome = Literal["trained", "finished", "busy"]  # finished: before this; busy: another process is at it
 
 
@@ -78,6 +80,7 @@ def train_run(
     save_every: float,
     on_progress: Callable[[Progress], None],
     trackers: Sequence[Wanted] = (),
+    on_samples: Callable[[Callable[[], Pixels]], None] | None = None,
     group: Group = ALONE,
 ) -> Outcome:
     """Train one run in its folder, all processes of ``group`` together. Nothing that exists is lost.
@@ -90,6 +93,8 @@ def train_run(
         save_every: seconds between checkpoints.
         on_progress: called with rows of the history, and with live progress between them.
         trackers: what rank 0 passes the history's rows, samples and the final facts to, beside ``history.csv``.
+        on_samples: called after each eighth of the training and at snapshots with a function that draws samples,
+            uint8 (n, h, w, c), always of the same latents.
         group: processes that share the training.
 
     Returns:
@@ -118,9 +123,11 @@ def train_run(
             compute=compute,
             save_every=save_every,
             snapshots=tuple(snapshot_steps(job.snapshots, record.steps)),
+            pictures=tuple(snapshot_steps([*EIGHTHS, *job.snapshots], record.steps)),
         )
         flops = training_flops(job.recipe, data) if job.snapshots and group.leads else 0.0
         tracking = Tracking(tracked_run(job.folder, record), trackers if group.leads else ())
+        show = partial(_show, model, job.seed, tracking, on_samples)
         with noted() as should_stop, tracking:
             facts = train(
                 model,
@@ -130,16 +137,15 @@ def train_run(
                 on_progress=on_progress,
                 should_stop=should_stop,
                 on_resumed=partial(job.folder.write_record, record) if group.leads else lambda: None,
-                keep=partial(
-                    _keep, job.folder, record, flops, lambda step: show_samples(tracking, step, model, job.seed)
-                ),
+                keep=partial(_keep, job.folder, record, flops) if group.leads else lambda modules, facts: None,
+                show_samples=show if group.leads else lambda step: None,
                 tracking=tracking,
                 group=group,
             )
             if group.leads:
                 facts = _counted(facts, flops)
                 finish(job.folder, record, trained_modules(model, model.phases()), facts)
-                show_samples(tracking, facts.steps, model, job.seed)
+                _show(model, job.seed, tracking, None, facts.steps)
                 tracking.final(facts.steps, numbers_of(facts))
             (stop,) = group.any(should_stop())
             if stop:
@@ -165,15 +171,27 @@ def _keep(
     folder: RunFolder,
     record: RunRecord,
     flops: float,
-    show: Callable[[int], None],
     modules: Mapping[str, nn.Module],
     facts: TrainingFacts,
 ) -> None:
-    """Write the model as it is now into a folder of its own, as a finished run of so many steps, and show it."""
+    """Write the model as it is now into a folder of its own, as a finished run of so many steps."""
     kept = folder.snapshot(facts.steps)
     make_dir(kept.path)
     finish(kept, replace(record, steps=facts.steps), modules, _counted(facts, flops))
-    show(facts.steps)
+
+
+def _show(
+    model: GenerativeModel,
+    seed: int,
+    tracking: Tracking,
+    on_samples: Callable[[Callable[[], Pixels]], None] | None,
+    step: int,
+) -> None:
+    """Show samples to trackers and to whoever watches; none are drawn where nobody does."""
+    draw = partial(draw_samples, model, seed)
+    tracking.picture(step, lambda: grid(draw(), COLUMNS))
+    if on_samples is not None:
+        on_samples(draw)
 
 
 def _counted(facts: TrainingFacts, flops: float) -> TrainingFacts:

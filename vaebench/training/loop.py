@@ -51,6 +51,7 @@ class Plan:
     log_every: int = 100  # steps
     save_every: float = 60.0  # seconds
     snapshots: tuple[int, ...] = ()  # steps after which the model is kept as it is then
+    pictures: tuple[int, ...] = ()  # steps after which its samples are shown
 
 
 def check_optimisers(model: GenerativeModel, compute: Compute) -> None:
@@ -76,6 +77,7 @@ def train(
     should_stop: Callable[[], bool],
     on_resumed: Callable[[], object] = lambda: None,
     keep: Callable[[Mapping[str, nn.Module], TrainingFacts], None] = lambda modules, facts: None,
+    show_samples: Callable[[int], None] = lambda step: None,
     tracking: Tracking | None = None,
     group: Group = ALONE,
 ) -> TrainingFacts:
@@ -83,9 +85,10 @@ def train(
 
     Every process of ``group`` calls it alike; the first one writes. ``on_resumed`` is called once a state has been read
     and fits: until then nothing in the folder has changed. ``keep`` takes the modules after each step of
-    ``plan.snapshots``, with the facts of the training so far. ``tracking`` gets the history's rows, those from before a
-    resume too. Raises :class:`UserError` where a loss is not finite or the data hold less than a batch, and
-    :class:`Interrupted` once ``should_stop`` of any says so, after saving.
+    ``plan.snapshots``, with the facts of the training so far, and ``show_samples`` the number of each step of
+    ``plan.pictures``, in every process. ``tracking`` gets the history's rows, those from before a resume too. Raises
+    :class:`UserError` where a loss is not finite or the data hold less than a batch, and :class:`Interrupted` once
+    ``should_stop`` of any says so, after saving.
     """
     torch.set_num_threads(plan.compute.threads)
     keep_freed_memory()
@@ -131,8 +134,9 @@ def train(
                 on_progress(loss_log.read(done))
             if done in plan.snapshots:  # before a checkpoint: what is resumed after it would not come by here again
                 loss_log.check(done, modules)
-                if group.leads:
-                    keep(modules, _facts(plan, done, modules, loss_log.seconds, batches.device))
+                keep(modules, _facts(plan, done, modules, loss_log.seconds, batches.device))
+            if done in plan.pictures:
+                show_samples(done)
             if save or stop or done == plan.steps:
                 loss_log.check(done, modules)
                 if group.leads:

@@ -14,10 +14,9 @@ from vaebench.core import seeding
 from vaebench.core.model import GenerativeModel
 from vaebench.core.paths import runs_dir
 from vaebench.core.training_facts import TrainingFacts
-from vaebench.runs.galleries import Pixels, grid, to_pixels
+from vaebench.runs.galleries import Pixels, to_pixels
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.trackers.tracker import Setting, TrackedRun
-from vaebench.trackers.tracking import Tracking
 
 SAMPLES, COLUMNS = 36, 6
 
@@ -59,18 +58,17 @@ def numbers_of(facts: TrainingFacts) -> dict[str, float]:
     return {name: value for name, value in asdict(facts).items() if isinstance(value, int | float)}
 
 
-def show_samples(tracking: Tracking, step: int, model: GenerativeModel, seed: int) -> None:
-    """Give the trackers a picture of samples, always of the same latents; nothing is drawn where there are none."""
-    tracking.picture(step, lambda: _samples(model, seed))
-
-
 @torch.no_grad()
-def _samples(model: GenerativeModel, seed: int) -> Pixels:
-    """Decode latents of the prior into one picture, and leave the training as it was, its randomness too."""
+def draw_samples(model: GenerativeModel, seed: int) -> Pixels:
+    """Decode latents of the prior, the same of each call, and leave the training as it was, its randomness too.
+
+    Returns:
+        Images uint8 (n, h, w, c).
+    """
     latents = torch.randn(SAMPLES, model.latent_dim, generator=seeding.generator(seed, "tracked"))
     device = next(model.parameters()).device
     with _at_rest(model), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        return grid(to_pixels(model.decode(latents.to(device))), COLUMNS)
+        return to_pixels(model.decode(latents.to(device)))
 
 
 @contextmanager
