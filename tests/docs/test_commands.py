@@ -1,5 +1,6 @@
 """Commands of README and the pages of docs/: each fits the command line; those marked ``run`` run as they stand."""
 
+import os
 import re
 import runpy
 import subprocess
@@ -163,6 +164,24 @@ def test_the_workflow_is_in_order():
     begin = [" ".join(line.split()[:2]) for line in ran[:3]]
     assert begin == ["pip install", "vaebench train", "vaebench evaluate"]
     assert "git+https://" in ran[0] and "|| code=$?" in ran[3]
+    (python,) = [step["with"] for step in workflow["jobs"]["gate"]["steps"] if "setup-python" in step.get("uses", "")]
+    # with a cache setup-python fails where there is no requirements.txt: the repository has mine.py and accepted.csv
+    assert python["cache-dependency-path"] == ".github/workflows/quality.yml"
+
+
+@pytest.mark.parametrize(("code", "writes"), [(0, True), (1, True), (2, False), (3, True)])
+def test_the_workflow_s_gate_ends_with_the_code_of_check(tmp_path, code, writes):
+    """As the runner does it, by bash -e; ``check`` stands in for itself, and writes no summary where it ends with 2."""
+    yaml = pytest.importorskip("yaml", reason="comes with mkdocs")
+    (block,) = [block for block in blocks_of(ROOT / "docs" / "gate.md") if block.language == "yaml"]
+    (gate,) = [step for step in yaml.safe_load(block.text)["jobs"]["gate"]["steps"] if step.get("id") == "gate"]
+    check = tmp_path / "vaebench"
+    check.write_text(f"#!/bin/sh\n{'echo said > gate.md' if writes else ':'}\nexit {code}\n")
+    check.chmod(0o755)
+    summary = tmp_path / "summary"
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": str(summary)}
+    ran = subprocess.run(["bash", "-e", "-c", gate["run"]], cwd=tmp_path, env=env, check=False, capture_output=True)
+    assert (ran.returncode, ran.stderr, summary.exists()) == (code, b"", writes)
 
 
 def test_the_workflow_s_commands_fit_the_command_line(parsed):
