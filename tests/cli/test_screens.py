@@ -67,8 +67,9 @@ COMMANDS = {
     "plan": ["plan", "dfcvae-toy", "vae-toy", "--metric", "mse"],
     "check-green": ["check", "accepted.csv", "--baseline", "accepted.csv"],
     "check-red": ["check", "worse.csv", "--baseline", "accepted.csv"],
+    "check-undecided": ["check", "unsure.csv", "--baseline", "accepted.csv"],
 }
-ONE_SCREEN = {"vaebench", "report", "quickstart", "check-red", "check-green", "plan"}
+ONE_SCREEN = {"vaebench", "report", "quickstart", "check-red", "check-green", "check-undecided", "plan"}
 
 
 def plain(text, home):
@@ -87,10 +88,11 @@ def screens(tmp_path_factory, measured_defaults):
     env = {**os.environ, **places, "OMP_NUM_THREADS": "1", "HOME": str(home), "TORCH_HOME": str(home)}
     env = {name: value for name, value in env.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
     subprocess.run([sys.executable, "-c", FILL, str(HELPERS)], check=True, env=env)
-    from test_check_command import OK, WORSE, text_of
+    from test_check_command import OK, UNSURE, WORSE, text_of
 
     (home / "accepted.csv").write_text(text_of(OK))
     (home / "worse.csv").write_text(text_of(WORSE))
+    (home / "unsure.csv").write_text(text_of(UNSURE))
     found = {}
     for width in WIDTHS:
         seen = {**env, "COLUMNS": str(width), "LINES": str(LINES), "FORCE_COLOR": "1", "TERM": "xterm-256color"}

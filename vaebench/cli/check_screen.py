@@ -1,13 +1,17 @@
 """Show the gate's findings on a terminal: the rows that need a look, then the summary."""
 
+from collections.abc import Sequence
+
 from vaebench.cli.console import form, out, say
-from vaebench.cli.prose import FAINT, emphasised, say_faintly
+from vaebench.cli.prose import FAINT, emphasised, labelled, say_faintly
 from vaebench.cli.tables import Cell, Column, Row, Table, show
 from vaebench.report.gate import rendering
 from vaebench.report.gate.gate import CANNOT_DECIDE, FAIL, PASS, Gate
 
 STYLES = {PASS: "bold green", FAIL: "bold red", CANNOT_DECIDE: "bold yellow"}
 OF_A_VERDICT = {"regression": "red", "missing": "red", "undecided": "yellow", "improved": "green"}
+BECAUSE = ": "  # parts a verdict from its reason
+NAMED = 3  # rows that a reason names
 
 
 def show_gate(gate: Gate) -> None:
@@ -25,10 +29,14 @@ def show_gate(gate: Gate) -> None:
             Column(name="degradation", right=True),
             Column(name="95 %", right=True, leaves=2),
             Column(name="margin", right=True),
-            Column(name="verdict", shrinks="end"),
+            Column(name="verdict"),
         ]
-        body: list[Row] = [[*row[:-1], Cell(row[-1], OF_A_VERDICT.get(row[-1].partition(":")[0], ""))] for row in shown]
+        words = [row[-1].partition(BECAUSE)[0] for row in shown]
+        body: list[Row] = [
+            [*row[:-1], Cell(word, OF_A_VERDICT.get(word, ""))] for row, word in zip(shown, words, strict=True)
+        ]
         show(Table(columns=columns, rows=body))
+        _say_reasons(shown)
         out.print()
     if fine:
         rows = "row is" if fine == 1 else "rows are"
@@ -36,3 +44,15 @@ def show_gate(gate: Gate) -> None:
     for remark in rendering.remarks(gate):
         say_faintly(remark)
     emphasised(rendering.summary(gate), "", STYLES[gate.exit_code])
+
+
+def _say_reasons(shown: Sequence[Sequence[str]]) -> None:
+    """Say below the table why rows have their verdicts: in its last column a narrow terminal would cut that off."""
+    alike: dict[str, list[str]] = {}
+    for recipe, metric, *_, verdict in shown:
+        if BECAUSE in verdict:
+            alike.setdefault(verdict, []).append(f"{recipe} {metric}")
+    for verdict, names in alike.items():
+        word, _, reason = verdict.partition(BECAUSE)
+        more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        labelled(word, f"{', '.join(names[:NAMED])}{more}{BECAUSE}{reason}", OF_A_VERDICT.get(word, ""))
