@@ -321,7 +321,7 @@ def test_damaged_data(refused, home, content):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "images are 28 x 27, digits's are 28 x 28: add --size 28"),
+        ([], "images are 28 x 27, those of digits are 28 x 28: add --size 28"),
         (["--reference", "digits:tset"], "digits has no split 'tset': did you mean 'test'?"),
         (["--reference", "digist"], "did you mean 'digits'?"),
         (["--kind", "sample"], "did you mean 'samples'?"),

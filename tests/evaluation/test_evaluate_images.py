@@ -290,7 +290,7 @@ def test_names_that_are_no_folder_names_are_refused(evaluate, tmp_path, given, n
 def test_images_of_another_size_are_refused_with_what_mends_it(evaluate):
     wide = np.zeros((360, 27, 28), np.uint8)
     answer = evaluate(wide, *PAIRED)
-    assert (answer.code, "images are 28 x 27, digits's are 28 x 28: add --size 28" in answer.err) == (2, True)
+    assert (answer.code, "images are 28 x 27, those of digits are 28 x 28: add --size 28" in answer.err) == (2, True)
     assert evaluate(wide, *PAIRED, "--size", "28").code == 0
 
 

@@ -322,8 +322,8 @@ COLOURED[7, 3, 3, 0] = 1
     [
         (FITTING[:359], {"paired": "position"}, "359 images cannot be paired with the 360 of digits:test"),
         (FITTING, {"paired": "position", "reference": "digits:train"}, "360 images cannot be paired with the 1437"),
-        (FITTING[:, :27], {}, r"images are 28 x 27, digits's are 28 x 28: add --size 28"),
-        (COLOURED, {}, r"images have colours, digits's are grey: save them as grey"),
+        (FITTING[:, :27], {}, r"images are 28 x 27, those of digits are 28 x 28: add --size 28"),
+        (COLOURED, {}, r"images have colours, those of digits are grey: save them as grey"),
         (FITTING, {"paired": "name"}, "names no image, so none can be paired by name: save an array ids"),
         (FITTING, {"paired": "index"}, "--paired 'index' is unknown"),
         (FITTING, {"reference": ""}, "--images needs --reference"),

@@ -44,9 +44,15 @@ def test_names_are_compared_as_people_do(made, real):
 @pytest.mark.parametrize(
     ("made", "real", "said"),
     [
-        (["a.png", "b.png"], ["a.png", "c.png"], "b of mine has no partner in digits:test, and c of digits:test has"),
-        (["a.png"], ["a.png", "c.png"], "c of digits:test has none in mine"),
-        (["a.png", "b.png", "c.png"], ["a.png"], "b of mine has no partner in digits:test (nor do 1 others)"),
+        (
+            ["a.png", "b.png"],
+            ["a.png", "c.png"],
+            "image 'b' of mine has no partner in digits:test, and image 'c' of digits:test has none in mine",
+        ),
+        (["a.png"], ["a.png", "c.png"], "'c' of digits:test has no partner in mine: give each of the 2 images one, or"),
+        (["a.png", "b.png", "c.png"], ["a.png"], "image 'b' of mine has no partner in digits:test (nor has 1 other)"),
+        (["0.png", "1.png", "2.png"], ["3.png", "1.png"], "image '0' of mine has no partner in digits:test (nor has 1"),
+        (list("abcd"), ["a.png"], "image 'b' of mine has no partner in digits:test (nor have 2 others): give partners"),
         (["a.png", "B.png"], ["A.png", "b.png"], "(B and b differ in capitals)"),
         (["a.png", "a.jpg"], ["a.png", "b.png"], "mine holds a.png and a.jpg, which cannot be told apart"),
         (["a.png", "b.png"], ["x/a.png", "y/a.png"], "has no partner"),
@@ -101,7 +107,7 @@ def test_a_thousand_images_with_one_missing_on_each_side(tmp_path, cli, places):
     asked = ["evaluate", "--images", made, "--name", "x", "--reference", real, *MSE, "--out", tmp_path / "o"]
     answer = cli([*asked, "--paired"])
     assert answer.code == 2
-    assert f"0300 of {made} has no partner in folder-real:all, and 0700 of folder-real:all has none" in answer.err
+    assert f"image '0300' of {made} has no partner in folder-real:all, and image '0700' of folder-real" in answer.err
     assert not runs_dir().exists()
     Image.open(real / "0700.png").save(made / "0700.png")
     Image.open(made / "0300.png").save(real / "0300.png")

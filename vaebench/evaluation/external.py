@@ -237,13 +237,13 @@ def _like(images: Images, data: ImageDataset, where: str) -> Images:
     pixels, channels = images.images, data.images.shape[1]
     if pixels.shape[2:] != data.images.shape[2:]:
         found, fitting = (f"{part.shape[-1]} x {part.shape[-2]}" for part in (pixels, data.images))
-        raise UserError(f"{where}: images are {found}, {data.name}'s are {fitting}: {_scaling(data)}")
+        raise UserError(f"{where}: images are {found}, those of {data.name} are {fitting}: {_scaling(data)}")
     if pixels.shape[1] == channels:
         return images
     if channels == 3:
         return replace(images, images=pixels.expand(-1, 3, -1, -1))
     if not all(bool((part == part[:, :1]).all()) for part in pixels.split(sources.BATCH)):
-        raise UserError(f"{where}: images have colours, {data.name}'s are grey: save them as grey")
+        raise UserError(f"{where}: images have colours, those of {data.name} are grey: save them as grey")
     return replace(images, images=pixels[:, :1])
 
 

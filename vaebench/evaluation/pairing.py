@@ -41,7 +41,9 @@ def partners(made: Sequence[str], real: Sequence[str], where: str, reference: st
             best = alone, missing
     if best is None:
         raise UserError(f"{_twice(made, where) or _twice(real, reference)}: give each image a name of its own, {_AWAY}")
-    raise UserError(f"{_lacking(*best, where, reference)}: give partners the same name, {_AWAY}")
+    alone, missing = best
+    advice = "give partners the same name" if alone else f"give each of the {len(real):,} images one"
+    raise UserError(f"{_lacking(alone, missing, where, reference)}: {advice}, {_AWAY}")
 
 
 def _bare(name: str) -> str:
@@ -71,9 +73,10 @@ def _twice(names: Sequence[str], where: str) -> str:
 def _lacking(alone: Sequence[str], missing: Sequence[str], where: str, reference: str) -> str:
     said = []
     if alone:
-        said.append(f"{_shown(alone[0])} of {where} has no partner in {reference}{_more(alone)}")
+        said.append(f"image '{_shown(alone[0])}' of {where} has no partner in {reference}{_more(alone)}")
     if missing:
-        said.append(f"{_shown(missing[0])} of {reference} has none in {where}{_more(missing)}")
+        none = "none" if alone else "no partner"
+        said.append(f"image '{_shown(missing[0])}' of {reference} has {none} in {where}{_more(missing)}")
     folded = {name.casefold(): name for name in missing}
     near = next((name for name in alone if name.casefold() in folded), None)
     hint = "" if near is None else f" ({_shown(near)} and {_shown(folded[near.casefold()])} differ in capitals)"
@@ -81,7 +84,8 @@ def _lacking(alone: Sequence[str], missing: Sequence[str], where: str, reference
 
 
 def _more(names: Sequence[str]) -> str:
-    return f" (nor do {len(names) - 1:,} others)" if len(names) > 1 else ""
+    others = len(names) - 1
+    return f" (nor {'has 1 other' if others == 1 else f'have {others:,} others'})" if others else ""
 
 
 def _shown(name: str) -> str:
