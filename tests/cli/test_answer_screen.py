@@ -37,3 +37,11 @@ def test_machines_get_every_metric(cli, measured):
     assert {("psnr", "vae-digits"), ("kl", "vae-digits"), ("blur", "vae-digits"), ("blur", "real")} <= named
     rows = list(csv.DictReader(io.StringIO(cli(["report", *out, "--csv"]).out)))
     assert {(row["metric"], row["recipe"]) for row in rows} == named
+
+
+def test_a_table_without_stars_explains_none(cli, measured):
+    answer, out = measured
+    assert "*" not in answer.out and "nearer to the originals is better" in answer.out
+    assert cli(["train", "vae-digits", "--set", "kl_weight=2", "--steps", "3"]).code == 0
+    two = cli(["evaluate", "--all", "--samples", "20", "--metrics", "psnr", *out])
+    assert "* first, or not told apart from it; " in two.out

@@ -14,7 +14,8 @@ from vaebench.report.answer_wording import Name, metrics_apart, missing, sentenc
 
 FIRST = "*"
 ARROWS = {"higher": "↑", "lower": "↓", "target": "→"}
-LEGEND = f"{FIRST} first, or not told apart from it; ↑ higher, ↓ lower, → nearer to the originals is better"
+OF_FIRST = f"{FIRST} first, or not told apart from it; "
+OF_ARROWS = "↑ higher, ↓ lower, → nearer to the originals is better"
 
 
 def show_answers(
@@ -91,7 +92,8 @@ def _show(answer: Answer, *, full: bool, claims: int) -> None:
         labelled("" if place else "claims", line)
     if answer.lines or answer.costs:
         show(headlines(answer, name))
-        say_faintly(LEGEND)
+        starred = any(value.first for line in (*answer.lines, *answer.costs) for value in line.values.values())
+        say_faintly((OF_FIRST if starred else "") + OF_ARROWS)
     for found in answer.findings:
         said = sentence(found, name, aim=False)  # the table has the originals
         labelled(questions.label(found.question), said, _style(found))

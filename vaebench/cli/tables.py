@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -121,7 +122,7 @@ def laid_out(table: Table, width: int | None) -> list[Text]:
         width: characters of a line, which no line exceeds; None for as many as the table wants.
 
     Returns:
-        A line for the heading, one a row, headings between rows, and one that names the columns left out.
+        A line for the heading, one a row, headings between rows, and one or more that name the columns left out.
     """
     columns = list(range(len(table.columns)))
     widths = [
@@ -143,7 +144,7 @@ def laid_out(table: Table, width: int | None) -> list[Text]:
     hidden = [column.title for place, column in enumerate(table.columns) if place not in columns]
     if hidden and width is not None:
         said = f"not shown at this width: {', '.join(hidden)} (--plain shows all)"
-        lines.append(Text(shortened(said, width, "end"), style=FAINT))
+        lines += [Text(shortened(line, width, "end"), style=FAINT) for line in textwrap.wrap(said, width)]
     return lines
 
 
