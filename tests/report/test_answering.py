@@ -118,10 +118,11 @@ def test_what_no_test_could_be_made_of_is_said_and_not_planned(answers, cli, tmp
     answer = answers()
     found = finding(answer, "fid")
     assert (found.verdict, found.untested) == ("undecided", ["two"])
-    assert sentence(found).endswith("; no test could be made")
+    assert sentence(found).endswith("; too few images or training seeds for any test")
     assert answer.next == []
     page = (tmp_path / "reports" / "toy" / "index.html").read_text(encoding="utf-8")
-    assert "No test could be made between these models" in page and "vaebench plan" not in page
+    assert "No test could be made between these models" in page and "more images." in page
+    assert "vaebench plan" not in page
 
 
 def test_a_model_by_itself_has_nobody_to_lead(answers):

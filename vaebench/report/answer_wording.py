@@ -10,7 +10,7 @@ from vaebench.report.answer import Answer, Finding, Missing, Value
 
 _COMMAND = re.compile(r"'(vaebench [^']+)'")
 COMMAND = "vaebench "  # a reason that names one can be mended
-NOT_TESTED = "; no test could be made"
+NOT_TESTED = "; too few images or training seeds for any test"
 LISTED = 3  # models that a sentence names with their values
 
 Name = Callable[[str], str]

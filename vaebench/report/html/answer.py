@@ -10,8 +10,8 @@ from vaebench.report.answer_wording import sentence, untested
 _MARKS = {"leads": "\N{CHECK MARK}", "tied": "=", "undecided": "?", "alone": "\N{EN DASH}", "no target": "\N{EN DASH}"}
 _KINDS = {"leads": "holds", "tied": "holds", "undecided": "undecided"}
 UNTESTED = (
-    "No test could be made between these models: that takes values of the same images, image by image, or several "
-    "training seeds."
+    "No test could be made between these models: that takes a value of each image, several training seeds, or, of a "
+    "metric of all images together, more images."
 )
 _SAID = {"leads": "decided", "tied": "equal", "undecided": "undecided", "alone": "alone", "no target": "not ranked"}
 
