@@ -49,6 +49,16 @@ def test_a_model_that_is_shown_to_be_better_leads(answers):
     assert " against bad " in sentence(found)
 
 
+def test_a_metric_that_one_model_has_answers_no_question_that_another_answers_of_several(answers):
+    write_real({"blur": drawn(99, N, 1.0, 0.05)})
+    three_seeds("lonely", "blur", 0.5)
+    assert finding(answers(), "blur").verdict == "alone"
+    three_seeds("good", "mse", 1.0)
+    three_seeds("bad", "mse", 2.0, first=10)
+    answer = answers()
+    assert [(each.metric, each.first, each.behind) for each in answer.findings] == [("mse", ["good"], ["bad"])]
+
+
 def test_higher_is_better_where_the_metric_says_so(answers):
     three_seeds("low", "ssim", 0.2, 0.01)
     three_seeds("high", "ssim", 0.8, 0.01, first=10)

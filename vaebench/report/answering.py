@@ -105,13 +105,20 @@ def _others(cells: Cells, shown: Sequence[Line], tests: Tests) -> list[Line]:
 
 
 def _one_a_question(cells: Cells) -> list[Mapping[str, Row]]:
-    """Choose the metric that answers each question: the first headline, or else the first in reading order."""
+    """Choose the metric that answers each question: the first headline, or else the first in reading order.
+
+    One that a single model has compares nothing, and so stands behind those that several have.
+    """
     chosen: dict[str, Mapping[str, Row]] = {}
-    for row_of in sorted(cells.values(), key=lambda row_of: _place(_any(row_of))):
+    for row_of in sorted(cells.values(), key=lambda row_of: (_is_of_one(row_of), *_place(_any(row_of)))):
         row = _any(row_of)
         if row.facts.ranked and row.facts.averaged:
             chosen.setdefault(row.facts.question, row_of)
     return [chosen[question] for question in sorted(chosen, key=questions.place)]
+
+
+def _is_of_one(row_of: Mapping[str, Row]) -> bool:
+    return sum(map(is_model, row_of)) == 1
 
 
 def _tests(tested: Iterable[Tested]) -> Tests:
