@@ -3,6 +3,11 @@
 import csv
 import io
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +15,7 @@ from vaebench import suites
 from vaebench.report.analysis.claim_rows import Row
 from vaebench.report.analysis.formatting import to_csv
 
+ROOT = Path(__file__).parents[2]
 SUITE = """\
 title = "One"
 source = "Doe 2020"
@@ -72,6 +78,20 @@ def test_without_a_report_nothing_was_measured(cli):
         ["Vae errs more", "table 3: twice as much", "not measured here", "", ""],
         ["Vae beats nobody", "", "not measured here", "", ""],
     ]
+
+
+def test_a_terminal_gets_a_table_that_fits(report):
+    report("toy", {"says": "Vae errs more, which is said at a length that no terminal of eighty columns shows at once"})
+    env = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-m", "vaebench", "suite", "verdicts", *map(str, Path("reports").glob("*"))]
+    ran = subprocess.run(run, env=env, capture_output=True, text=True, check=True)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", ran.stdout).splitlines()
+    assert max(map(len, lines)) <= 80
+    (line,) = [line for line in lines if line.startswith("Vae errs more")]
+    assert re.fullmatch(r"Vae errs more, which .*…\s+holds\s+3\s+toy", line)
+    assert "Doe 2020" in lines and re.fullmatch(r"[0-9]+ claims: 1 holds, [0-9]+ not measured", lines[-1])
+    piped = subprocess.run([*run, "--plain"], env=env, capture_output=True, text=True, check=True)
+    assert piped.stdout.startswith("| claim |") and "at once" in piped.stdout
 
 
 def test_machines_get_the_same_claims_as_records(cli, report):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vaebench.cli import completion
-from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, for_machines, say, talk
+from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, for_machines, form, out, say, talk
 from vaebench.cli.reports import say_if_replaced, without_reports
 from vaebench.core.errors import UserError
 
@@ -99,18 +99,24 @@ def verdicts(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="FOLDER", help="a dataset's report; default: all under reports/")
     ] = None,
+    plain: Plain = False,
     as_csv: Csv = False,
     as_json: Json = False,
 ) -> None:
-    """What reports found of claims. A Markdown table; with them what vaebench's suites claim and no report measured."""
+    """What reports found of claims. With them what vaebench's suites claim and no report measured. Markdown where the
+    output is piped, or with --plain.
+    """
     from vaebench.cli.tables import Table, show
+    from vaebench.cli.verdicts_screen import show_verdicts
     from vaebench.suites.claims import built_in_claims
-    from vaebench.suites.verdicts import read_judgements, records, report_folders
+    from vaebench.suites.verdicts import by_source, read_judgements, records, report_folders
     from vaebench.suites.verdicts import verdicts as laid_out
 
     judged = [each for folder in folders or report_folders(REPORTS) for each in read_judgements(folder)]
     if for_machines():
         show(Table(columns=[], rows=[], records=records(built_in_claims(), judged)))
+    elif out.is_terminal and form() == "fitted":
+        show_verdicts(by_source(built_in_claims(), judged))
     else:
         say(laid_out(built_in_claims(), judged).rstrip("\n"))
 

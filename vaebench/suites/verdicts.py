@@ -97,14 +97,14 @@ def verdicts(claims: Iterable[Claim], judged: Iterable[Judgement]) -> str:
         judged: what reports found, of these claims and of others.
     """
     lines: list[Sequence[str]] = []
-    for source, own in _by_source(claims, judged).items():
+    for source, own in by_source(claims, judged).items():
         lines += [_heading(source), *map(_cells, own)]
     return without_markup(to_markdown(HEADER, lines, rest="---"))
 
 
 def records(claims: Iterable[Claim], judged: Iterable[Judgement]) -> list[dict[str, object]]:
     """List every claim with its verdicts for machines, in the order of :func:`verdicts`, with its arguments."""
-    every = [each for own in _by_source(claims, judged).values() for each in own]
+    every = [each for own in by_source(claims, judged).values() for each in own]
     unknown = dict.fromkeys(Found.__struct_fields__)
     return [
         {
@@ -121,7 +121,7 @@ def records(claims: Iterable[Claim], judged: Iterable[Judgement]) -> list[dict[s
     ]
 
 
-def _by_source(claims: Iterable[Claim], judged: Iterable[Judgement]) -> dict[str, list[Judgement]]:
+def by_source(claims: Iterable[Claim], judged: Iterable[Judgement]) -> dict[str, list[Judgement]]:
     """Group verdicts by source; a claim that nobody measured has one of them."""
     known: dict[tuple[str, Comparison], list[Judgement]] = {}
     for each in (*map(Judgement, claims), *judged):
