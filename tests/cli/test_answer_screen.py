@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -23,6 +24,7 @@ def first_words(text):
 def test_metrics_that_were_asked_for_are_shown_without_being_headlines(cli, measured):
     answer, out = measured
     assert {"blur", "psnr", "kl"} <= first_words(answer.out)
+    assert re.search(r"^psnr .*↑", answer.out, re.M) and not re.search(r"^kl .*[↑↓→]", answer.out, re.M)  # not ranked
     one = cli(["evaluate", "vae-digits", "--samples", "20", "--metrics", "psnr", *out])
     assert "psnr" in first_words(one.out) and "kl" not in first_words(one.out)
     report = cli(["report", *out])  # nobody asked for these by name

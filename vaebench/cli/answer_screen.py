@@ -128,7 +128,7 @@ def headlines(answer: Answer, name: Name = str) -> Table:
 def _metric(line: Line, said: str) -> str:
     costs = line.question == questions.COST
     unit = f", {line.unit}" if costs and line.unit != line.metric else ""
-    return f"{said}{unit}{'' if costs else ' ' + ARROWS[line.direction]}"
+    return f"{said}{unit}{'' if costs or not line.ranked else ' ' + ARROWS[line.direction]}"
 
 
 def _cell(line: Line, model: str) -> Cell:

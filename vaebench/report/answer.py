@@ -31,7 +31,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One metric over all models and the originals."""
+    """One metric over all models and the originals; ``ranked`` False: a better value makes no better model."""
 
     question: str
     metric: str
@@ -39,6 +39,7 @@ class Line:
     unit: str
     direction: str
     values: dict[str, Value]
+    ranked: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,6 +173,7 @@ def _line(row_of: Mapping[str, Row], tests: Tests) -> Line:
             name: _value(row, first=name in first)
             for name, row in sorted(row_of.items(), key=lambda item: order_of(item[0]))
         },
+        ranked=sample.facts.ranked,
     )
 
 
