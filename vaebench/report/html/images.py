@@ -114,7 +114,7 @@ def _embedded(picture: Image.Image, name: str, quality: int) -> Embedded:
 
 
 def _encoded(picture: Image.Image, quality: int) -> tuple[bytes, str]:
-    """Encode a picture as WebP: pixel by pixel, unless that takes twice the bytes of what looks the same at ``quality``.
+    """Encode a picture as WebP: pixel by pixel, unless that takes twice the bytes of what looks alike at ``quality``.
 
     It does of photographs. Pictures larger than WebP can be are PNG.
     """
