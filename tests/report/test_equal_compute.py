@@ -6,7 +6,7 @@ import pytest
 
 from vaebench.core.errors import UserError
 from vaebench.core.results import Provenance, Result
-from vaebench.report.analysis.equal_compute import Row, front
+from vaebench.report.analysis.equal_compute import Row, _with_fronts, front
 from vaebench.report.analysis.measured import Measured
 from vaebench.report.compute_wording import duration, operations, share_names, unbeaten, values
 from vaebench.report.figures.equal_compute import draw_compute
@@ -78,6 +78,38 @@ def test_costs_that_no_axis_can_hold_are_left_out():
     odd = [replace(at(1, True), seconds=0.0), replace(at(8, True), seconds=0.0)]
     assert draw_compute(odd, {}).startswith("<svg")
     assert draw_compute([replace(row, flops=None, flops_front=None, seconds_front=None) for row in odd], {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "fronts"),
+    [
+        ({"a": "here", "b": "here", "c": "here"}, {"a": True, "b": False, "c": True}),
+        ({"a": "here", "b": "here", "c": "two threads"}, {"a": True, "b": False, "c": None}),
+        ({"a": "two threads", "b": "here", "c": "here"}, {"a": None, "b": True, "c": True}),
+        ({"a": "here", "b": "there", "c": "two threads"}, dict.fromkeys("abc")),
+        ({"a": "here"}, {"a": True}),
+        ({"a": "begun elsewhere, here", "b": "begun elsewhere, here"}, dict.fromkeys("ab")),
+    ],
+)
+def test_seconds_are_compared_among_models_that_were_trained_alike(settings, fronts):
+    """``b`` takes longer than ``a`` for less, ``c`` takes longest for most; operations are compared of all."""
+    known = {"a": (1.0, 5.0), "b": (2.0, 6.0), "c": (3.0, 1.0)}
+    cells = [
+        replace(ROW, recipe=name, setting=setting, seconds=known[name][0], flops=1e9, value=known[name][1])
+        for name, setting in settings.items()
+    ]
+    found = _with_fronts(cells, 0.0)
+    assert {row.recipe: row.seconds_front for row in found} == fronts
+    assert all(row.flops_front is not None for row in found)
+
+
+def test_time_is_drawn_of_models_that_were_trained_alike():
+    cells = [at(1, True), at(8, True), at(1, True, recipe="b"), replace(at(8, None, recipe="c"), flops_front=True)]
+    assert draw_compute(cells, {}).count("time of training") == 1
+    svg = draw_compute([replace(row, flops_front=None, flops=None) for row in cells], {})
+    assert svg.count("<title>") <= 1 and "c" in svg
+    alone = draw_compute([replace(row, flops_front=None, flops=None) for row in cells[:3]], {})
+    assert svg.count("<circle") == alone.count("<circle") + 1  # of the legend
 
 
 def line(recipe, seed, fingerprint):

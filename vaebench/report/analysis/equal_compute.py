@@ -28,8 +28,8 @@ class Row:
 
     Means are over training seeds, the same at all points of a recipe. ``flops`` is ``None`` where they were not
     counted. ``flops_front`` and ``seconds_front`` say whether no model, at any point of its training, has a mean at
-    least as good for no more. They are ``None`` where that cannot be told: operations were not counted, or trainings
-    ran on several machines.
+    least as good for no more. They are ``None`` where that cannot be told: operations were not counted, or a training
+    ran on another machine, or in another way, than most models' did, whose seconds are compared among themselves.
     """
 
     dataset: str
@@ -198,15 +198,29 @@ def _with_fronts(cells: Sequence[Row], target: float) -> list[Row]:
         return {"lower": row.value, "higher": -row.value, "target": abs(row.value - target)}[row.direction]
 
     counted = all(row.flops is not None for row in cells)
-    alike = len({row.setting for row in cells}) == 1 and ELSEWHERE not in cells[0].setting
+    shared = _shared_setting(cells)
+    alike = [row for row in cells if row.setting == shared]
     return [
         replace(
             row,
             flops_front=_is_unbeaten(row, cells, "flops", badness) if counted else None,
-            seconds_front=_is_unbeaten(row, cells, "seconds", badness) if alike else None,
+            seconds_front=_is_unbeaten(row, alike, "seconds", badness) if row.setting == shared else None,
         )
         for row in cells
     ]
+
+
+def _shared_setting(cells: Sequence[Row]) -> str | None:
+    """Return the setting that most models were trained in, of several two or more; None where there is none, or as
+    many were trained in another.
+    """
+    models: dict[str, set[str]] = {}
+    for row in cells:
+        models.setdefault(row.setting, set()).add(row.recipe)
+    ordered = sorted(models, key=lambda setting: -len(models[setting]))
+    first, *others = [len(models[setting]) for setting in ordered]
+    most = not others or (first > 1 and first > others[0])
+    return ordered[0] if most and ELSEWHERE not in ordered[0] else None
 
 
 def _is_unbeaten(row: Row, cells: Sequence[Row], kind: Spent, badness: Callable[[Row], float]) -> bool:

@@ -13,8 +13,8 @@ from vaebench.report.figures import lines, svg
 FILE = "compute.svg"
 CAPTION = (
     "Quality against the compute of training, logarithmic: every model at parts of its training. Filled: no model has "
-    "a mean at least as good for no more. Bars are 95 % intervals over three training seeds or more, of a single one "
-    "over images."
+    "a mean at least as good for no more. Against time stand models that were trained on one machine in one way. Bars "
+    "are 95 % intervals over three training seeds or more, of a single one over images."
 )
 MOST = 4  # metrics
 KINDS: tuple[Spent, ...] = get_args(Spent)
@@ -59,7 +59,7 @@ def in_words(table: Sequence[Row]) -> str:
 
 
 def _panel(cells: Sequence[Row], kind: Spent, names: Sequence[str], target: float | None) -> list[str]:
-    drawn = [row for row in cells if 0 < (row.spent(kind) or 0.0) < math.inf]
+    drawn = [row for row in cells if row.on_front(kind) is not None and 0 < (row.spent(kind) or 0.0) < math.inf]
     if not drawn:
         return []
     ends = [end for row in drawn for end in (row.value, row.ci_low, row.ci_high) if end is not None]
