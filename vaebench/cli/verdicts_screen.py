@@ -25,15 +25,11 @@ def show_verdicts(by_source: Mapping[str, Sequence[Judgement]]) -> None:
         headings[len(rows)] = source or "no source named"
         rows += map(_row, own)
     show(Table(columns=COLUMNS, rows=rows, headings=headings))
-    emphasised(counted([_verdict(each) for own in by_source.values() for each in own]), "")
-
-
-def _verdict(judgement: Judgement) -> str:
-    return judgement.found.verdict if judgement.found else NOT_MEASURED
+    emphasised(counted([each.verdict for own in by_source.values() for each in own]), "")
 
 
 def _row(judgement: Judgement) -> Row:
-    found, verdict = judgement.found, _verdict(judgement)
+    found, verdict = judgement.found, judgement.verdict
     seeds, named = (str(found.seeds or ""), found.dataset) if found else ("", "")
     return [
         judgement.claim.says,

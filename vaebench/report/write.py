@@ -90,8 +90,8 @@ def write_report(dataset: str, out: Path, wanted: Report | None = None) -> tuple
     left_out = set() if wanted.strata else many_strata(measured.results, named)
     measured = without_subsets(measured, left_out)
     parts = _parts(measured, folder, claims, wanted)
-    _write_tables(parts, folder, left_out)
     board = without([row for part in parts for row in part.ranked], left_out)
+    _write_tables(parts, board, folder, left_out)
     for path, content in emitted(wanted.emit, folder.name, board, measured.last_measured()).items():
         write_text(inside(folder, path), content)
     write_text(folder / "leaderboard.md", without_markup("\n".join(page(part) for part in parts)))
@@ -132,9 +132,10 @@ def _parts(measured: Measured, folder: Path, claims: Sequence[Claim], wanted: Re
     return [replace(part, answer=answer(part, wanted.claims)) for part in _held_once(parts, wanted.claims)]
 
 
-def _write_tables(parts: Sequence[Section], folder: Path, left_out: Collection[Cell]) -> None:
+def _write_tables(
+    parts: Sequence[Section], board: Sequence[leaderboard.Row], folder: Path, left_out: Collection[Cell]
+) -> None:
     """Write the tables of all parts as CSV, without the strata that are left out; the last three if they have rows."""
-    board = without([row for part in parts for row in part.ranked], left_out)
     write_text(folder / "leaderboard.csv", to_csv(leaderboard.Row, board))
     tested = without([row for part in parts for row in part.tested], left_out)
     write_text(folder / "comparisons.csv", to_csv(comparisons.Row, tested))

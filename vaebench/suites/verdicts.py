@@ -48,6 +48,11 @@ class Judgement(NamedTuple):
     found: Found | None = None
     folder: Path = Path()
 
+    @property
+    def verdict(self) -> Verdict:
+        """What was found of the claim."""
+        return self.found.verdict if self.found else NOT_MEASURED
+
 
 def report_folders(folder: Path) -> list[Path]:
     """List the reports in a folder that say something of claims."""
@@ -114,7 +119,7 @@ def records(claims: Iterable[Claim], judged: Iterable[Judgement]) -> list[dict[s
             "published": each.claim.published,
             "says": each.claim.says,
             "claim": each.claim.expression,
-            "verdict": NOT_MEASURED if each.found is None else each.found.verdict,
+            "verdict": each.verdict,
             "report": "" if each.found is None else (each.folder / PAGE).as_posix(),
         }
         for each in every

@@ -98,14 +98,15 @@ class Tracking:
         """Pass a picture of samples to the trackers that have no later row; one that cannot be drawn is left out, and
         said.
         """
-        if all(step < each.last for each in self._open):
+        wanting = [each for each in self._open if each.last <= step]
+        if not wanting:
             return
         try:
             pixels = draw()
         except Exception as error:  # of a user's model, or no memory is left: the training goes on
             log.warning("trackers get no picture of samples (%s: %s)", type(error).__name__, first_line(error)[:200])
             return
-        for each in [each for each in self._open if each.last <= step]:
+        for each in wanting:
             self._try(each.wanted, partial(each.tracker.picture, step, pixels))
 
     def final(self, step: int, facts: Mapping[str, float]) -> None:

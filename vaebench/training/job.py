@@ -13,11 +13,10 @@ from vaebench.core.distributed import ALONE, Group
 from vaebench.core.errors import Busy, Interrupted, UserError
 from vaebench.core.files import exclusive, make_dir, remove_leftovers
 from vaebench.core.interrupts import noted
-from vaebench.core.model import GenerativeModel, trained_modules
+from vaebench.core.model import trained_modules
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import Recipe
 from vaebench.core.training_facts import TrainingFacts
-from vaebench.runs.galleries import Pixels, grid
 from vaebench.runs.history import Progress
 from vaebench.runs.provenance import command_line, now, package_versions
 from vaebench.runs.recipe_files import is_file_reference, trust
@@ -29,7 +28,7 @@ from vaebench.trackers.tracking import Tracking
 from vaebench.training.compute import Compute, describe
 from vaebench.training.loop import Plan, check_optimisers, train
 from vaebench.training.operations import training_flops
-from vaebench.training.tracked import COLUMNS, draw_samples, numbers_of, tracked_run
+from vaebench.training.tracked import OnSamples, numbers_of, show_samples, tracked_run
 
 # of a run that goes on, the settings that decide the last bits are those that it was begun with
 DECISIVE = ("precision", "channels_last", "compile", "threads", "fused", "sync_batch_norm")
@@ -80,7 +79,7 @@ def train_run(
     save_every: float,
     on_progress: Callable[[Progress], None],
     trackers: Sequence[Wanted] = (),
-    on_samples: Callable[[Callable[[], Pixels]], None] | None = None,
+    on_samples: OnSamples | None = None,
     group: Group = ALONE,
 ) -> Outcome:
     """Train one run in its folder, all processes of ``group`` together. Nothing that exists is lost.
@@ -127,7 +126,7 @@ def train_run(
         )
         flops = training_flops(job.recipe, data) if job.snapshots and group.leads else 0.0
         tracking = Tracking(tracked_run(job.folder, record), trackers if group.leads else ())
-        show = partial(_show, model, job.seed, tracking, on_samples)
+        show = partial(show_samples, model, job.seed, tracking, on_samples)
         with noted() as should_stop, tracking:
             facts = train(
                 model,
@@ -145,7 +144,7 @@ def train_run(
             if group.leads:
                 facts = _counted(facts, flops)
                 finish(job.folder, record, trained_modules(model, model.phases()), facts)
-                _show(model, job.seed, tracking, None, facts.steps)
+                show_samples(model, job.seed, tracking, None, facts.steps)
                 tracking.final(facts.steps, numbers_of(facts))
             (stop,) = group.any(should_stop())
             if stop:
@@ -178,20 +177,6 @@ def _keep(
     kept = folder.snapshot(facts.steps)
     make_dir(kept.path)
     finish(kept, replace(record, steps=facts.steps), modules, _counted(facts, flops))
-
-
-def _show(
-    model: GenerativeModel,
-    seed: int,
-    tracking: Tracking,
-    on_samples: Callable[[Callable[[], Pixels]], None] | None,
-    step: int,
-) -> None:
-    """Show samples to trackers and to whoever watches; none are drawn where nobody does."""
-    draw = partial(draw_samples, model, seed)
-    tracking.picture(step, lambda: grid(draw(), COLUMNS))
-    if on_samples is not None:
-        on_samples(draw)
 
 
 def _counted(facts: TrainingFacts, flops: float) -> TrainingFacts:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,11 +15,13 @@ from vaebench.core import seeding
 from vaebench.core.model import GenerativeModel
 from vaebench.core.paths import runs_dir
 from vaebench.core.training_facts import TrainingFacts
-from vaebench.runs.galleries import Pixels, to_pixels
+from vaebench.runs.galleries import Pixels, grid, to_pixels
 from vaebench.runs.record import RunFolder, RunRecord
 from vaebench.trackers.tracker import Setting, TrackedRun
+from vaebench.trackers.tracking import Tracking
 
 SAMPLES, COLUMNS = 36, 6
+OnSamples = Callable[[Callable[[], Pixels]], None]  # is given a function that draws samples
 
 
 def tracked_run(folder: RunFolder, record: RunRecord) -> TrackedRun:
@@ -58,8 +61,18 @@ def numbers_of(facts: TrainingFacts) -> dict[str, float]:
     return {name: value for name, value in asdict(facts).items() if isinstance(value, int | float)}
 
 
+def show_samples(
+    model: GenerativeModel, seed: int, tracking: Tracking, on_samples: OnSamples | None, step: int
+) -> None:
+    """Show samples to trackers and to whoever watches; none are drawn where nobody does."""
+    draw = partial(_samples, model, seed)
+    tracking.picture(step, lambda: grid(draw(), COLUMNS))
+    if on_samples is not None:
+        on_samples(draw)
+
+
 @torch.no_grad()
-def draw_samples(model: GenerativeModel, seed: int) -> Pixels:
+def _samples(model: GenerativeModel, seed: int) -> Pixels:
     """Decode latents of the prior, the same of each call, and leave the training as it was, its randomness too.
 
     Returns:
