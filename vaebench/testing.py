@@ -32,7 +32,7 @@ from vaebench.core.opening import Opening
 from vaebench.core.perceptual import Perceptual
 from vaebench.core.recipe import Recipe
 from vaebench.core.training_facts import TrainingFacts
-from vaebench.evaluation import sources
+from vaebench.evaluation import image_sources
 from vaebench.evaluation.accumulator_transfer import pack, unpack
 from vaebench.evaluation.trial import try_model
 from vaebench.runs import history
@@ -230,7 +230,7 @@ def check_metric(
         assert spec.name and spec.unit and spec.protocol, f"{metric}: name, unit and protocol must be declared"
         assert spec.direction in ("higher", "lower", "target"), f"{spec.name}: direction {spec.direction!r}"
         read_margin(spec.margin, spec.name)
-        (batch,) = sources.of_images(
+        (batch,) = image_sources.of_images(
             data.images, data, kind=Need.RECONSTRUCTION, partners=torch.arange(len(data))
         ).batches(Need(0), ALONE)
         batch = replace(batch, **_more(batch.real, n))

@@ -45,7 +45,7 @@ from vaebench.core.machine import machine
 from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Need
 from vaebench.core.processes import cores
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, image_sources
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity
@@ -93,7 +93,7 @@ def vaebench_values(n: int, layer: int, scratch: Path, names: tuple[str, ...]) -
             *fidelity.recall(inception=layer),
         ]
         metrics = [metric for metric in built if metric.spec.needs == Need.SAMPLE and metric.spec.name in names]
-        subject = sources.of_images(pictures(n, number), data, kind=Need.SAMPLE, partners=None, context=context)
+        subject = image_sources.of_images(pictures(n, number), data, kind=Need.SAMPLE, partners=None, context=context)
         yield {metric.spec.name: score.value or 0.0 for metric, score in evaluator.measure(metrics, subject, networks)}
 
 

@@ -27,7 +27,7 @@ from vaebench.core.machine import machine
 from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Metric, Need
 from vaebench.core.processes import cores
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, image_sources
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity
@@ -60,7 +60,7 @@ def run_one(name: str, n: int) -> None:
     real, made = pictures(n, 0), pictures(n, 1)
     data, networks = ImageDataset("made-up", "test", real, [str(row) for row in range(n)]), Networks()
     context = SplitContext(data, None, networks).context()
-    subject = sources.of_images(made, data, kind=Need.SAMPLE, partners=None, context=context)
+    subject = image_sources.of_images(made, data, kind=Need.SAMPLE, partners=None, context=context)
     before, began = peak(), time.perf_counter()
     scores = evaluator.measure(metrics(ASKED[name]), subject, networks)
     refused = [score.note for _, score in scores if score.value is None]

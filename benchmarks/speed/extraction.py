@@ -33,9 +33,9 @@ from vaebench.core.machine import machine
 from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Need
 from vaebench.core.processes import cores
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, model_source
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.sources import Identity
+from vaebench.evaluation.source import EvaluationSource, Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity
 from vaebench.perceptual.inception import PUBLISHED, STORED, TO_768
@@ -108,8 +108,8 @@ def evaluated(given: argparse.Namespace, networks: Networks, context: Context, d
     model.to(memory_format=torch.channels_last)  # as a run is opened
     options = {"samples": given.images, "seed": 0, "identity": Identity("made", device=str(networks.device))}
 
-    def made() -> sources.EvaluationSource:
-        return sources.of_model(TrainedModel(model, data.image_shape), data, context=context, **options)
+    def made() -> EvaluationSource:
+        return model_source.of_model(TrainedModel(model, data.image_shape), data, context=context, **options)
 
     def evaluate() -> None:
         metrics = [metric for metric in fidelity.fid(inception=given.layer) if metric.spec.needs == Need.SAMPLE]

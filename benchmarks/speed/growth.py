@@ -30,9 +30,9 @@ from vaebench.core.files import write_text
 from vaebench.core.machine import machine
 from vaebench.core.memory import forget_peak_memory, keep_freed_memory, peak_memory
 from vaebench.core.processes import cores
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, model_source
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.sources import Identity
+from vaebench.evaluation.source import Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity, reconstruction, sharpness
 from vaebench.runs.recipes import build_model, find_recipe
@@ -81,7 +81,7 @@ def measuring(images: Tensor, device: str) -> Point:
     context = SplitContext(data, None, networks).context()
     identity = Identity("made", device=str(device))
     wrapped = TrainedModel(model, data.image_shape)
-    subject = sources.of_model(wrapped, data, samples=len(data), seed=0, context=context, identity=identity)
+    subject = model_source.of_model(wrapped, data, samples=len(data), seed=0, context=context, identity=identity)
     refused = [score.note for _, score in evaluator.measure(metrics, subject, networks) if score.value is None]
     assert not refused, refused
     seconds = time.perf_counter() - began

@@ -29,7 +29,9 @@ def accumulator(metric):
 def halves():
     """Two batches with every field that a metric may be fed."""
     data = testing.random_images((1, 28, 28), 20)
-    source = testing.sources.of_images(data.images, data, kind=Need.RECONSTRUCTION, partners=torch.arange(len(data)))
+    source = testing.image_sources.of_images(
+        data.images, data, kind=Need.RECONSTRUCTION, partners=torch.arange(len(data))
+    )
     batch = next(source.batches(Need(0), ALONE))
     batch = replace(batch, **testing._more(batch.real, 20))
     return data, [testing._rows(batch, slice(7)), testing._rows(batch, slice(7, 20))]

@@ -14,8 +14,9 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Metric, MetricSpec, Need, PerImage, Score
 from vaebench.core.model import Autoencoder, GenerativeModel
 from vaebench.core.training_facts import TrainingFacts
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, image_sources, model_source
 from vaebench.evaluation.protocol import Protocol
+from vaebench.evaluation.source import EvaluationSource
 from vaebench.metrics import reconstruction, sharpness
 from vaebench.runs.trained_model import TrainedModel
 
@@ -73,7 +74,7 @@ def dataset(labelled=True):
 
 
 def source_of(model, *, data=None, seed=0):
-    return sources.of_model(
+    return model_source.of_model(
         TrainedModel(model, (data or dataset()).image_shape),
         data or dataset(),
         samples=SAMPLES,
@@ -115,7 +116,7 @@ class Witness(Metric):
 
 
 def test_every_model_call_serves_all_metrics(monkeypatch):
-    monkeypatch.setattr(sources, "BATCH", 16)
+    monkeypatch.setattr("vaebench.evaluation.source.BATCH", 16)
     model = Coder()
     scores = scores_of(model)
     assert all(score.value is not None for score in scores.values())
@@ -162,7 +163,7 @@ def test_attributes_of_a_dataset_without_any_are_missing():
 @pytest.mark.parametrize("size", [1, 7, 500])
 def test_scores_do_not_depend_on_batch_size(monkeypatch, size):
     expected = scores_of(Coder())
-    monkeypatch.setattr(sources, "BATCH", size)
+    monkeypatch.setattr("vaebench.evaluation.source.BATCH", size)
     found = scores_of(Coder())
     assert found.keys() == expected.keys()
     for key, score in found.items():
@@ -224,7 +225,7 @@ def test_a_refusing_metric_is_left_out_and_the_others_go_on():
 
 
 def test_a_metric_may_refuse_on_a_later_batch(monkeypatch):
-    monkeypatch.setattr(sources, "BATCH", 15)
+    monkeypatch.setattr("vaebench.evaluation.source.BATCH", 15)
     sizes = []
 
     def refuse_last(batch):
@@ -281,7 +282,7 @@ def test_errors_that_are_no_refusals_are_not_swallowed():
     ],
 )
 def test_a_metric_is_fed_the_batches_it_needs(monkeypatch, needs, rows):
-    monkeypatch.setattr(sources, "BATCH", 16)
+    monkeypatch.setattr("vaebench.evaluation.source.BATCH", 16)
     witness, everything = Witness(needs), Witness(Need.REAL | Need.SAMPLE | Need.DRAW)
     evaluator.measure([witness, everything], source_of(Coder()))
     assert {name: witness.rows[name] for name in rows} == rows
@@ -292,7 +293,7 @@ def test_images_made_elsewhere_as_pairs():
     images = to_float(data.images).flip(0)
     measured = evaluator.measure(
         Protocol(metrics=NAMES).build(),
-        sources.of_images(images, data, kind=Need.RECONSTRUCTION, partners=torch.arange(len(images))),
+        image_sources.of_images(images, data, kind=Need.RECONSTRUCTION, partners=torch.arange(len(images))),
     )
     scores = {(metric.spec.name, metric.spec.protocol): score for metric, score in measured}
     known = {name for (name, _), score in scores.items() if score.value is not None}
@@ -307,7 +308,7 @@ def test_images_made_elsewhere_as_pairs():
 )
 def test_images_made_elsewhere_without_pairs(kind, protocol):
     measured = evaluator.measure(
-        Protocol(metrics=NAMES).build(), sources.of_images(dataset().images, dataset(), kind=kind, partners=None)
+        Protocol(metrics=NAMES).build(), image_sources.of_images(dataset().images, dataset(), kind=kind, partners=None)
     )
     assert [(m.spec.name, m.spec.protocol) for m, score in measured if score.value is not None] == [("blur", protocol)]
     notes = {metric.spec.name: score.note for metric, score in measured}
@@ -332,7 +333,7 @@ def test_samples_made_elsewhere_are_measured_against_the_real_images_as_a_whole(
             return Score(value=1.0, n=sum(seen.values()))
 
     images = dataset().images
-    evaluator.measure([Both()], sources.of_images(images[:3], dataset(), kind=Need.SAMPLE, partners=None))
+    evaluator.measure([Both()], image_sources.of_images(images[:3], dataset(), kind=Need.SAMPLE, partners=None))
     assert seen == {"real": len(images), "sample": 3}
 
 
@@ -340,7 +341,7 @@ def test_bytes_and_floats_measure_the_same():
     data = dataset()
     scores = [
         evaluator.measure(
-            Protocol(metrics=("blur",)).build()[:1], sources.of_images(images, data, kind=kind, partners=None)
+            Protocol(metrics=("blur",)).build()[:1], image_sources.of_images(images, data, kind=kind, partners=None)
         )[0][1]
         for images in (data.images, to_float(data.images))
         for kind in [Need.RECONSTRUCTION]
@@ -349,7 +350,7 @@ def test_bytes_and_floats_measure_the_same():
 
 
 def test_real_images_stand_in_for_both_kinds():
-    measured = evaluator.measure(Protocol(metrics=("blur",)).build(), sources.of_real(dataset()))
+    measured = evaluator.measure(Protocol(metrics=("blur",)).build(), image_sources.of_real(dataset()))
     (_, recon), (_, samples) = measured
     assert torch.equal(recon.per_image, samples.per_image)
     assert recon.n == N
@@ -371,7 +372,7 @@ def test_memory_does_not_grow_with_the_number_of_batches():
 
     metrics = [*reconstruction.mse(), *sharpness.blur()]
     ((_, score), *_) = evaluator.measure(
-        metrics, sources.EvaluationSource(provides=Need.REAL | Need.RECONSTRUCTION, batches=batches)
+        metrics, EvaluationSource(provides=Need.REAL | Need.RECONSTRUCTION, batches=batches)
     )
     assert score.n == 320 * 64
     assert max(held[160:]) < max(held[:160]) + 200  # MiB; 1,000 more where nothing is given back

@@ -14,7 +14,7 @@ from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
 from vaebench.evaluation import evaluator
-from vaebench.evaluation.sources import of_features
+from vaebench.evaluation.image_sources import of_features
 from vaebench.metrics import attributes
 from vaebench.metrics.attributes import svm_accuracy, svm_balanced_accuracy, svm_lift
 from vaebench.metrics.probes import cost_selection

@@ -12,7 +12,7 @@ from torch import nn
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.model import Autoencoder, Phase
-from vaebench.evaluation import evaluator, feature_extraction, sources
+from vaebench.evaluation import evaluator, feature_extraction, image_sources, model_source
 from vaebench.evaluation.baselines import classical_blends
 from vaebench.evaluation.feature_extraction import Way
 from vaebench.evaluation.features import Networks
@@ -222,7 +222,7 @@ def metrics(pairs):
 
 
 def of_model(model, data, pairs=30):
-    source = sources.of_model(
+    source = model_source.of_model(
         TrainedModel(model.eval(), data.image_shape), data, samples=0, seed=0, context=context_of(data)
     )
     found = evaluator.measure(metrics(pairs), source)
@@ -263,7 +263,7 @@ def test_classical_ways_and_real_images_stand_on_the_same_pairs():
     data = data_of()
     model = of_model(Pixels(), data)["blend_realism"]
     found = {}
-    for source in (*classical_blends(context_of(data)), sources.of_real(data, context_of(data))):
+    for source in (*classical_blends(context_of(data)), image_sources.of_real(data, context_of(data))):
         (metric,) = blend_realism(features="pixels", pairs=30)
         ((_, found[source.identity.name]),) = evaluator.measure([metric], source)
     assert list(found) == ["baseline/pixel-average", "baseline/laplacian-pyramid", "baseline/fourier-mix", "real"]
@@ -296,7 +296,7 @@ def test_what_the_adversary_says():
 def test_values_do_not_depend_on_batches(monkeypatch, part, batch, small):
     whole = of_model(Pixels(critic=Lightness()), data_of())
     monkeypatch.setattr(module, "_BATCH", part)
-    monkeypatch.setattr(sources, "BATCH", batch)
+    monkeypatch.setattr("vaebench.evaluation.source.BATCH", batch)
     monkeypatch.setattr(feature_extraction, "ON_CPU", Way(small))
     again = of_model(Pixels(critic=Lightness()), data_of())
     for name, score in whole.items():
@@ -328,7 +328,7 @@ def test_a_twin_of_a_parent_is_left_out_too():
     images[25:30] = images[:5]
     twice = ImageDataset(name="twice", split="test", images=images, ids=data.ids)
     (metric,) = blend_realism(features="pixels", pairs=200)
-    ((_, score),) = evaluator.measure([metric], sources.of_real(twice, context_of(twice)))
+    ((_, score),) = evaluator.measure([metric], image_sources.of_real(twice, context_of(twice)))
     once = torch.cat([images[:25], images[30:]]).flatten(1).double() / 255
     place = [row if row < 25 else row - 25 if row < 30 else row - 5 for row in range(50)]
     parents = torch.tensor([[place[row] for row in pair] for pair in random_pairs(50, 25).tolist()])
@@ -370,7 +370,9 @@ def test_fewer_than_two_pairs_are_refused(pairs):
 def test_an_adversary_needs_no_network(space, order):
     """It has its value where realism has none, in whichever order both are asked for."""
     data, model = data_of(), Pixels(critic=Lightness()).eval()
-    source = sources.of_model(TrainedModel(model, data.image_shape), data, samples=0, seed=0, context=context_of(data))
+    source = model_source.of_model(
+        TrainedModel(model, data.image_shape), data, samples=0, seed=0, context=context_of(data)
+    )
     metrics = [*blend_realism(**space, pairs=30), *blend_adversary(**space, pairs=30)][::order]
     found = evaluator.measure(metrics, source)
     scores = {metric.spec.name: score for metric, score in found}

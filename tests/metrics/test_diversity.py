@@ -7,7 +7,7 @@ import torch
 from vaebench.core.context import Context, FeatureSpace, Reference
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.evaluation import evaluator
-from vaebench.evaluation.sources import EvaluationSource
+from vaebench.evaluation.source import EvaluationSource
 from vaebench.metrics.diversity import diversity, memorisation
 
 D = 6

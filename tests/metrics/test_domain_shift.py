@@ -14,7 +14,7 @@ from vaebench.core.dataset import DatasetSource, ImageDataset, to_float
 from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, image_sources, model_source
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import domain_shift as module
@@ -138,7 +138,7 @@ def measured(source=None, model=None, faces=40, factories=(shift_accuracy, shift
     split = SplitContext.of_split(source or Shades(), "test", Networks())
     model = (model or Linear()).eval()
     metrics = [metric for factory in factories for metric in factory(attributes=True, faces=faces)]
-    source = sources.of_model(
+    source = model_source.of_model(
         TrainedModel(model, split.data.image_shape), split.data, samples=0, seed=0, context=split.context()
     )
     found = evaluator.measure(metrics, source, Networks())
@@ -330,7 +330,7 @@ def test_data_without_attributes_have_one_row_that_says_why():
 
 def test_a_subject_without_an_encoder_is_refused():
     data = made("test")
-    found = evaluator.measure(shift_accuracy(attributes=True), sources.of_real(data))
+    found = evaluator.measure(shift_accuracy(attributes=True), image_sources.of_real(data))
     assert [(score.value, score.note) for _, score in found] == [(None, "needs an encoder")] * 2
 
 

@@ -11,9 +11,10 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import EvalBatch, Facet, Need
 from vaebench.core.paths import cache_dir
 from vaebench.core.perceptual import Perceptual
-from vaebench.evaluation import evaluator, feature_extraction, sources
+from vaebench.evaluation import evaluator, feature_extraction, image_sources
 from vaebench.evaluation.feature_extraction import Way
 from vaebench.evaluation.features import Networks
+from vaebench.evaluation.source import EvaluationSource
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics.fidelity import coverage, density, fcd, fid, inception_space, kid, precision, recall
 from vaebench.metrics.frechet import Moments, frechet_distance
@@ -87,9 +88,7 @@ def subject_of(data, networks, *, samples, reconstructions, batch=17):
             yield EvalBatch(sample=part)
 
     provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE
-    return sources.EvaluationSource(
-        provides=provides, batches=batches, context=SplitContext(data, None, networks).context()
-    )
+    return EvaluationSource(provides=provides, batches=batches, context=SplitContext(data, None, networks).context())
 
 
 def scores_of(metrics, data=None, *, samples=None, reconstructions=None, networks=None, batch=17):
@@ -182,7 +181,7 @@ def test_real_images_are_extracted_once_for_all_runs(network):
     networks, data = Networks(), dataset()
     split = SplitContext(data, None, networks)
     for run in range(3):
-        subject = sources.of_images(
+        subject = image_sources.of_images(
             made_images(seed=run), data, kind=Need.SAMPLE, partners=None, context=split.context()
         )
         evaluator.measure([metric for metric in all_metrics() if metric.spec.needs == Need.SAMPLE], subject, networks)
@@ -239,7 +238,7 @@ def test_metrics_carry_the_hash_of_the_weights(network):
 
 def test_real_images_measured_against_themselves_are_perfect_and_cost_nothing_more(network):
     data, networks = dataset(), Networks()
-    subject = sources.of_real(data, SplitContext(data, None, networks).context())
+    subject = image_sources.of_real(data, SplitContext(data, None, networks).context())
     found = {metric.spec.name: score.value for metric, score in evaluator.measure(all_metrics(), subject, networks)}
     assert seen(network) == REAL
     assert 0 <= found["fd"] < 1e-3 and found["kid"] <= 0

@@ -14,7 +14,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, model_source
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import manipulation as module
@@ -108,7 +108,7 @@ def measured(source=None, model=None, reader=Reader, **options):
         for name in PARTS
         for metric in getattr(module, f"manipulation_{name}")(judge="judge-1", attributes=True, **options)
     ]
-    source = sources.of_model(
+    source = model_source.of_model(
         TrainedModel(model, split.data.image_shape), split.data, samples=0, seed=0, context=split.context()
     )
     return {metric.spec.name.partition("_")[2]: score for metric, score in evaluator.measure(metrics, source, networks)}

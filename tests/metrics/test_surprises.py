@@ -9,7 +9,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.core.model import Autoencoder
 from vaebench.core.perceptual import Perceptual
-from vaebench.evaluation import evaluator, feature_extraction, sources
+from vaebench.evaluation import evaluator, feature_extraction, model_source
 from vaebench.evaluation.feature_extraction import Way
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
@@ -78,7 +78,9 @@ def measured(model, data, reader=Reader, **options):
     networks.provide("reader", lambda: Perceptual("reader", {"logits": reader()}, channels=1, sha256="of the reader"))
     context = SplitContext(data, None, networks).context()
     (metric,) = interpolation_surprises(judge="reader", **options)
-    source = sources.of_model(TrainedModel(model.eval(), data.image_shape), data, samples=0, seed=0, context=context)
+    source = model_source.of_model(
+        TrainedModel(model.eval(), data.image_shape), data, samples=0, seed=0, context=context
+    )
     ((_, score),) = evaluator.measure([metric], source, networks)
     return score, metric
 
@@ -208,7 +210,7 @@ def test_two_models_are_compared_pair_by_pair():
 def test_the_value_does_not_depend_on_batches(monkeypatch, part, batch, small):
     whole, _ = measured(Folded(), data_of(200), pairs=60)
     monkeypatch.setattr(module, "_BATCH", part)
-    monkeypatch.setattr(sources, "BATCH", batch)
+    monkeypatch.setattr("vaebench.evaluation.source.BATCH", batch)
     monkeypatch.setattr(feature_extraction, "ON_CPU", Way(small))
     score, _ = measured(Folded(), data_of(200), pairs=60)
     assert whole.n == 60 and score == whole and torch.equal(score.per_image, whole.per_image)

@@ -19,7 +19,7 @@ from vaebench.core.errors import UserError
 from vaebench.core.files import sha256_of
 from vaebench.core.metric import Need
 from vaebench.core.paths import weights_dir
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, image_sources
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import fidelity
@@ -405,7 +405,7 @@ def test_metrics_are_torch_fidelity_s_end_to_end(real_weights, monkeypatch, tmp_
     use(monkeypatch, tmp_path / "weights", real_weights, TO_768)
     data = ImageDataset("made-up", "test", real, [f"made-up/{row}" for row in range(REAL)])
     networks = Networks()
-    subject = sources.of_images(
+    subject = image_sources.of_images(
         made, data, kind=Need.SAMPLE, partners=None, context=SplitContext(data, None, networks).context()
     )
     metrics = [

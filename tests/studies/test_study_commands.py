@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaebench.evaluation.sources import BATCH
+from vaebench.evaluation.source import BATCH
 from vaebench.runs.find import find_runs
 from vaebench.runs.load import open_run
 from vaebench.runs.recipes import load_split, open_dataset

@@ -17,7 +17,7 @@ from vaebench.core.context import FeatureSpace
 from vaebench.core.distributed import ALONE, Group, joined
 from vaebench.core.errors import Elsewhere, UserError
 from vaebench.core.metric import Metric
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, model_source
 from vaebench.evaluation.features import CachedFeatures, Networks
 from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.split_context import SplitContext
@@ -52,7 +52,9 @@ def scores(group: Group = ALONE) -> dict[str, list[float]]:
     networks = Networks()
     context = SplitContext(data, None, networks).context()
     metrics: list[Metric] = Protocol(metrics=METRICS).build(data)
-    source = sources.of_model(TrainedModel(model, data.image_shape), data, samples=SAMPLES, seed=0, context=context)
+    source = model_source.of_model(
+        TrainedModel(model, data.image_shape), data, samples=SAMPLES, seed=0, context=context
+    )
     found = {}
     for metric, score in evaluator.measure(metrics, source, networks, group):
         order = 0.0 if score.per_image is None else (score.per_image * torch.arange(1, score.n + 1)).mean().item()

@@ -8,8 +8,9 @@ from torch import Tensor
 from vaebench.core import seeding
 from vaebench.core.context import Context, FeatureSpace
 from vaebench.core.dataset import ImageDataset, to_float
+from vaebench.evaluation.image_sources import of_blending, of_features
 from vaebench.evaluation.pixel_blending import WAYS
-from vaebench.evaluation.sources import EvaluationSource, Identity, of_blending, of_features
+from vaebench.evaluation.source import EvaluationSource, Identity
 
 VGG_FC = FeatureSpace("vgg19-fc", "fc7")  # Hou et al. 2017: the last fully connected features
 FITTED_ON = 20_000  # training images that principal components are fitted on, at most

@@ -20,13 +20,13 @@ from vaebench.core.memory import keep_freed_memory
 from vaebench.core.metric import Metric, Need
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import parse_options
-from vaebench.evaluation import evaluator, sources
+from vaebench.evaluation import evaluator, image_sources, model_source
 from vaebench.evaluation.baselines import baselines, classical_blends
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.protocol import Protocol
 from vaebench.evaluation.results_store import image_columns, pending, place_of, store
 from vaebench.evaluation.run_selection import runs_to_measure
-from vaebench.evaluation.sources import EvaluationSource, Identity
+from vaebench.evaluation.source import REAL, EvaluationSource, Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics import facts_of
 from vaebench.runs import galleries, per_image
@@ -217,14 +217,14 @@ def measure_run(
     device, data = pick_device(protocol.device), split.data
     if tuple(record.image_shape) != data.image_shape:
         raise UserError(f"{folder.path} makes {record.image_shape} images, {data.name} has {data.image_shape}")
-    identity = sources.identity_of(record, device)
+    identity = model_source.identity_of(record, device)
     metrics = unmeasured(folder, identity, split, split.metrics(protocol), protocol, group)
     undrawn = group.led(partial(_lacks_pictures, folder, record, data))
     if not (metrics or undrawn):
         return False
     split.extract_for(metrics, group)
     if source is None:
-        source = sources.of_run(
+        source = model_source.of_run(
             folder,
             record,
             split.context(),
@@ -306,7 +306,7 @@ def measure_real(split: SplitContext, protocol: Protocol, group: Group = ALONE) 
     """
     folder = real_folder(split.data)
     built = [metric for metric in split.metrics(protocol) if metric.spec.of_real]
-    metrics = unmeasured(folder, sources.REAL, split, built, protocol, group)
+    metrics = unmeasured(folder, REAL, split, built, protocol, group)
     split.extract_for(metrics, group)
     group.led(partial(_write_real, folder, split, metrics, protocol))
     group.led(partial(_measure_training_images, split, protocol))
@@ -316,7 +316,7 @@ def _write_real(folder: RunFolder, split: SplitContext, metrics: Sequence[Metric
     data = split.data
     per_image.write_labels(folder.path / "images.parquet", data.ids, image_columns(data))
     if metrics or not folder.results.exists():  # without results, the folder and its labels would not be found
-        measure_into(folder, sources.of_real(data, split.context()), split, metrics, samples=protocol.samples)
+        measure_into(folder, image_sources.of_real(data, split.context()), split, metrics, samples=protocol.samples)
     if data.redistributable:
         shown = galleries.to_pixels(data.images[data.showcase_indices()])
         galleries.save_gallery(galleries.gallery_file(folder.path, data.fingerprint), {"reconstructions": shown}, "")
@@ -333,7 +333,7 @@ def _measure_training_images(split: SplitContext, protocol: Protocol) -> None:
     except UserError as error:  # models can be measured without
         log.warning("training images are not measured for reference: %s", error)
         return
-    source = sources.of_training_images(training, context, samples=protocol.samples, seed=SEED)
+    source = image_sources.of_training_images(training, context, samples=protocol.samples, seed=SEED)
     folder = RunFolder(runs_dir() / "real" / f"{TRAIN}-{place_of(split.data)}")
     metrics = unmeasured(folder, source.identity, split, built, protocol)
     if metrics:

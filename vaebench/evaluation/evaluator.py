@@ -20,7 +20,7 @@ from vaebench.core.memory import give_back_freed_memory
 from vaebench.core.metric import EvalBatch, Facet, Metric, Need, Score
 from vaebench.evaluation.accumulator_transfer import pack, unpack
 from vaebench.evaluation.features import Networks
-from vaebench.evaluation.sources import FIELDS, EvaluationSource
+from vaebench.evaluation.source import FIELDS, EvaluationSource
 
 _LACKING = {
     Need.REAL: "real images",

@@ -22,12 +22,12 @@ from vaebench.datasets import DATASETS
 from vaebench.datasets.images.arrays import image_array
 from vaebench.datasets.images.loading import ACCEPTED, DifferentSizes, Images, load_images
 from vaebench.datasets.images.preparation import AS_THEY_ARE, LARGEST, SMALLEST, Preparation
-from vaebench.evaluation import sources
+from vaebench.evaluation import image_sources
 from vaebench.evaluation.evaluate import GALLERY_SAMPLES, measure_into, measure_real, unmeasured
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.pairing import partners
 from vaebench.evaluation.protocol import Protocol
-from vaebench.evaluation.sources import Identity
+from vaebench.evaluation.source import BATCH, Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.evaluation.stated_moments import StatedContext, open_moments, states_moments
 from vaebench.runs import galleries
@@ -242,7 +242,7 @@ def _like(images: Images, data: ImageDataset, where: str) -> Images:
         return images
     if channels == 3:
         return replace(images, images=pixels.expand(-1, 3, -1, -1))
-    if not all(bool((part == part[:, :1]).all()) for part in pixels.split(sources.BATCH)):
+    if not all(bool((part == part[:, :1]).all()) for part in pixels.split(BATCH)):
         raise UserError(f"{where}: images have colours, those of {data.name} are grey: save them as grey")
     return replace(images, images=pixels[:, :1])
 
@@ -284,7 +284,7 @@ def measure_external(
     protocol = replace(protocol, samples=len(pixels))
     metrics = unmeasured(folder, identity, split, split.metrics(protocol), protocol)
     if metrics:
-        source = sources.of_images(
+        source = image_sources.of_images(
             pixels,
             data,
             kind=Need.RECONSTRUCTION if reconstructions else Need.SAMPLE,

@@ -11,12 +11,12 @@ from vaebench.core.image_model import Capability
 from vaebench.core.opening import Opening, read_range
 from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import parse_options
-from vaebench.evaluation import sources
+from vaebench.evaluation import model_source
 from vaebench.evaluation.evaluate import SEED, draw, measure_into, measure_real, unmeasured
 from vaebench.evaluation.external import check_name, named_split
 from vaebench.evaluation.features import Networks
 from vaebench.evaluation.protocol import Protocol
-from vaebench.evaluation.sources import Identity
+from vaebench.evaluation.source import Identity
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.evaluation.trial import try_model
 from vaebench.runs.recipes import named_dataset
@@ -59,7 +59,7 @@ def evaluate_model(given: OutsideModel, protocol: Protocol, say: Callable[[str],
     except Exception as error:
         raise fault_of(error, name_of(given.spec)) from error
     if protocol.posterior == "sample" and Capability.VARIANCE not in opened.model.can:
-        raise UserError(sources.NO_VARIANCE)
+        raise UserError(model_source.NO_VARIANCE)
     measure_real(split, protocol)
     fresh = _measure(opened, name, seed, split, protocol, opening)
     shown = name if seed is None else f"{name}@{seed}"
@@ -98,7 +98,7 @@ def _measure(
     metrics = unmeasured(folder, identity, split, split.metrics(protocol), protocol)
     if not metrics:
         return False
-    source = sources.of_model(
+    source = model_source.of_model(
         opened.model,
         split.data,
         samples=protocol.samples,

@@ -13,7 +13,7 @@ from vaebench.core.machine import machine
 from vaebench.core.metric import Metric, Need, Score
 from vaebench.core.results import Provenance, Result
 from vaebench.core.strata import strata
-from vaebench.evaluation.sources import EvaluationSource, Identity
+from vaebench.evaluation.source import EvaluationSource, Identity
 from vaebench.runs import per_image
 from vaebench.runs.provenance import command_line, now, package_versions
 from vaebench.runs.record import RunFolder

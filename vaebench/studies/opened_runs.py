@@ -15,8 +15,9 @@ from vaebench.core.errors import UserError
 from vaebench.core.metric import Need
 from vaebench.evaluation.evaluate import SEED, evaluate_opened
 from vaebench.evaluation.features import Networks
+from vaebench.evaluation.model_source import of_run
 from vaebench.evaluation.protocol import Protocol
-from vaebench.evaluation.sources import EvaluationSource, of_run
+from vaebench.evaluation.source import EvaluationSource
 from vaebench.evaluation.split_context import SplitContext
 from vaebench.metrics.probes.novelty import NoveltyDetector
 from vaebench.runs.find import find_runs

@@ -1,15 +1,15 @@
-"""Sources of evaluation: trained models, images made elsewhere, real images, and baselines that learnt nothing."""
+"""Sources of models: trained runs, and anyone's; what the evaluation asks a model for, batch by batch."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaebench.core import seeding, subjects
-from vaebench.core.context import Context, FeatureSpace
+from vaebench.core import seeding
+from vaebench.core.context import Context
 from vaebench.core.dataset import ImageDataset, to_float
 from vaebench.core.distributed import Group
 from vaebench.core.errors import UserError
@@ -18,87 +18,17 @@ from vaebench.core.interpolation import line
 from vaebench.core.metric import EvalBatch, Need
 from vaebench.evaluation.features import cached_latents
 from vaebench.evaluation.noise import ByPosition
+from vaebench.evaluation.source import UNNAMED, EvaluationSource, Identity, batch_on, labelling, labels
 from vaebench.evaluation.views import VIEWS
 from vaebench.runs.load import load_image_model
 from vaebench.runs.record import RunFolder, RunRecord
 
-BATCH = 64  # images at a time on a CPU: what decoders make on the way stays in its caches (four times the rate of 500)
-BATCH_ON_GPU = 512
-FLOATS = 2**24  # bytes of images that become floats at a time where no model works on them
 NO_VARIANCE = (
     "--posterior sample draws from the posterior, and this encoder gives no variance to draw with: leave it away, and "
     "reconstructions are decoded from the latents that it gives"
 )
+BLOCK = 64  # samples that a model with a sampler of its own draws with one seed: it decides what they are
 PATHS, FRAMES = 200, 11  # straight lines between prior draws, and images on each, ends included
-FIELDS = {
-    Need.REAL: "real",
-    Need.RECONSTRUCTION: "reconstruction",
-    Need.DRAW: "draw",
-    Need.SAMPLE: "sample",
-    Need.PATH: "path",
-    Need.LATENT: "mean",
-    Need.VARIANCE: "log_variance",
-    Need.CODES: "codes",
-}
-
-
-Batches = Callable[[Need, Group], Iterator[EvalBatch]]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who made what is evaluated, and on which device it runs: results are stored under it.
-
-    Attributes:
-        name: a recipe, ``external/NAME``, ``baseline/NAME``, ``real`` or ``real/train``.
-        seed: of the training; ``None`` for what was not trained here.
-        content_sha256: of a model's weights, or of images made elsewhere; empty for what has neither.
-        device: as ``torch.device`` takes it.
-    """
-
-    name: str
-    seed: int | None = None
-    content_sha256: str = ""
-    device: str = "cpu"
-
-
-UNNAMED = Identity("unnamed")  # of what is evaluated and stored nowhere
-REAL = Identity(subjects.REAL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSource:
-    """One thing to evaluate: its identity, what it provides, its batches, its context. Made once, and passed on.
-
-    Attributes:
-        identity: what its results are stored under.
-        provides: what its batches and its context can hold.
-        batches: (needs, group) -> the batches of this process of the group, with what is both needed and provided.
-        context: what a score may need beside the batches, the model's own functions included.
-        ready: features of the batches' rows in a space, if they need not be extracted: those of real images.
-        paired: whether row i of its images belongs to image i of the evaluated split.
-        latent_shape: of a model that can be looked into; ``None`` for everything else.
-        reasons: what it does not provide -> why, where more is known than that it does not.
-        shown_samples: n -> images (n, c, h, w) on the CPU, for pictures; ``None`` of what draws none.
-        length: needs -> rows of all its batches together, by which progress is told; 0 where that is not known.
-    """
-
-    identity: Identity = UNNAMED
-    provides: Need
-    batches: Batches
-    context: Context = field(default_factory=Context)
-    ready: Callable[[FeatureSpace], Tensor] | None = None
-    paired: bool = True
-    latent_shape: tuple[int, ...] | None = None
-    reasons: Mapping[Need, str] = field(default_factory=dict)
-    shown_samples: Callable[[int], Tensor] | None = None
-    length: Callable[[Need], int] = lambda needs: 0
-
-    @property
-    def title(self) -> str:
-        """Its name in messages."""
-        seed = self.identity.seed
-        return self.identity.name if seed is None else f"{self.identity.name}/seed-{seed}"
 
 
 def identity_of(record: RunRecord, device: str) -> Identity:
@@ -157,7 +87,7 @@ def of_model(
         for rows in torch.arange(len(data))[group.share(len(data))].split(batch_on(device)):
             real = to_float(data.images[rows].to(device))
             made = _made_of(model, real, wanted, noise, rows, posterior)
-            yield EvalBatch(real=real, **_labels(data, rows), **made)
+            yield EvalBatch(real=real, **labels(data, rows), **made)
         if Need.SAMPLE in wanted:
             yield from _samples(model, samples, seed, device, group)
         if Need.PATH in wanted:
@@ -189,7 +119,7 @@ def _shown(model: ImageModel, seed: int, device: str, count: int) -> Tensor:
 
 def _provided(can: Capability, data: ImageDataset, *, prior: bool) -> Need:
     """Tell what batches and context can hold of a model that can do so much."""
-    needs = Need.REAL | _labelling(data)
+    needs = Need.REAL | labelling(data)
     if Capability.SAMPLE in can:
         needs |= Need.SAMPLE
     if prior:
@@ -238,15 +168,10 @@ def _samples(model: ImageModel, samples: int, seed: int, device: str, group: Gro
         for rows in torch.arange(samples)[group.share(samples)].split(batch_on(device)):
             yield EvalBatch(sample=model.decode(noise.rows(rows).to(device)))
         return
-    blocks = torch.arange(samples).split(BATCH)
+    blocks = torch.arange(samples).split(BLOCK)
     for block in range(len(blocks))[group.share(len(blocks))]:
         generator = seeding.generator(seed, "samples", block)
         yield EvalBatch(sample=model.sample(len(blocks[block]), generator))
-
-
-def batch_on(device: torch.device | str) -> int:
-    """Images that go through a model at a time."""
-    return BATCH_ON_GPU if torch.device(device).type == "cuda" else BATCH
 
 
 def _with_model(context: Context, model: ImageModel, identity: Identity) -> Context:
@@ -312,138 +237,3 @@ def _batched(function: Callable[[Tensor], Tensor], device: torch.device | str) -
         return torch.cat([function(part.to(device)).cpu() for part in rows.split(batch_on(device))]).clone()
 
     return over_batches
-
-
-def of_blending(
-    way: Callable[[Tensor, Tensor, float], Tensor], context: Context, identity: Identity = UNNAMED
-) -> EvaluationSource:
-    """Make a source of a way of blending in pixels, in place of a model's: a baseline."""
-    return EvaluationSource(
-        identity=identity, provides=Need.BLEND, batches=_nothing, context=replace(context, blend=way)
-    )
-
-
-def of_features(
-    latents: Callable[[str], Tensor], data: ImageDataset, context: Context, identity: Identity = UNNAMED
-) -> EvaluationSource:
-    """Make a source of features of each split's images in place of a model's latents: a baseline."""
-
-    def without_views(split: str, view: str) -> Tensor:
-        if view != "whole":
-            raise UserError("features of a baseline have no views")
-        return latents(split)
-
-    provides = Need.LATENT | _labelling(data)
-    context = replace(context, latents=without_views)
-    return EvaluationSource(identity=identity, provides=provides, batches=_nothing, context=context)
-
-
-def _nothing(needs: Need, group: Group) -> Iterator[EvalBatch]:
-    return iter(())
-
-
-def of_images(
-    images: Tensor,
-    data: ImageDataset,
-    *,
-    kind: Need,
-    partners: Tensor | None,
-    context: Context | None = None,
-    identity: Identity = UNNAMED,
-) -> EvaluationSource:
-    """Make a source of images made elsewhere.
-
-    Args:
-        images: uint8 or float (n, c, h, w).
-        data: the images that they are measured against.
-        kind: ``Need.RECONSTRUCTION`` or ``Need.SAMPLE``.
-        partners: int64 (len(data),), the row of each of ``data``'s images' own: what compares the two can then be
-            measured. ``None`` of what is measured against ``data`` as a whole, whose images come in batches of their
-            own.
-        context: the evaluated split's.
-        identity: whose results they are.
-    """
-    provides, paired = kind, partners is not None
-    if paired or kind == Need.SAMPLE:
-        provides |= Need.REAL | _labelling(data)
-
-    def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
-        if not paired and kind == Need.SAMPLE:
-            yield from _real_batches(data)
-        for rows in torch.arange(len(images)).split(at_a_time(images)):
-            part = images[rows if partners is None else partners[rows]].contiguous()
-            filled: dict[str, Any] = {FIELDS[kind]: to_float(part) if part.dtype == torch.uint8 else part}
-            if paired:
-                filled |= {"real": to_float(data.images[rows]), **_labels(data, rows)}
-            yield EvalBatch(**filled)
-
-    return EvaluationSource(
-        identity=identity,
-        provides=provides,
-        batches=batches,
-        context=context or Context(),
-        paired=paired,
-        length=lambda needs: len(images) + (0 if paired or kind != Need.SAMPLE else len(data)),
-    )
-
-
-def at_a_time(images: Tensor) -> int:
-    """Choose how many images become floats at a time where no model works on them: large ones are fewer."""
-    return max(1, min(BATCH, FLOATS // (4 * max(1, images[:1].numel()))))
-
-
-def _real_batches(data: ImageDataset) -> Iterator[EvalBatch]:
-    for rows in torch.arange(len(data)).split(at_a_time(data.images)):
-        yield EvalBatch(real=to_float(data.images[rows]), **_labels(data, rows))
-
-
-def of_real(data: ImageDataset, context: Context | None = None) -> EvaluationSource:
-    """Make a source of the real images themselves, in place of reconstructions and of samples."""
-    context = context or Context()
-
-    def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
-        for batch in _real_batches(data):
-            yield replace(batch, reconstruction=batch.real, sample=batch.real)
-
-    provides = Need.REAL | Need.RECONSTRUCTION | Need.SAMPLE | Need.BLEND | _labelling(data)
-    return EvaluationSource(
-        identity=REAL,
-        provides=provides,
-        batches=batches,
-        context=replace(context, blend=lambda first, second, weight: first),  # the target: images as they are
-        ready=lambda space: context.reference(space, data.split).features,
-        length=lambda needs: len(data),
-    )
-
-
-def of_training_images(training: ImageDataset, context: Context, *, samples: int, seed: int) -> EvaluationSource:
-    """Make a source of real training images in place of samples, drawn without replacement: what a model that makes
-    real images reads.
-
-    Args:
-        training: the training split of the evaluated data.
-        context: the evaluated split's.
-        samples: how many, all if there are fewer.
-        seed: of the draw.
-    """
-    drawn = torch.randperm(len(training), generator=seeding.generator(seed, "training images"))[:samples]
-
-    def batches(needs: Need, group: Group) -> Iterator[EvalBatch]:
-        for rows in drawn[group.share(len(drawn))].split(BATCH):
-            yield EvalBatch(sample=to_float(training.images[rows]))
-
-    identity = Identity(subjects.TRAINING_IMAGES, content_sha256=training.fingerprint)
-    return EvaluationSource(
-        identity=identity, provides=Need.SAMPLE, batches=batches, context=context, length=lambda needs: len(drawn)
-    )
-
-
-def _labelling(data: ImageDataset) -> Need:
-    return Need(0) if data.labels is None and data.attributes is None else Need.ATTRIBUTES
-
-
-def _labels(data: ImageDataset, rows: Tensor) -> dict[str, Any]:
-    return {
-        "labels": None if data.labels is None else data.labels[rows],
-        "attributes": None if data.attributes is None else data.attributes[rows],
-    }
