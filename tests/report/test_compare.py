@@ -133,6 +133,20 @@ def test_more_is_shown_when_it_is_asked_for(cli, runs):
     assert (refused.code, "did you mean 'mse'?" in refused.err) == (2, True)
 
 
+def test_values_without_a_test_are_named_with_both_sides(cli, runs):
+    """A seed each, or values that no seed changes: nothing tests them, and nothing may hide them."""
+    for recipe, value in (("vae", 5000.0), ("gan", 700.0)):
+        folder = runs_dir() / recipe / "seed-0"
+        results.append(folder / "results.jsonl", [result(recipe, 0, "parameters", value, protocol="trained")])
+    said = "values that no test compares: parameters 5,000 and 700"
+    assert said in cli(["compare", "vae", "gan"]).out
+    assert "parameters 700 and 5,000" in cli(["compare", "gan", "vae"]).out
+    alone = cli(["compare", "vae", "gan", "--metrics", "parameters"]).out
+    assert alone.splitlines()[1:] == [said]
+    assert "no test compares" not in cli(["compare", "vae", "gan", "--metrics", "mse"]).out
+    assert by_csv(cli(["compare", "vae", "gan", "--metrics", "parameters", "--csv"]).out) == []
+
+
 @pytest.mark.parametrize("pair", [("vae", "vae"), ("vae", "vae/seed-1"), ("vae/seed-0", "vae")])
 def test_a_run_is_not_compared_with_itself(cli, runs, pair):
     answer = cli(["compare", *pair])

@@ -232,6 +232,7 @@ def test_kind_of_images(protocol, kind):
         (898369.0, 0.0, ("898,369", "")),
         (1e-7, 2.345e-9, ("1.000e-07", "2.3e-09")),
         (2.5, math.nan, ("2.500", "")),
+        (-0.0004, 0.031, ("0.000", "0.031")),
     ],
 )
 def test_values_have_the_digits_that_their_interval_allows(value, half, said):

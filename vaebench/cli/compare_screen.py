@@ -41,9 +41,10 @@ def show_compared(found: Sequence[Compared], metrics: Collection[str], *, strata
         UserError: a metric is not among those that both were measured by.
     """
     known = {row.metric for each in found for row in each.tests}
+    known |= {metric for each in found for metric, _ in each.untested()}
     for name in metrics:
         if name not in known:
-            raise UserError(f"no test of '{name}' between them: {did_you_mean(name, known)}")
+            raise UserError(f"both were not measured by '{name}': {did_you_mean(name, known)}")
     if for_machines():
         rows = [row for each in found for row in each.tests if not metrics or row.metric in metrics]
         show(Table(columns=[], rows=[], records=[asdict(row) for row in rows]))
@@ -69,8 +70,10 @@ def _show(found: Compared, metrics: Collection[str], *, strata: bool, tests: boo
         every = [row for row in found.tests if not metrics or row.metric in metrics]
         every = every if tests else decisive(every)
         chosen = [row for row in every if strata or row.stratum == "all"]
-    out.print()
-    show(table(found, chosen, strata=strata, tests=tests))
+    if chosen:
+        out.print()
+        show(table(found, chosen, strata=strata, tests=tests))
+    _say_untested(found, metrics)
     if any(_is_real_and_open(found, row) for row in chosen):
         say_faintly(NEARNESS)
     _plan(found, chosen)
@@ -137,9 +140,24 @@ def table(found: Compared, rows: Sequence[Row], *, strata: bool = False, tests: 
     return Table(columns=columns, rows=body, headings=headings)
 
 
+def _say_untested(found: Compared, metrics: Collection[str]) -> None:
+    """Name what both sides have a value of and no test takes: one seed's, or values that no seed changes."""
+    cells = [cell for cell in found.untested() if not metrics or cell[0] in metrics]
+    said = [
+        f"{name} {' and '.join(_of_side(found, cell, side) for side in (found.a, found.b))}"
+        for cell, name in zip(cells, metrics_apart(cells), strict=True)
+    ]
+    if said:
+        say_faintly(f"values that no test compares: {'; '.join(said)}")
+
+
 def _value(found: Compared, row: Row, name: str) -> str:
     """Format a side's value over all images; parts and other strata have theirs in the tables."""
-    known = found.values.get((row.metric, row.protocol, name)) if row.stratum == "all" else None
+    return _of_side(found, (row.metric, row.protocol), name) if row.stratum == "all" else ""
+
+
+def _of_side(found: Compared, measured: tuple[str, str], name: str) -> str:
+    known = found.values.get((*measured, name))
     if known is None or known.value is None:
         return ""
     return with_error(known.value, half_width(known.value, known.ci_high, known.std_error))[0]

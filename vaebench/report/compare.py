@@ -59,6 +59,18 @@ class Compared:
         sides = (self.values.get((row.metric, row.protocol, name)) for name in (self.a, self.b))
         return next((side.direction for side in sides if side is not None), "")
 
+    def untested(self) -> list[Cell]:
+        """Return metrics and protocols that both sides have a value by over all images, but that no test compares."""
+        tested = {(row.metric, row.protocol) for row in self.deciding}
+        cells = dict.fromkeys((metric, protocol) for metric, protocol, _ in self.values)
+        return [
+            cell for cell in cells if cell not in tested and all(self._has(cell, side) for side in (self.a, self.b))
+        ]
+
+    def _has(self, cell: Cell, side: str) -> bool:
+        row = self.values.get((*cell, side))
+        return row is not None and row.value is not None
+
     def counts(self, metrics: Collection[str] = ()) -> dict[Standing, int]:
         """Count how ``a`` stands to ``b`` over the metrics by which models are ranked, or over those of them named."""
         asked = [row for row in self.deciding if not metrics or row.metric in metrics]

@@ -115,7 +115,7 @@ def with_error(value: float, half: float) -> tuple[str, str]:
     if decimals > 8:
         return short(value), f"{half:.1e}"
     decimals = max(0, decimals)
-    return f"{value:,.{decimals}f}", f"{half:,.{decimals}f}"
+    return f"{value:z,.{decimals}f}", f"{half:,.{decimals}f}"  # z: no minus before what rounds to zero
 
 
 def half_width(value: float | None, high: float | None, std_error: float | None) -> float:
