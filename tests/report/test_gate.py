@@ -9,6 +9,7 @@ from scipy import special, stats
 
 from vaebench.core.errors import UserError
 from vaebench.core.margin import read_margin
+from vaebench.report.gate import rendering
 from vaebench.report.gate.gate import check
 from vaebench.report.gate.interval import Side, decide, half_width, needed, spread
 from vaebench.report.gate.student import t_quantile
@@ -346,6 +347,28 @@ def test_what_is_asked_for_where_no_number_helps():
     assert "which no number of them decides" in needed(seeds, seeds, 0.0)
     assert "train the candidate with several seeds" in needed(seeds, images, 0.1)
     assert "in the candidate" in needed(exact, images, 0.1)
+
+
+def test_seeds_asked_for_where_they_are_compared_one_by_one(judged):
+    """More seeds of the candidate alone would end the comparison seed by seed, and decide nothing."""
+    row = judged(of_seeds(0.5, 0.6, 0.7), of_seeds(0.44, 0.59, 0.62))
+    assert row.verdict == "undecided"
+    number, _, rest = row.reason.removeprefix("too few seeds: at least ").partition(",")
+    assert rest == " the same in both tables, if their spread stays as it is"
+    assert 3 < int(number) < 100
+
+
+@pytest.mark.parametrize(
+    ("candidate", "steps"),
+    [
+        ((0.44, 0.59, 0.62), "Next: train undecided recipes with more training seeds, the baseline with the same; if "),
+        ((0.44, 0.59), "Next: train undecided recipes again with the baseline's training seeds (0,1,2); if "),
+        ((0.30, 0.40, 0.50), "Next: look at the samples of what regressed; if "),
+    ],
+)
+def test_the_next_step_of_a_summary_is_one_that_helps(table, candidate, steps):
+    summary = rendering.to_summary(check(table(of_seeds(*candidate)), table(of_seeds(0.50, 0.60, 0.70, margin="0.03"))))
+    assert steps in summary
 
 
 @pytest.mark.parametrize(("seeds", "what"), [(0, "images"), (1, "images"), (2, "seeds")])

@@ -10,7 +10,6 @@ from vaebench.report.gate.gate import CANNOT_DECIDE, FAIL, PASS, Gate
 
 STYLES = {PASS: "bold green", FAIL: "bold red", CANNOT_DECIDE: "bold yellow"}
 OF_A_VERDICT = {"regression": "red", "missing": "red", "undecided": "yellow", "improved": "green"}
-BECAUSE = ": "  # parts a verdict from its reason
 NAMED = 3  # rows that a reason names
 
 
@@ -31,10 +30,7 @@ def show_gate(gate: Gate) -> None:
             Column(name="margin", right=True),
             Column(name="verdict"),
         ]
-        words = [row[-1].partition(BECAUSE)[0] for row in shown]
-        body: list[Row] = [
-            [*row[:-1], Cell(word, OF_A_VERDICT.get(word, ""))] for row, word in zip(shown, words, strict=True)
-        ]
+        body: list[Row] = [[*cells, Cell(word, OF_A_VERDICT.get(word, ""))] for *cells, word, _ in shown]
         show(Table(columns=columns, rows=body))
         _say_reasons(shown)
         out.print()
@@ -48,11 +44,10 @@ def show_gate(gate: Gate) -> None:
 
 def _say_reasons(shown: Sequence[Sequence[str]]) -> None:
     """Say below the table why rows have their verdicts: in its last column a narrow terminal would cut that off."""
-    alike: dict[str, list[str]] = {}
-    for recipe, metric, *_, verdict in shown:
-        if BECAUSE in verdict:
-            alike.setdefault(verdict, []).append(f"{recipe} {metric}")
-    for verdict, names in alike.items():
-        word, _, reason = verdict.partition(BECAUSE)
+    alike: dict[tuple[str, str], list[str]] = {}
+    for recipe, metric, *_, verdict, reason in shown:
+        if reason:
+            alike.setdefault((verdict, reason), []).append(f"{recipe} {metric}")
+    for (verdict, reason), names in alike.items():
         more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        labelled(word, f"{', '.join(names[:NAMED])}{more}{BECAUSE}{reason}", OF_A_VERDICT.get(word, ""))
+        labelled(verdict, f"{', '.join(names[:NAMED])}{more}: {reason}", OF_A_VERDICT.get(verdict, ""))

@@ -174,7 +174,8 @@ def _decided(row: Judged, worse: float, real: float | None, declared: float, tai
         first, second = alone
     middle = scale.difference(line, partner, worse)
     paired = paired_sides(line, partner, scale, real) if same_seeds else None
-    if paired is not None and half_width(*paired) < half_width(first, second):
+    seed_by_seed = paired is not None and half_width(*paired) < half_width(first, second)
+    if paired is not None and seed_by_seed:
         first, second = paired
         sure = middle - half_width(first, second, tail)
         if sure > scale.forth(declared, line.value) + digits:
@@ -188,7 +189,7 @@ def _decided(row: Judged, worse: float, real: float | None, declared: float, tai
         return row
     verdict = decide(low, high, row.margin, digits)
     gap = abs(scale.forth(row.margin, line.value) - middle) - digits
-    reason = needed(first, second, gap) if verdict == "undecided" else ""
+    reason = needed(first, second, gap, seed_by_seed=seed_by_seed) if verdict == "undecided" else ""
     return replace(row, verdict=verdict, reason=reason)
 
 

@@ -158,20 +158,24 @@ def decide(low: float, high: float, margin: float, digits: float = 0.0) -> Verdi
     return "improved" if high < -margin - digits else "ok"
 
 
-def needed(first: Side, second: Side, gap: float) -> str:
-    """Say how many seeds or images would make the interval's half as wide as the gap, at the same spread."""
+def needed(first: Side, second: Side, gap: float, *, seed_by_seed: bool = False) -> str:
+    """Say how many seeds or images would make the interval's half as wide as the gap, at the same spread.
+
+    ``seed_by_seed`` of :func:`paired_sides`: only seeds that both tables have can be told apart so.
+    """
     varying = [side for side in (first, second) if side.std_error > 0]
     kinds = sorted({side.what for side in varying}, reverse=True)
     few = f"too few {' or '.join(kinds)}"
     if gap <= 0 or not varying:
         return f"{few}: the degradation is the margin itself, which no number of them decides"
     where = "on each side" if len(varying) > 1 else f"in the {varying[0].who}"
+    where = ", the same in both tables" if seed_by_seed else f" {where}"
     if len(kinds) > 1:
         one = next(side.who for side in varying if side.what == "images")
         return f"{few}: train the {one} with several seeds, too"
     most = _MOST[kinds[0]]
     if half_width(first.with_count(most), second.with_count(most)) > gap:
-        return f"{few}: more than {most:,} {where}, as the degradation is so near the margin"
+        return f"{few}: more than {most:,}{where}, as the degradation is so near the margin"
     low, high = min(side.count for side in varying), most
     while low < high:
         middle = (low + high) // 2
@@ -179,4 +183,4 @@ def needed(first: Side, second: Side, gap: float) -> str:
             high = middle
         else:
             low = middle + 1
-    return f"{few}: at least {low:,} {where}, if their spread stays as it is"
+    return f"{few}: at least {low:,}{where}, if their spread stays as it is"

@@ -68,14 +68,14 @@ def to_lines(gate: Gate) -> list[str]:
 def rows(gate: Gate) -> tuple[list[list[str]], int]:
     """Return the cells of the rows that need a look, worst first, and how many rows do not.
 
-    As :func:`to_lines` has them, with the interval in a cell of its own behind the degradation.
+    As :func:`to_lines` has them, with cells of their own for the interval and, last, for why a verdict is what it is.
     """
     shown = []
     for row in gate.rows:
         if row.verdict not in _FINE:
-            *before, _, margin, verdict = _cells(row)
+            *before, _, margin, _ = _cells(row)
             interval = "" if row.ci_low is None else f"{_signed(row.ci_low)} to {_signed(row.ci_high)}"
-            shown.append([*before, _signed(row.degradation), interval, margin, verdict])
+            shown.append([*before, _signed(row.degradation), interval, margin, row.verdict, row.reason])
     return shown, len(gate.rows) - len(shown)
 
 
@@ -130,13 +130,23 @@ def _details(gate: Gate) -> list[str]:
             catches = f"; catches {line.catches} or more" if line.catches else ""
             name = escape_markdown(f"{line.recipe} {line.metric} ({line.protocol})")
             lines.append(f"- {name}: {_BETTER[line.direction]}{share}{escape_markdown(catches)}")
-    seeds = sorted({seed for row in gate.rows for seed in row.baseline.by_seed}, key=int)
-    same = f"with the baseline's training seeds ({','.join(seeds)})" if seeds else "with more training seeds"
-    step = (
-        f"Next: look at the samples of what regressed; train undecided recipes again {same}; if the change is meant, "
-        "vaebench accept the new table in a change of its own."
-    )
-    return ["\n".join(lines) + "\n", f"{step}\n"]
+    verdicts = {row.verdict for row in gate.rows}
+    steps = [
+        *(["look at the samples of what regressed"] if "regression" in verdicts else []),
+        *([f"train undecided recipes {_more_seeds(gate.rows)}"] if "undecided" in verdicts else []),
+        "if the change is meant, vaebench accept the new table in a change of its own",
+    ]
+    return ["\n".join(lines) + "\n", f"Next: {'; '.join(steps)}.\n"]
+
+
+def _more_seeds(rows: Sequence[Judged]) -> str:
+    """Say with which training seeds undecided rows are to be trained: the baseline's first, then more on both sides."""
+    sides = [(row.baseline, row.candidate) for row in rows if row.verdict == "undecided" and row.candidate]
+    unlike = [mine.by_seed for mine, other in sides if mine.by_seed.keys() - other.by_seed.keys()]
+    if unlike:
+        seeds = sorted({seed for by_seed in unlike for seed in by_seed}, key=int)
+        return f"again with the baseline's training seeds ({','.join(seeds)})"
+    return "with more training seeds, the baseline with the same"
 
 
 def escape_markdown(text: str) -> str:
