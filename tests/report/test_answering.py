@@ -49,6 +49,24 @@ def test_a_model_that_is_shown_to_be_better_leads(answers):
     assert " against bad " in sentence(found)
 
 
+def test_a_cost_has_a_line_a_setting(answers):
+    """A model that was trained in another way has no time beside the others', and is not without one."""
+    for recipe, threads in (("good", 1), ("bad", 1), ("other", 2)):
+        three_seeds(recipe, "mse", 1.0)
+        for seed in range(3):
+            cost = [result(recipe, seed, "parameters", 5.0, protocol="trained")]
+            cost.append(result(recipe, seed, "training_seconds", 9.0, protocol=f"training/cpu/threads={threads}"))
+            results.append(runs_dir() / recipe / f"seed-{seed}" / "results.jsonl", cost)
+    costs = answers().costs
+    assert [(each.metric, sorted(each.values)) for each in costs] == [
+        ("parameters", ["bad", "good", "other"]),
+        ("training_seconds", ["bad", "good"]),
+        ("training_seconds", ["other"]),
+    ]
+    names = metrics_apart([(each.metric, each.protocol) for each in costs])
+    assert names[1:] == ["training_seconds (threads=1)", "training_seconds (threads=2)"]
+
+
 def test_a_metric_that_one_model_has_answers_no_question_that_another_answers_of_several(answers):
     write_real({"blur": drawn(99, N, 1.0, 0.05)})
     three_seeds("lonely", "blur", 0.5)

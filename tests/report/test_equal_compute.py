@@ -8,8 +8,8 @@ from vaebench.core.errors import UserError
 from vaebench.core.results import Provenance, Result
 from vaebench.report.analysis.equal_compute import Row, _with_fronts, front
 from vaebench.report.analysis.measured import Measured
-from vaebench.report.compute_wording import duration, operations, share_names, unbeaten, values
-from vaebench.report.figures.equal_compute import draw_compute
+from vaebench.report.compute_wording import costs, duration, operations, share_names, unbeaten, values
+from vaebench.report.figures.equal_compute import draw_compute, in_words
 
 ROW = Row(
     dataset="d",
@@ -74,6 +74,12 @@ def test_costs_are_written_as_one_would_say_them():
     assert [operations(each) for each in (None, 999.9e9, 1.513e15)] == ["not counted", "1 TFLOP", "1.51 PFLOP"]
 
 
+def test_costs_are_of_whole_trainings_and_say_of_which_seeds():
+    whole = [replace(ROW, seeds=2, by_seed="0=1 2=3"), replace(at(4, True), recipe="b")]
+    assert costs(whole) == [["a", "0, 2", "8", "80", "8 GFLOP", "8 s", "here"]]
+    assert "training seed 0: 1.000 after" in in_words([ROW]) and "training seed" not in in_words(whole[:1])
+
+
 def test_costs_that_no_axis_can_hold_are_left_out():
     odd = [replace(at(1, True), seconds=0.0), replace(at(8, True), seconds=0.0)]
     assert draw_compute(odd, {}).startswith("<svg")
@@ -88,6 +94,7 @@ def test_costs_that_no_axis_can_hold_are_left_out():
         ({"a": "two threads", "b": "here", "c": "here"}, {"a": None, "b": True, "c": True}),
         ({"a": "here", "b": "there", "c": "two threads"}, dict.fromkeys("abc")),
         ({"a": "here"}, {"a": True}),
+        ({"a": "here; two threads", "b": "here; two threads"}, dict.fromkeys("ab")),  # each of seeds in both
         ({"a": "begun elsewhere, here", "b": "begun elsewhere, here"}, dict.fromkeys("ab")),
     ],
 )

@@ -58,6 +58,7 @@ def suite(tmp_path):
     def write(old="", new=""):
         assert old in WHOLE
         path = tmp_path / "mine.toml"
+        (tmp_path / "made").mkdir(exist_ok=True)
         path.write_text(WHOLE.replace(old, new, 1) if old else WHOLE)
         return path
 
@@ -90,6 +91,7 @@ def test_a_suite_is_read_as_types(suite):
         ('title = "Two families"\n', "", "source", "the key 'title' is missing: add it"),
         ('study = "interpolate"\n', "", "[[studies]]", "the key 'study' is missing: add it"),
         ("[0, 1]", '["a"]', "seeds", "'seeds[0]' is not as it must be (expected int, got str)"),
+        ("[0, 1]", "[0, 1, 0]", "seeds", "seed 0 is there twice: name each once"),
         ("samples = 100", "samples = 0", "samples", "'evaluation.samples' is not as it must be (expected int >= 1)"),
         ("steps = 20", "steps = 2.5", "steps", "'budget.steps' is not as it must be"),
     ],
@@ -111,7 +113,7 @@ def test_what_is_wrong_is_said_with_its_line(suite, old, new, at, says):
         ('["blur", "mse", ', '["blur", "mes", ', "metrics", "no metric 'mes': did you mean 'mse'"),
         ('name = "digits"', 'name = "digit"', 'name = "digit"', "did you mean 'digits'?"),
         ('"interpolate"', '"interpolat"', "interpolat", "no study 'interpolat': did you mean 'interpolate'?"),
-        ('["vae-digits", "dfc', '["vae-digts", "dfc', "vae-digts", "'vae-digts' is none of the suite's models"),
+        ('["vae-digits", "dfc', '["vae-digts", "dfc', "vae-digts", "'vae-digts' is none of the recipes that are"),
         ("steps = 20", "steps = 20\nepochs = 3", "[budget]", "epochs and steps both set the length: give one of them"),
         ('images = "made"', 'model = "m"\nimages = "made"', "[[models]]\nmodel", "this model has model and images"),
         ('name = "peer"\n', "", "[[models]]\nimages", "need a name in the tables: add name"),
@@ -120,6 +122,18 @@ def test_what_is_wrong_is_said_with_its_line(suite, old, new, at, says):
         ("blur/recon: dfcvae-digits", "blur/recon, label=1: dfcvae-digit", "label=1", "did you mean 'dfcvae-digits"),
         ("blur/recon: dfcvae-digits", "blur/recon: vae-digits", "recon: vae", "is compared with itself"),
         ("features", "featrues", "[evaluation.options.diversity]", "features"),
+        ('name = "peer"', 'name = "my peer"', 'name = "my', "name 'my peer' names no run: give letters"),
+        (
+            'name = "peer"',
+            'name = "peer"\npaired = "names"',
+            "paired",
+            "paired = 'names' is unknown: did you mean 'name'",
+        ),
+        ('images = "made"', 'images = "mead"', "images", "mead does not exist: make the images first"),
+        ("steps = 20", "seconds = inf", "seconds", "seconds = inf is no budget: give a number"),
+        ("blur/recon: dfc", "blur/recon, lable=1: dfc", "lable", "have no stratum 'lable=1': did you mean 'label=1'"),
+        ("blur/recon: dfc", "blur/recon, label=17: dfc", "label=17", "have no stratum 'label=17'"),
+        ('"dfcvae-digits"]', '"external/peer"]', "external/peer", "is none of the recipes that are trained here"),
     ],
 )
 def test_check_finds_it_before_anything_runs(suite, old, new, at, says):
@@ -127,6 +141,10 @@ def test_check_finds_it_before_anything_runs(suite, old, new, at, says):
     line = line_with(path, at)
     (found,) = problems(read_suite(path))
     assert found.startswith(f"{path}:{line}: ") and says in found
+
+
+def test_space_around_the_sign_of_a_stratum_is_no_other_stratum(suite):
+    assert problems(read_suite(suite("blur/recon: dfc", "blur/recon, label != 1: dfc"))) == []
 
 
 def test_every_problem_is_listed(suite):
@@ -169,6 +187,7 @@ def test_the_suites_that_the_documentation_shows_are_in_order(tmp_path):
     page = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
     blocks = [part for part in page.split("```toml\n")[1:] if part.startswith("title")]
     assert len(blocks) == 2
+    (tmp_path / "samples_of_mine").mkdir()
     for block in blocks:
         path = tmp_path / "mine.toml"
         path.write_text(block.partition("```")[0])

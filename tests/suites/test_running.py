@@ -8,9 +8,11 @@ import pytest
 
 from vaebench.core.paths import runs_dir
 from vaebench.runs.recipes import find_recipe, open_dataset
+from vaebench.runs.study_figures import study_folders
 from vaebench.suites import work
+from vaebench.suites.checking import problems
 from vaebench.suites.reading import read_suite
-from vaebench.suites.work import jobs_of
+from vaebench.suites.work import jobs_of, names_in_studies, names_of, snapshot_protocol_of
 from vaebench.training.compute import choose
 from vaebench.training.operations import training_flops
 
@@ -147,6 +149,76 @@ def test_a_budget_of_seconds_is_measured_once(suite, monkeypatch, cli):
     monkeypatch.setattr(work, "take_steps", lambda *_: pytest.fail("measured again"))
     again = jobs_of(read_suite(suite), choose)
     assert all(job.steps == job.folder.read_record().steps for job in again)
+
+
+def test_other_seconds_are_other_steps_whatever_was_trained_before(suite, monkeypatch, cli):
+    """A run that is there already was trained for another budget, or for none."""
+    assert cli(["train", "vae-digits", "--steps", "3"]).code == 0
+    rate = type("Steps", (), {"rate": 320.0})
+    monkeypatch.setattr(work, "take_steps", lambda *_: rate)
+    for seconds, steps in ((1, 10), (4, 40), (1, 10)):
+        suite.write_text(SUITE.replace("steps = 3", f"seconds = {seconds}"))
+        assert {job.steps for job in jobs_of(read_suite(suite), choose)} == {steps}
+
+
+def test_status_tells_another_training_and_earlier_weights_from_what_is_done(cli, suite):
+    one = SUITE.replace("[0, 1]", "[0]").replace("settings = { latent_dim = 3 }", 'steps = 3\nname = "other"')
+    suite.write_text(one.replace("vae-digits[latent_dim=3]", "other"))
+    assert cli(["suite", "run", suite, "--only", "train"]).code == 0
+    assert cli(["evaluate", "vae-digits", "other", "--metrics", "mse", "--samples", "40"]).code == 0
+    status = cli(["suite", "status", suite])
+    assert len(re.findall(" no *$", status.out, re.M)) == 2  # it asks for blur as well
+    assert cli(["suite", "run", suite, "--only", "evaluate"]).code == 0
+    assert cli(["suite", "status", suite]).out.count(" yes") == 2
+    suite.write_text(suite.read_text().replace('name = "other"', 'name = "other"\nsettings = { latent_dim = 3 }'))
+    status = cli(["suite", "status", suite])
+    assert "another training" in status.out and "latent_dim is 5 there, 3 was asked for" in status.out
+    assert "1 of 2 trained" in status.out
+    refused = cli(["suite", "run", suite])
+    assert refused.code == 2 and "latent_dim is 5 there, 3 was asked for" in refused.err
+
+
+def test_a_study_means_a_model_by_its_name_in_the_tables(suite):
+    located = read_suite(suite)
+    assert names_in_studies(located) == {name: name for name in NAMES}
+    suite.write_text(SUITE.replace('["vae-digits"]', '["vae-digits[latent_dim=3]"]'))
+    assert problems(read_suite(suite)) == []
+    alone = SUITE.replace('[[models]]\nrecipe = "vae-digits"\n[[', "[[", 1).replace("> vae-digits", "> external/peer")
+    suite.write_text(alone)
+    assert names_in_studies(read_suite(suite)) == {NAMES[1]: NAMES[1], "vae-digits": NAMES[1]}
+    assert problems(read_suite(suite)) == []
+
+
+def test_training_seeds_of_a_model_from_elsewhere_are_one_name(suite):
+    seeds = (
+        '[[models]]\nmodel = "diffusers:there"\nname = "sd@0"\n[[models]]\nmodel = "diffusers:there"\nname = "sd@1"\n'
+    )
+    suite.write_text(SUITE.replace("[budget]", f"{seeds}[budget]").replace("> vae-digits", "> external/sd"))
+    located = read_suite(suite)
+    assert names_of(located) == [*NAMES, "external/peer", "external/sd"]
+    assert problems(located) == []
+
+
+def test_snapshots_are_measured_by_the_suite_s_metrics_where_none_is_looked_for_first(suite):
+    suite.write_text(SUITE.replace('["blur", "mse"]', '["active_units"]'))
+    assert snapshot_protocol_of(read_suite(suite)).metrics == ("active_units",)
+
+
+def test_a_study_that_cannot_be_made_keeps_nothing_else_from_it(cli, suite, tmp_path):
+    wrong = '[[studies]]\nstudy = "interpolate"\nmodels = ["vae-digits"]\noptions = { pairz = 3 }\n'
+    suite.write_text(SUITE.replace("[0, 1]", "[0]").replace("[[claims]]", f"{wrong}[[claims]]"))
+    answer = cli(["suite", "run", suite, "--out", tmp_path / "reports"])
+    assert (answer.code, answer.err.count("\n")) == (2, 1)
+    assert f"{suite}:23: " in answer.err and "--pairz" in answer.err
+    assert (tmp_path / "reports" / "mine" / "index.html").exists()
+    suite.write_text(suite.read_text().replace(wrong, ""))
+    assert cli(["suite", "run", suite, "--out", tmp_path / "reports"]).code == 0
+    (folder,) = study_folders()
+    for change in (folder.joinpath("sample.json").unlink, lambda: cli(["sample", NAMES[1]])):
+        change()  # gone, or another command's: the suite's is drawn again
+        again = cli(["suite", "run", suite, "--out", tmp_path / "reports"])
+        assert again.code == 0 and "sample.png" in again.out
+    assert "sample.png" not in cli(["suite", "run", suite, "--out", tmp_path / "reports"]).out
 
 
 def test_the_suites_that_come_with_vaebench_are_listed(cli):

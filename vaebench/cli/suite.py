@@ -7,6 +7,7 @@ import typer
 
 from vaebench.cli import completion
 from vaebench.cli.console import REPORTS, Csv, Device, Full, Json, Out, Plain, for_machines, form, out, say, talk
+from vaebench.cli.exit_codes import UsageError
 from vaebench.cli.reports import say_if_replaced, without_reports
 from vaebench.core.errors import UserError
 
@@ -77,11 +78,12 @@ def status(
     refuse_problems(located)
     chosen = _chosen(located, device)
     with working("looking at what is done, and trying how fast the rest goes"):
-        found = list(states(jobs_of(located, chosen), chosen))
-    rows = [
-        [each.run, f"{each.done:,} of {each.steps:,}", "yes" if each.measured else "no", _time(each.seconds)]
-        for each in found
-    ]
+        named = [name for name in located.suite.evaluation.metrics if not name.startswith("./")]
+        found = list(states(jobs_of(located, chosen), named, chosen))
+    rows = []
+    for each in found:
+        steps = "another training" if each.other else f"{each.done:,} of {each.steps:,}"
+        rows.append([each.run, steps, "yes" if each.measured else "no", _time(each.seconds)])
     columns = [
         Column(name="run", shrinks="middle"),
         Column(name="steps"),
@@ -89,6 +91,9 @@ def status(
         Column(name="left", right=True),
     ]
     show(Table(columns=columns, rows=rows))
+    for each in found:
+        if each.other:
+            say(f"{each.run} is there with other settings ({each.other}): the suite will ask to move it away")
     left = sum(each.seconds for each in found)
     done = sum(each.trained for each in found)
     say(f"{done} of {len(found)} trained; {_time(left) or 'nothing'} of training left on this machine")
@@ -163,6 +168,7 @@ def run_suite(
     refuse_problems(located)
     if shard != "1/1" and only != "train":
         raise UserError("--shard shares out trainings: add --only train, and run the suite whole when all are done")
+    wrong: list[str] = []
     chosen = _chosen(located, device)
     jobs = [] if only == "report" else jobs_of(located, chosen)  # which may need images, and a trial
     if only in (None, "train"):
@@ -174,9 +180,21 @@ def run_suite(
         with stages_shown(talk()):
             measure(located, jobs, device, say)
         with without_reports():
-            look(located, lambda arguments: app(arguments, standalone_mode=False))
+            wrong = look(located, lambda arguments: _command(app, arguments))
     if only in (None, "report"):
         _conclude(located, out_dir, evidence=evidence, full=full)
+    if wrong:  # what it lacks is a picture: everything else is done
+        for each in wrong[1:]:
+            say(each)
+        raise UserError(wrong[0])
+
+
+def _command(app: typer.Typer, arguments: list[str]) -> None:
+    """Run a command; what is wrong with its options is said as everything else is."""
+    try:
+        app(arguments, standalone_mode=False)
+    except UsageError as error:
+        raise UserError(error.format_message()) from error
 
 
 def _chosen(located: "Located", device: str) -> "Choose":

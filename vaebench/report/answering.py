@@ -18,7 +18,7 @@ from vaebench.report.analysis.pair_tests import CHECKPOINTS
 from vaebench.report.answer import Answer, Claimed, Finding, Line, Missing, Value, Verdict
 from vaebench.report.section import Section
 
-COSTS = 2  # rows of costs that an answer shows
+COSTS = 2  # metrics of costs that an answer shows
 Cells = Mapping[tuple[str, str], Mapping[str, Row]]  # metric and protocol -> recipe -> its row over all images
 Tests = Mapping[tuple[str, str, frozenset[str]], Tested]  # metric, protocol and pair -> its deciding test
 
@@ -93,8 +93,11 @@ def _headlines(cells: Cells) -> list[Mapping[str, Row]]:
 
 
 def _costs(cells: Cells) -> list[Mapping[str, Row]]:
+    """List the costs that are looked for first, each in every setting: of trainings in two ways neither has all."""
     costs = [row_of for row_of in cells.values() if _any(row_of).facts.question == questions.COST]
-    return sorted(costs, key=lambda row_of: _place(_any(row_of)))[:COSTS]
+    costs.sort(key=lambda row_of: _place(_any(row_of)))
+    shown = list(dict.fromkeys(_any(row_of).metric for row_of in costs))[:COSTS]
+    return [row_of for row_of in costs if _any(row_of).metric in shown]
 
 
 def _others(cells: Cells, shown: Sequence[Line], tests: Tests) -> list[Line]:

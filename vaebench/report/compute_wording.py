@@ -10,10 +10,11 @@ READING = (
     "Each model at parts of its training: the model that this training had reached by then, measured as at its end. "
     "Operations are counted: a multiplication and an addition of matrix products and convolutions as two, forward and "
     "backward, frozen networks included. ● marks a mean that no model reached for as few operations or fewer. Means "
-    "over training seeds, the same ones at all points of a model; intervals over three seeds or more, without images "
-    "(the leaderboard's count both), of a single one over images: they speak of that checkpoint only."
+    "over training seeds, the same ones at all points of a model: seeds that were measured at their end alone are in "
+    "the leaderboard, and not here; intervals over three seeds or more, without images (the leaderboard's count both), "
+    "of a single one over images: they speak of that checkpoint only."
 )
-COSTS = ["model", "steps", "images seen", "operations", "time", "on"]
+COSTS = ["model", "seeds", "steps", "images seen", "operations", "time", "on"]
 _POWERS = (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6))
 _NAMES = ((1.0, "whole"), (0.125, "1/8"), (0.25, "1/4"), (0.5, "1/2"), (0.75, "3/4"))
 _NEAR = 0.005
@@ -57,14 +58,25 @@ def what(row: Row) -> str:
 
 def costs(table: Sequence[Row]) -> list[list[str]]:
     """List what each model's whole training cost; columns are :data:`COSTS`."""
-    last: dict[str, Row] = {}
-    for row in table:
-        if row.recipe not in last or row.share > last[row.recipe].share:
-            last[row.recipe] = row
+    whole = {row.recipe: row for row in table if row.share == 1}
     return [
-        [name, f"{row.steps:,}", f"{row.images:,}", operations(row.flops), duration(row.seconds), row.setting]
-        for name, row in sorted(last.items(), key=lambda item: order_of(item[0]))
+        [
+            name,
+            seeds(row),
+            f"{row.steps:,}",
+            f"{row.images:,}",
+            operations(row.flops),
+            duration(row.seconds),
+            row.setting,
+        ]
+        for name, row in sorted(whole.items(), key=lambda item: order_of(item[0]))
     ]
+
+
+def seeds(row: Row) -> str:
+    """Name the training seeds that a row is of: ``0, 1, 2``; nothing where they have no number."""
+    found = [each.partition("=")[0] for each in row.by_seed.split()]
+    return ", ".join(seed for seed in found if seed.isdigit())
 
 
 def values(cells: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -57,6 +57,11 @@ def folder_of(place: str) -> Path:
     return runs_dir() / "studies" / place
 
 
+def study_folders() -> list[Path]:
+    """List the folders of plates, one a split's images."""
+    return sorted(path for path in (runs_dir() / "studies").glob("*") if path.is_dir())
+
+
 def save_study_figure(folder: Path, study_figure: StudyFigure) -> None:
     """Write the record; the files it names lie there already."""
     write_text(folder / f"{study_figure.name}.json", json.dumps(asdict(study_figure), indent=2, sort_keys=True) + "\n")

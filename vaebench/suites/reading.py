@@ -66,6 +66,9 @@ def read_suite(path: Path) -> Located:
         suite = msgspec.convert(content, Suite)
     except msgspec.ValidationError as error:
         raise UserError(_explained(path, lines, str(error))) from error
+    if len(set(suite.seeds)) < len(suite.seeds):
+        twice = next(seed for seed in suite.seeds if suite.seeds.count(seed) > 1)
+        raise UserError(f"{path}:{line_of(lines, ('seeds',))}: seed {twice} is there twice: name each once")
     return Located(path.stem, path, suite, lines)
 
 

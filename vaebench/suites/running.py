@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from pathlib import Path
 
 from vaebench.core.errors import UserError
 from vaebench.core.files import write_text
@@ -13,12 +12,12 @@ from vaebench.evaluation.evaluate import evaluate_runs
 from vaebench.evaluation.external import External, evaluate_external
 from vaebench.evaluation.outside_models import OutsideModel, evaluate_model
 from vaebench.runs.record import SNAPSHOTS, RunFolder
+from vaebench.runs.study_figures import read_study_figures, study_folders
 from vaebench.suites.checking import problems
 from vaebench.suites.suite import Located, Study
-from vaebench.suites.work import others_of, protocol_of, recipes_of, snapshot_protocol_of
+from vaebench.suites.work import STATE, beside, names_in_studies, others_of, protocol_of, snapshot_protocol_of
 from vaebench.training.job import Job, lacking_snapshots, snapshot_steps
 
-STATE = ".suites"  # in the runs folder: which studies were made of which weights
 Say = Callable[[str], None]
 
 
@@ -62,7 +61,7 @@ def measure(located: Located, jobs: Sequence[Job], device: str, say: Say) -> Non
                 evaluate_model(outside, protocol, say)
             else:
                 given = External(name=model.name, reference=asked.name, paired=model.paired, options=options)
-                evaluate_external(_beside(located, model.images), given, protocol, say)
+                evaluate_external(beside(located, model.images), given, protocol, say)
         except UserError as error:
             raise UserError(f"{located.place('models', place)}: {error}") from error
 
@@ -80,37 +79,46 @@ def _is_whole(folder: RunFolder) -> bool:
         return False
 
 
-def _beside(located: Located, path: str) -> Path:
-    """Resolve a path in a suite: of a relative one, beside the suite's file."""
-    found = Path(path).expanduser()
-    return found if found.is_absolute() else located.path.parent / found
-
-
-def look(located: Located, study: Callable[[list[str]], None]) -> None:
+def look(located: Located, study: Callable[[list[str]], None]) -> list[str]:
     """Make the studies of a suite that were not made of these weights, of models that are trained.
 
     Args:
         located: the suite.
         study: runs a command of the command line, given as its arguments.
+
+    Returns:
+        What was wrong, a line each with the file's: one study that cannot be made keeps no other from it.
     """
+    wrong: list[str] = []
     path = runs_dir() / STATE / f"{located.suite.dataset.name}.json"  # of all suites: a later picture replaces this
     try:
         done = {str(name): str(key) for name, key in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         done = {}
-    models = located.suite.models
-    names = {models[place].name or models[place].recipe: recipe.name for place, recipe, _ in recipes_of(located)}
-    for asked in located.suite.studies:
+    names = names_in_studies(located)
+    for place, asked in enumerate(located.suite.studies):
         arguments = study_arguments(asked, names, located.suite.seeds[0])
         runs = [name for name in arguments if "/seed-" in name]
         key = _key(arguments, runs)
-        if done.get(asked.study) == key or not all(
-            (runs_dir() / name / "weights.safetensors").exists() for name in runs
-        ):
+        if not all((runs_dir() / name / "weights.safetensors").exists() for name in runs):
             continue
-        study(arguments)
+        if done.get(asked.study) == key and _is_drawn(asked.study, runs):
+            continue
+        try:
+            study(arguments)
+        except UserError as error:
+            wrong.append(f"{located.place('studies', place)}: {error}")
+            continue
         done[asked.study] = key
         write_text(path, json.dumps(done, sort_keys=True) + "\n")
+    return wrong
+
+
+def _is_drawn(study: str, runs: Sequence[str]) -> bool:
+    """Tell whether a study's picture is of these weights: it may be gone, or another command's by now."""
+    wanted = {name: RunFolder(runs_dir() / name).read_record().weights_sha256 for name in runs}
+    figures = [figure for folder in study_folders() for figure in read_study_figures(folder)[0]]
+    return any(figure.name == study and dict(figure.runs) == wanted for figure in figures)
 
 
 def study_arguments(asked: Study, names: dict[str, str], seed: int) -> list[str]:

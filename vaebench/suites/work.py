@@ -1,12 +1,16 @@
 """What a suite asks for, as trainings and names: recipes with their settings and seeds, each with its length."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 from vaebench.core.dataset import ImageDataset
 from vaebench.core.errors import UserError
+from vaebench.core.files import write_text
+from vaebench.core.paths import runs_dir
 from vaebench.core.recipe import Recipe
 from vaebench.core.setting_names import own_name, typed_value
 from vaebench.core.subjects import EXTERNAL
@@ -19,6 +23,8 @@ from vaebench.training.compute import Choose
 from vaebench.training.job import Job
 from vaebench.training.operations import training_flops
 from vaebench.training.trial import take_steps
+
+STATE = ".suites"  # in the runs folder: which studies were made of which weights, how many steps fit into seconds
 
 
 class Length(NamedTuple):
@@ -84,7 +90,7 @@ def jobs_of(located: Located, choose: Choose) -> list[Job]:
         for seed in located.suite.seeds
         for _, recipe, reference in recipes
     ]
-    lengths = {recipe.name: length(place, recipe, jobs) for place, recipe, _ in recipes}
+    lengths = {recipe.name: length(place, recipe) for place, recipe, _ in recipes}
     return [replace(job, steps=lengths[job.recipe.name].steps, epochs=lengths[job.recipe.name].epochs) for job in jobs]
 
 
@@ -97,7 +103,6 @@ def _length(
     located: Located,
     place: int,
     recipe: Recipe,
-    jobs: list[Job],
     *,
     choose: Choose,
     data: Callable[[], ImageDataset],
@@ -113,29 +118,32 @@ def _length(
     if kind == "epochs":
         return Length(epochs=int(amount))
     if kind == "seconds":
-        steps = _steps_of_seconds(recipe, jobs, amount, choose, data)
+        steps = _steps_of_seconds(recipe, amount, choose, data)
     else:
         each = {
             "steps": lambda: 1.0,
             "images": lambda: float(recipe.batch_size),
             "flops": lambda: training_flops(recipe, data()),
-        }
-        steps = int(amount / each[kind]())
+        }[kind]()
+        if not each:
+            said = f"no operations can be counted of {recipe.name}"
+            raise UserError(f"{located.place('budget', kind)}: {said}: give steps, images or epochs in place of flops")
+        steps = int(amount / each)
     if steps < 1:
         said = f"{kind} = {amount:g} is less than one step of {recipe.name}"
         raise UserError(f"{located.place('budget', kind)}: {said}: give more")
     return Length(steps=steps)
 
 
-def _steps_of_seconds(
-    recipe: Recipe, jobs: list[Job], seconds: float, choose: Choose, data: Callable[[], ImageDataset]
-) -> int:
-    """Return the steps that fit into seconds on this device, or those that were found before: a trial finds others."""
-    for job in jobs:
-        if job.recipe.name == recipe.name and job.folder.record_file.exists():
-            return job.folder.read_record().steps
-    found = take_steps(recipe, data(), choose())
-    return int(seconds * found.rate / recipe.batch_size)
+def _steps_of_seconds(recipe: Recipe, seconds: float, choose: Choose, data: Callable[[], ImageDataset]) -> int:
+    """Return the steps that fit into seconds on this device, by a trial that is kept: another would find others."""
+    path = runs_dir() / STATE / "seconds" / f"{recipe.name}-{seconds:g}.json"
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["steps"])
+    except (OSError, ValueError, TypeError, KeyError):
+        steps = int(seconds * take_steps(recipe, data(), choose()).rate / recipe.batch_size)
+    write_text(path, json.dumps({"steps": steps}) + "\n")
+    return steps
 
 
 def protocol_of(located: Located, device: str = "auto") -> Protocol:
@@ -153,6 +161,7 @@ def snapshot_protocol_of(located: Located, device: str = "auto") -> Protocol:
     asked = tuple(located.suite.budget.metrics)
     if not asked:
         asked = tuple(dict.fromkeys(metric.spec.name for metric in whole.build() if metric.spec.headline))
+    asked = asked or whole.metrics  # where none is looked for first: none at all would be every metric that there is
     options = {name: each for name, each in whole.options.items() if name in asked}
     return replace(whole, metrics=asked, options=options)
 
@@ -164,7 +173,27 @@ def _texts(values: Mapping[str, Scalar]) -> dict[str, str]:
 def names_of(located: Located) -> list[str]:
     """List the names that a suite's models have in the tables."""
     recipes = [recipe.name for _, recipe, _ in recipes_of(located)]
-    return [*recipes, *(f"{EXTERNAL}{model.name}" for _, model in others_of(located))]
+    others = [model.name.partition("@")[0] if model.model else model.name for _, model in others_of(located)]
+    return [*recipes, *dict.fromkeys(f"{EXTERNAL}{name}" for name in others)]
+
+
+def names_in_studies(located: Located) -> dict[str, str]:
+    """Map what a study may call a trained model to its name in the tables, which is that name, too.
+
+    A recipe's own name will do where a single model without a name is of it.
+    """
+    found = {recipe.name: recipe.name for _, recipe, _ in recipes_of(located)}
+    written = [(located.suite.models[place], recipe) for place, recipe, _ in recipes_of(located)]
+    for model, recipe in written:
+        if not model.name and sum(other.recipe == model.recipe and not other.name for other, _ in written) == 1:
+            found.setdefault(model.recipe, recipe.name)
+    return found
+
+
+def beside(located: Located, path: str) -> Path:
+    """Resolve a path in a suite: of a relative one, beside the suite's file."""
+    found = Path(path).expanduser()
+    return found if found.is_absolute() else located.path.parent / found
 
 
 def others_of(located: Located) -> Iterator[tuple[int, Model]]:

@@ -214,7 +214,7 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
         folder.write_record(wanted)  # it failed before its first checkpoint: there is nothing to lose
         found, conflicts = wanted, []
         resume = True
-    if resume and conflicts == ["steps"] and found.steps < wanted.steps and folder.state.exists():
+    if resume and _extends(wanted, found, folder):
         found = replace(found, steps=wanted.steps, status="training", weights_sha256="", facts={})
     elif conflicts:
         raise UserError(
@@ -226,6 +226,21 @@ def _claim(job: Job, data: ImageDataset, compute: Compute, *, resume: bool) -> t
     if found.status == "finished" and not folder.weights.exists():
         raise UserError(f"{folder.weights} is missing: restore it, or move {folder.path} away and train again")
     return _gone_on(found, compute, folder)
+
+
+def _extends(wanted: RunRecord, found: RunRecord, folder: RunFolder) -> bool:
+    """Tell whether a training asks for more steps of the one that is found, and nothing else."""
+    return found.conflicts(wanted) == ["steps"] and found.steps < wanted.steps and folder.state.exists()
+
+
+def differences(job: Job, data: ImageDataset, compute: Compute) -> list[str]:
+    """Say how the run in a job's folder is another training, which :func:`train_run` would refuse to go on with."""
+    folder = job.folder
+    if not folder.record_file.exists():
+        return []
+    found, wanted = folder.read_record(), _new_record(job, data, compute)
+    begun_in_vain = found.status != "finished" and not folder.state.exists()
+    return [] if begun_in_vain or _extends(wanted, found, folder) else found.differences(wanted)
 
 
 def _gone_on(found: RunRecord, compute: Compute, folder: RunFolder) -> tuple[RunRecord, Compute]:

@@ -7,7 +7,7 @@ number, or a number less or plus ``margin``, the difference that the metric decl
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -37,6 +37,7 @@ _NAME = re.compile(r"(?:(?:external|baseline|real)/)?[A-Za-z0-9][A-Za-z0-9._-]*(
 _RELATION = re.compile(r"([<>]=?|=)(?![<>=])|(better|nearer)\s+than(?=\s)")
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.%/\[-])", re.ASCII)
 _PERCENT = re.compile(r"(\d+\.?\d*|\.\d+)\s*%", re.ASCII)
+_SIGN = re.compile(r"\s*(!?=)\s*")  # in a stratum, with what space a writer has put around it
 _MARGIN = re.compile(r"\s*([+-])\s*margin")
 
 
@@ -142,7 +143,7 @@ def _head(expression: str, head: str) -> tuple[str, str, str]:
         raise _wrong(expression, f"no protocol follows '{metric}/': write one, such as '{metric}/recon', or no slash")
     if comma and not stratum:
         raise _wrong(expression, f"no stratum follows '{what},': write one, such as 'label!=1', or no comma")
-    return metric, protocol, stratum or "all"
+    return metric, protocol, _SIGN.sub(r"\1", stratum) or "all"
 
 
 def _checked(expression: str, name: str) -> str:
@@ -226,13 +227,19 @@ def _number(expression: str, relation: str, number: float, rest: str) -> tuple[f
     return number, {"+": 1, "-": -1}[margin[1]] if margin else 0
 
 
-def check(comparison: Comparison, metrics: "Mapping[str, Sequence[MetricSpec]]", subjects: Iterable[str]) -> list[str]:
+def check(
+    comparison: Comparison,
+    metrics: "Mapping[str, Sequence[MetricSpec]]",
+    subjects: Iterable[str],
+    strata: Collection[str] | None = None,
+) -> list[str]:
     """List what is wrong with a claim before anything is measured, a line each; empty where nothing is.
 
     Args:
         comparison: the parsed claim.
         metrics: what each metric that will be measured declares, one specification a protocol, as built for the data.
         subjects: names that will be measured, baselines included; the real images need not be among them.
+        strata: of the images on which all is measured; ``None`` where they are not known.
     """
     known = [*subjects]
     problems = [
@@ -254,6 +261,10 @@ def check(comparison: Comparison, metrics: "Mapping[str, Sequence[MetricSpec]]",
     if len({spec.protocol for spec in specs}) > 1:
         each = " or ".join(dict.fromkeys(f"{comparison.metric}/{spec.protocol}" for spec in specs))
         problems.append(f"{comparison.metric} is measured in several ways: write {each}")
+    stratum, stratified = comparison.stratum, any(spec.stratified for spec in specs)
+    if strata is not None and stratified and stratum not in ("all", *strata) and not stratum.startswith(PARTS):
+        near = did_you_mean(stratum, strata) if strata else "leave the stratum away"
+        problems.append(f"the images have no stratum '{stratum}': {near}")
     return [*problems, *_against_declared(comparison, specs)]
 
 

@@ -18,6 +18,7 @@ from vaebench.report.analysis.measured import Measured
 from vaebench.runs.record import ELSEWHERE, RunRecord
 from vaebench.statistics.base import quantile
 
+BETWEEN = "; "  # settings of one row
 FEWEST_SEEDS = 3  # for an interval over seeds
 Spent = Literal["flops", "seconds"]
 
@@ -44,7 +45,7 @@ class Row:
     images: int
     flops: float | None
     seconds: float
-    setting: str
+    setting: str  # of several, "; " between them
     value: float
     ci_low: float | None
     ci_high: float | None
@@ -163,7 +164,7 @@ def _row(runs: Sequence[_Point], each_step: Mapping[str, float]) -> Row:
         images=facts[0].images,
         flops=None if each is None else each * first.record.steps,
         seconds=sum(one.seconds for one in facts) / len(facts),
-        setting="; ".join(sorted({_setting(point.record) for point in runs})),
+        setting=BETWEEN.join(sorted({_setting(point.record) for point in runs})),
         value=value,
         ci_low=low,
         ci_high=high,
@@ -212,7 +213,7 @@ def _with_fronts(cells: Sequence[Row], target: float) -> list[Row]:
 
 def _shared_setting(cells: Sequence[Row]) -> str | None:
     """Return the setting that most models were trained in, of several two or more; None where there is none, or as
-    many were trained in another.
+    many were trained in another. What averages over settings was trained in none of them.
     """
     models: dict[str, set[str]] = {}
     for row in cells:
@@ -220,7 +221,8 @@ def _shared_setting(cells: Sequence[Row]) -> str | None:
     ordered = sorted(models, key=lambda setting: -len(models[setting]))
     first, *others = [len(models[setting]) for setting in ordered]
     most = not others or (first > 1 and first > others[0])
-    return ordered[0] if most and ELSEWHERE not in ordered[0] else None
+    known = not any(part in ordered[0] for part in (ELSEWHERE, BETWEEN))
+    return ordered[0] if most and known else None
 
 
 def _is_unbeaten(row: Row, cells: Sequence[Row], kind: Spent, badness: Callable[[Row], float]) -> bool:

@@ -7,7 +7,7 @@ from typing import get_args
 from vaebench.core.setting_names import order_of
 from vaebench.report.analysis.equal_compute import Row, Spent, by_metric
 from vaebench.report.analysis.formatting import DIRECTIONS, short
-from vaebench.report.compute_wording import duration, operations, what
+from vaebench.report.compute_wording import duration, operations, seeds, what
 from vaebench.report.figures import lines, svg
 
 FILE = "compute.svg"
@@ -54,7 +54,8 @@ def in_words(table: Sequence[Row]) -> str:
         for name in sorted({row.recipe for row in cells}, key=order_of):
             own = [row for row in cells if row.recipe == name]
             values = [f"{short(row.value)} after {operations(row.flops)}, {duration(row.seconds)}" for row in own]
-            said.append(f"{what(cells[0])}, of {name}: {'; '.join(values)}")
+            of = f"{name}, training seed {seeds(own[-1])}" if own[-1].seeds == 1 else name
+            said.append(f"{what(cells[0])}, of {of}: {'; '.join(values)}")
     return f"{'. '.join(said)}."
 
 
