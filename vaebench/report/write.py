@@ -155,9 +155,9 @@ def _write_tables(
 
 def _claims(wanted: Report, dataset: str) -> list[Claim]:
     """List a suite's claims, then those of others that it does not make itself."""
-    known = {(claim.source, parse(claim.expression)) for claim in wanted.claims}
+    known = {parse(claim.expression) for claim in wanted.claims}
     others = [*wanted.sources, *(published_claims(wanted.published, dataset) if wanted.published else [])]
-    return [*wanted.claims, *(claim for claim in others if (claim.source, parse(claim.expression)) not in known)]
+    return [*wanted.claims, *(claim for claim in others if parse(claim.expression) not in known)]
 
 
 def _held_once(parts: Sequence[Section], asked: Sequence[Claim]) -> list[Section]:
