@@ -72,14 +72,14 @@ def status(
     from vaebench.cli.tables import Column, Table, show
     from vaebench.suites.running import refuse_problems
     from vaebench.suites.status import states
-    from vaebench.suites.work import jobs_of
+    from vaebench.suites.work import jobs_of, protocol_of
 
     located = opened(given)
     refuse_problems(located)
     chosen = _chosen(located, device)
     with working("looking at what is done, and trying how fast the rest goes"):
-        named = [name for name in located.suite.evaluation.metrics if not name.startswith("./")]
-        found = list(states(jobs_of(located, chosen), named, chosen))
+        metrics = {metric.spec.name for metric in protocol_of(located).build()}
+        found = list(states(jobs_of(located, chosen), metrics, chosen))
     rows = []
     for each in found:
         steps = "another training" if each.other else f"{each.done:,} of {each.steps:,}"
