@@ -76,8 +76,8 @@ def test_costs_are_written_as_one_would_say_them():
 
 def test_costs_are_of_whole_trainings_and_say_of_which_seeds():
     whole = [replace(ROW, seeds=2, by_seed="0=1 2=3"), replace(at(4, True), recipe="b")]
-    assert costs(whole) == [["a", "0, 2", "8", "80", "8 GFLOP", "8 s", "here"]]
-    assert "training seed 0: 1.000 after" in in_words([ROW]) and "training seed" not in in_words(whole[:1])
+    assert costs(whole) == [["a", "seeds 0, 2", "8", "80", "8 GFLOP", "8 s", "here"]]
+    assert "a, seed 0: 1.000 after" in in_words([ROW]) and "seed" not in in_words(whole[:1])
 
 
 def test_costs_that_no_axis_can_hold_are_left_out():

@@ -75,7 +75,7 @@ def test_a_budget_lays_quality_against_compute(cli, suite, tmp_path):
         )
     page = (report / "leaderboard.md").read_text(encoding="utf-8")
     assert page.startswith("# Two widths at equal images: test, 28 x 28 pixels\n") and "After Nobody: a paper" in page
-    assert "figures/compute.svg" in page and "| model | seeds | steps | images seen | operations |" in page
+    assert "figures/compute.svg" in page and "| model | trained with | steps | images seen | operations |" in page
     assert "narrow" in (report / "index.html").read_text(encoding="utf-8").split("Quality against compute")[2]
     again = cli(["suite", "run", suite, "--out", tmp_path / "reports"])
     assert again.code == 0 and "measured in" not in again.out and again.out.count("already trained") == 6

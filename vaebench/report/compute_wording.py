@@ -14,7 +14,7 @@ READING = (
     "the leaderboard, and not here; intervals over three seeds or more, without images (the leaderboard's count both), "
     "of a single one over images: they speak of that checkpoint only."
 )
-COSTS = ["model", "seeds", "steps", "images seen", "operations", "time", "on"]
+COSTS = ["model", "trained with", "steps", "images seen", "operations", "time", "on"]
 _POWERS = (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6))
 _NAMES = ((1.0, "whole"), (0.125, "1/8"), (0.25, "1/4"), (0.5, "1/2"), (0.75, "3/4"))
 _NEAR = 0.005
@@ -74,9 +74,9 @@ def costs(table: Sequence[Row]) -> list[list[str]]:
 
 
 def seeds(row: Row) -> str:
-    """Name the training seeds that a row is of: ``0, 1, 2``; nothing where they have no number."""
-    found = [each.partition("=")[0] for each in row.by_seed.split()]
-    return ", ".join(seed for seed in found if seed.isdigit())
+    """Name the training seeds that a row is of: ``seed 0``, ``seeds 0, 1, 2``; nothing where they have no number."""
+    found = [seed for each in row.by_seed.split() if (seed := each.partition("=")[0]).isdigit()]
+    return f"seed{'s' * (len(found) > 1)} {', '.join(found)}" if found else ""
 
 
 def values(cells: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -54,7 +54,7 @@ def in_words(table: Sequence[Row]) -> str:
         for name in sorted({row.recipe for row in cells}, key=order_of):
             own = [row for row in cells if row.recipe == name]
             values = [f"{short(row.value)} after {operations(row.flops)}, {duration(row.seconds)}" for row in own]
-            of = f"{name}, training seed {seeds(own[-1])}" if own[-1].seeds == 1 else name
+            of = f"{name}, {seeds(own[-1])}" if own[-1].seeds == 1 else name
             said.append(f"{what(cells[0])}, of {of}: {'; '.join(values)}")
     return f"{'. '.join(said)}."
 
