@@ -182,8 +182,8 @@ def names_in_studies(located: Located) -> dict[str, str]:
 
     A recipe's own name will do where a single model without a name is of it.
     """
-    found = {recipe.name: recipe.name for _, recipe, _ in recipes_of(located)}
     written = [(located.suite.models[place], recipe) for place, recipe, _ in recipes_of(located)]
+    found = {recipe.name: recipe.name for _, recipe in written}
     for model, recipe in written:
         if not model.name and sum(other.recipe == model.recipe and not other.name for other, _ in written) == 1:
             found.setdefault(model.recipe, recipe.name)
